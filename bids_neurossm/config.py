@@ -1,0 +1,457 @@
+"""Everything a run can be told, as frozen dataclasses that check themselves.
+
+They are read from the command line and from TOML, passed on as arguments, and written back as TOML into
+``logs/<run id>/config.toml``. There is no global configuration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from bids_neurossm.errors import UsageError
+
+_Section = TypeVar("_Section")
+
+DEFAULT_SPACES = ("MNI152NLin2009cAsym", "MNI152NLin6Asym")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs of the input dataset are wanted.
+
+    Parameters
+    ----------
+    participant_label, exclude_participant_label, session_id, task_id, run_id : tuple of str
+        Labels without their ``sub-``, ``ses-`` ... prefix; empty means all.
+    space : str or None
+        Space of the preprocessed BOLD; by default MNI152NLin2009cAsym, else MNI152NLin6Asym.
+    res : str or None
+        ``res-`` entity, for datasets with several resolutions of one space.
+    bids_filter_file : Path or None
+        JSON of PyBIDS filters, ``{"bold": {...}}``, as fMRIPrep takes it.
+    derivatives : mapping of str to Path
+        Further datasets by name, for instance ``{"fmriprep": Path, "raw": Path}``.
+    bids_database_dir : Path or None
+        Folder of a PyBIDS database to reuse or to fill.
+    """
+
+    participant_label: tuple[str, ...] = ()
+    exclude_participant_label: tuple[str, ...] = ()
+    session_id: tuple[str, ...] = ()
+    task_id: tuple[str, ...] = ()
+    run_id: tuple[str, ...] = ()
+    space: str | None = None
+    res: str | None = None
+    bids_filter_file: Path | None = None
+    derivatives: Mapping[str, Path] = field(default_factory=dict)
+    bids_database_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        prefixes = {
+            "participant_label": "sub-",
+            "exclude_participant_label": "sub-",
+            "session_id": "ses-",
+            "task_id": "task-",
+            "run_id": "run-",
+        }
+        for name, prefix in prefixes.items():
+            labels = tuple(str(label).removeprefix(prefix) for label in getattr(self, name))
+            for label in labels:
+                _require(
+                    bool(re.fullmatch(r"[0-9A-Za-z+]+", label)),
+                    f"--{name.replace('_', '-')} {label!r} is not a BIDS label: letters and digits are expected.",
+                )
+            object.__setattr__(self, name, labels)
+        if self.space is not None:
+            object.__setattr__(self, "space", self.space.removeprefix("space-"))
+        if self.res is not None:
+            object.__setattr__(self, "res", str(self.res).removeprefix("res-"))
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How series are taken from the images and cleaned.
+
+    Parameters
+    ----------
+    atlas : tuple of str
+        Names (``Schaefer400``, ``AAL3``, ``HarvardOxford``) or label images with a TSV beside them.
+    atlas_dir : Path or None
+        Folder where atlas files are looked for before TemplateFlow.
+    atlas_space : str or None
+        Space of a label image given as a file; by default read from its ``space-`` or ``tpl-`` entity.
+    denoise : str
+        Name of a shipped strategy (``simple``, ``none``) or a JSON file.
+    dummy_scans : int or None
+        Volumes dropped at the start; None counts the ``non_steady_state_outlier`` columns.
+    fd_threshold : float or None
+        Framewise displacement in mm above which a volume is censored.
+    high_pass, low_pass : float or None
+        Cut-off frequencies in Hz of a Butterworth filter; None leaves the filter out.
+    min_coverage : float
+        Smallest share of a region's voxels that must carry signal, in [0, 1].
+    min_volumes : int
+        A run that keeps fewer volumes is excluded.
+    max_uncovered : float
+        A run in which more than this share of the regions has no usable signal is excluded.
+    """
+
+    atlas: tuple[str, ...] = ("Schaefer400",)
+    atlas_dir: Path | None = None
+    atlas_space: str | None = None
+    denoise: str = "simple"
+    dummy_scans: int | None = None
+    fd_threshold: float | None = None
+    high_pass: float | None = None
+    low_pass: float | None = None
+    min_coverage: float = 0.5
+    min_volumes: int = 50
+    max_uncovered: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require(len(self.atlas) > 0, "--atlas names no atlas.")
+        _require(
+            len(set(self.atlas)) == len(self.atlas), f"--atlas names one atlas twice: {' '.join(self.atlas)}."
+        )
+        _require(
+            self.dummy_scans is None or self.dummy_scans >= 0, "--dummy-scans must be auto or 0 or more."
+        )
+        _require(
+            self.fd_threshold is None or self.fd_threshold > 0,
+            "--fd-threshold must be a positive number of mm.",
+        )
+        _require(0 <= self.min_coverage <= 1, "--min-coverage must lie between 0 and 1.")
+        _require(0 <= self.max_uncovered <= 1, "--max-uncovered must lie between 0 and 1.")
+        _require(self.min_volumes >= 1, "--min-volumes must be at least 1.")
+        for name in ("high_pass", "low_pass"):
+            value = getattr(self, name)
+            _require(
+                value is None or value > 0, f"--{name.replace('_', '-')} must be a positive frequency in Hz."
+            )
+        if self.high_pass is not None and self.low_pass is not None:
+            _require(self.high_pass < self.low_pass, "--high-pass must lie below --low-pass.")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model is trained.
+
+    Parameters
+    ----------
+    name : str
+        Registered model.
+    recipe : str
+        Name of a shipped recipe or path of a TOML file with the tables ``[model]`` and ``[training]``.
+    settings : mapping
+        Arguments of the model's own configuration (the recipe's ``[model]`` table).
+    """
+
+    name: str = "neurossm"
+    recipe: str = "hcp-task"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a neural model is fitted (the recipe's ``[training]`` table).
+
+    Parameters
+    ----------
+    epochs, batch_size : int
+        Passes over the training runs; runs per step.
+    learning_rate, weight_decay, gradient_clip : float
+        Peak of the one-cycle schedule, AdamW decay, largest gradient norm.
+    label_smoothing : float
+        Share of the target mass spread over the other classes.
+    window : int or None
+        Length L in time points of the random training window; None takes the cohort's median.
+    class_weights : bool
+        Weigh classes by the inverse of their frequency in the training set.
+    """
+
+    epochs: int = 30
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    gradient_clip: float = 1.0
+    label_smoothing: float = 0.1
+    window: int | None = None
+    class_weights: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            _require(getattr(self, name) >= 1, f"training.{name} must be at least 1.")
+        for name in ("learning_rate", "gradient_clip"):
+            _require(getattr(self, name) > 0, f"training.{name} must be positive.")
+        _require(self.weight_decay >= 0, "training.weight_decay must not be negative.")
+        _require(0 <= self.label_smoothing < 1, "training.label_smoothing must lie in [0, 1).")
+        _require(self.window is None or self.window >= 8, "training.window must be at least 8 time points.")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is predicted and how the prediction is judged.
+
+    Parameters
+    ----------
+    target : str or None
+        Column of participants.tsv, ``phenotype/FILE:COLUMN`` or ``entity:NAME``.
+    target_type : {"auto", "class", "continuous"}
+        How the column is read.
+    participants_file : Path or None
+        Table used instead of the participants.tsv that would be found.
+    covariates : tuple of str
+        Columns for the covariate baseline.
+    group_by, leave_out : str or None
+        Column whose values stay together on one side of every split; column left out value by value.
+    folds, seeds : int
+        Folds of the cross-validation; models trained per fold.
+    holdout : float or None
+        Share of the groups set aside; None sets one fifth aside where each class keeps 20 groups in it.
+    splits : Path or None
+        A ``splits.tsv`` to follow.
+    only_fold, only_seed : int or None
+        One cell of the grid, for job arrays.
+    checkpoint : Path or None
+        A trained model to apply (participant level).
+    """
+
+    target: str | None = None
+    target_type: Literal["auto", "class", "continuous"] = "auto"
+    participants_file: Path | None = None
+    covariates: tuple[str, ...] = ()
+    group_by: str | None = None
+    leave_out: str | None = None
+    folds: int = 5
+    seeds: int = 1
+    holdout: float | None = None
+    splits: Path | None = None
+    only_fold: int | None = None
+    only_seed: int | None = None
+    checkpoint: Path | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.folds >= 2, "--folds must be at least 2.")
+        _require(self.seeds >= 1, "--seeds must be at least 1.")
+        _require(self.holdout is None or 0 <= self.holdout < 0.9, "--holdout must lie in [0, 0.9).")
+        for name, most in (("only_fold", self.folds), ("only_seed", self.seeds)):
+            value = getattr(self, name)
+            _require(
+                value is None or 1 <= value <= most,
+                f"--{name.replace('_', '-')} must lie between 1 and {most}.",
+            )
+        _require(
+            (self.only_fold is None) == (self.only_seed is None),
+            "--only-fold and --only-seed name one cell of the grid together: give both or neither.",
+        )
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Calibrated Pathway Attribution.
+
+    Parameters
+    ----------
+    cpa : bool
+        Whether maps are made.
+    localisation : {"gradient", "integrated"}
+        Activation x gradient, or its path integral from zero.
+    """
+
+    cpa: bool = True
+    localisation: Literal["gradient", "integrated"] = "gradient"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The meta-analytic reference.
+
+    Parameters
+    ----------
+    source : str
+        ``neurosynth``, ``nback-flanker`` (the studies that NiMARE ships), ``none`` or a folder.
+    terms : Path or None
+        TOML of class -> terms; a shipped table's name is taken too.
+    surrogates : int
+        Maps in the spatial null.
+    """
+
+    source: str = "neurosynth"
+    terms: str | None = None
+    surrogates: int = 1000
+
+    def __post_init__(self) -> None:
+        _require(self.surrogates >= 100, "reference.surrogates must be at least 100.")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the work is run.
+
+    Parameters
+    ----------
+    nprocs, omp_nthreads : int
+        Nodes at a time; threads per node.
+    mem_mb : int or None
+        Memory that all nodes may use together; None takes what the machine or its cgroup has.
+    use_plugin : Path or None
+        YAML of a Nipype plugin (``plugin: SLURM`` ...).
+    work_dir : Path or None
+        Scratch folder; a private temporary one otherwise.
+    device, precision : str
+        ``auto``, ``cpu``, ``cuda``; ``float32``, ``bfloat16``.
+    random_seed : int
+        Seed of everything random.
+    """
+
+    nprocs: int = 1
+    omp_nthreads: int = 1
+    mem_mb: int | None = None
+    use_plugin: Path | None = None
+    work_dir: Path | None = None
+    clean_workdir: bool = False
+    device: str = "auto"
+    precision: str = "float32"
+    random_seed: int = 42
+    overwrite: bool = False
+    dry_run: bool = False
+    reports_only: bool = False
+    stop_on_first_crash: bool = False
+    log_format: Literal["text", "json"] = "text"
+    verbose: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.nprocs >= 1, "--nprocs must be at least 1.")
+        _require(self.omp_nthreads >= 1, "--omp-nthreads must be at least 1.")
+        _require(self.mem_mb is None or self.mem_mb >= 100, "--mem-mb must be at least 100.")
+        _require(self.precision in ("float32", "bfloat16"), f"--precision {self.precision} is not known.")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One command, whole."""
+
+    bids_dir: Path
+    out_dir: Path
+    level: Literal["participant", "group"]
+    analysis_id: str | None = None
+    selection: Selection = field(default_factory=Selection)
+    extraction: Extraction = field(default_factory=Extraction)
+    model: ModelSpec = field(default_factory=ModelSpec)
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    attribution: Attribution = field(default_factory=Attribution)
+    reference: Reference = field(default_factory=Reference)
+    execution: Execution = field(default_factory=Execution)
+
+    def __post_init__(self) -> None:
+        bids_dir, out_dir = self.bids_dir.absolute(), self.out_dir.absolute()
+        _require(
+            out_dir != bids_dir, f"OUT_DIR and BIDS_DIR are both {bids_dir}: the input is never written to."
+        )
+        _require(
+            self.analysis_id is None or bool(re.fullmatch(r"[0-9A-Za-z_-]+", self.analysis_id)),
+            f"--analysis-id {self.analysis_id!r} may hold letters, digits, '-' and '_' only.",
+        )
+
+
+def to_plain(section: Any) -> dict[str, Any]:
+    """Turn a section into plain TOML values; None is left out, as TOML has no null."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+            return {name: plain(item) for name, item in pairs if item is not None}
+        if isinstance(value, Mapping):
+            return {str(name): plain(item) for name, item in value.items() if item is not None}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    result = plain(section)
+    assert isinstance(result, dict)
+    return result
+
+
+def section_from(kind: type[_Section], values: Mapping[str, Any], where: str) -> _Section:
+    """Build a section from plain values.
+
+    Parameters
+    ----------
+    kind : type
+        One of the dataclasses of this module, or a model's own configuration.
+    values : mapping
+        Names and values, as a TOML table gives them.
+    where : str
+        What the table is called in messages.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown or a value has the wrong type.
+    """
+    assert dataclasses.is_dataclass(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise UsageError(f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(fields))}.")
+    converted = {
+        name: _converted(value, str(fields[name].type), f"{where}: {name}") for name, value in values.items()
+    }
+    return kind(**converted)
+
+
+def _converted(value: Any, annotation: str, where: str) -> Any:
+    """Bring a TOML value to the annotated type, or say what was expected."""
+    if isinstance(value, list):
+        value = tuple(value)
+    if "Path" in annotation:
+        if isinstance(value, Mapping):
+            return {name: Path(item) for name, item in value.items()}
+        return Path(value) if isinstance(value, str) else value
+    expected: tuple[type, ...] | None = None
+    if annotation.startswith("bool"):
+        expected = (bool,)
+    elif annotation.startswith("int"):
+        expected = (int,)
+    elif annotation.startswith("float"):
+        expected = (int, float)
+    elif annotation.startswith("tuple"):
+        expected = (tuple,)
+    elif annotation.startswith(("str", "Literal")):
+        expected = (str,)
+    wrong_bool = isinstance(value, bool) and expected != (bool,)
+    if expected is not None and value is not None and (wrong_bool or not isinstance(value, expected)):
+        raise UsageError(f"{where}: {value!r} is a {type(value).__name__}, {annotation} is expected.")
+    if annotation.startswith("Literal"):
+        choices = re.findall(r'"([^"]+)"', annotation) or re.findall(r"'([^']+)'", annotation)
+        if value not in choices:
+            raise UsageError(f"{where}: {value!r} is not one of {', '.join(choices)}.")
+    return value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    UsageError
+        If it can not be read or is not TOML; the message says where.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{path} can not be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}.") from error
