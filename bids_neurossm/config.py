@@ -121,12 +121,8 @@ class Extraction:
 
     def __post_init__(self) -> None:
         _require(len(self.atlas) > 0, "--atlas names no atlas.")
-        _require(
-            len(set(self.atlas)) == len(self.atlas), f"--atlas names one atlas twice: {' '.join(self.atlas)}."
-        )
-        _require(
-            self.dummy_scans is None or self.dummy_scans >= 0, "--dummy-scans must be auto or 0 or more."
-        )
+        _require(len(set(self.atlas)) == len(self.atlas), f"--atlas names one atlas twice: {' '.join(self.atlas)}.")
+        _require(self.dummy_scans is None or self.dummy_scans >= 0, "--dummy-scans must be auto or 0 or more.")
         _require(
             self.fd_threshold is None or self.fd_threshold > 0,
             "--fd-threshold must be a positive number of mm.",
@@ -136,9 +132,7 @@ class Extraction:
         _require(self.min_volumes >= 1, "--min-volumes must be at least 1.")
         for name in ("high_pass", "low_pass"):
             value = getattr(self, name)
-            _require(
-                value is None or value > 0, f"--{name.replace('_', '-')} must be a positive frequency in Hz."
-            )
+            _require(value is None or value > 0, f"--{name.replace('_', '-')} must be a positive frequency in Hz.")
         if self.high_pass is not None and self.low_pass is not None:
             _require(self.high_pass < self.low_pass, "--high-pass must lie below --low-pass.")
 
@@ -357,9 +351,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         bids_dir, out_dir = self.bids_dir.absolute(), self.out_dir.absolute()
-        _require(
-            out_dir != bids_dir, f"OUT_DIR and BIDS_DIR are both {bids_dir}: the input is never written to."
-        )
+        _require(out_dir != bids_dir, f"OUT_DIR and BIDS_DIR are both {bids_dir}: the input is never written to.")
         _require(
             self.analysis_id is None or bool(re.fullmatch(r"[0-9A-Za-z_-]+", self.analysis_id)),
             f"--analysis-id {self.analysis_id!r} may hold letters, digits, '-' and '_' only.",
@@ -406,9 +398,7 @@ def section_from(kind: type[_Section], values: Mapping[str, Any], where: str) ->
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise UsageError(f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(fields))}.")
-    converted = {
-        name: _converted(value, str(fields[name].type), f"{where}: {name}") for name, value in values.items()
-    }
+    converted = {name: _converted(value, str(fields[name].type), f"{where}: {name}") for name, value in values.items()}
     return kind(**converted)
 
 
