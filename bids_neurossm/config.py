@@ -86,13 +86,15 @@ class Extraction:
     Parameters
     ----------
     atlas : tuple of str
-        Names (``Schaefer400``, ``AAL3``, ``HarvardOxford``) or label images with a TSV beside them.
+        Names (``Schaefer400``, ``AAL3``, ``HarvardOxford``) or label images with a TSV beside them. Empty means
+        Schaefer400 at participant level, and whatever the series have at group level.
     atlas_dir : Path or None
         Folder where atlas files are looked for before TemplateFlow.
     atlas_space : str or None
         Space of a label image given as a file; by default read from its ``space-`` or ``tpl-`` entity.
-    denoise : str
-        Name of a shipped strategy (``simple``, ``none``) or a JSON file.
+    denoise : str or None
+        Name of a shipped strategy (``simple``, ``none``) or a JSON file. None means ``simple`` at participant level,
+        and whatever the series have at group level.
     dummy_scans : int or None
         Volumes dropped at the start; None counts the ``non_steady_state_outlier`` columns.
     fd_threshold : float or None
@@ -107,10 +109,10 @@ class Extraction:
         A run in which more than this share of the regions has no usable signal is excluded.
     """
 
-    atlas: tuple[str, ...] = ("Schaefer400",)
+    atlas: tuple[str, ...] = ()
     atlas_dir: Path | None = None
     atlas_space: str | None = None
-    denoise: str = "simple"
+    denoise: str | None = None
     dummy_scans: int | None = None
     fd_threshold: float | None = None
     high_pass: float | None = None
@@ -120,7 +122,6 @@ class Extraction:
     max_uncovered: float = 0.2
 
     def __post_init__(self) -> None:
-        _require(len(self.atlas) > 0, "--atlas names no atlas.")
         _require(len(set(self.atlas)) == len(self.atlas), f"--atlas names one atlas twice: {' '.join(self.atlas)}.")
         _require(self.dummy_scans is None or self.dummy_scans >= 0, "--dummy-scans must be auto or 0 or more.")
         _require(
@@ -273,15 +274,16 @@ class Reference:
 
     Parameters
     ----------
-    source : str
-        ``neurosynth``, ``nback-flanker`` (the studies that NiMARE ships), ``none`` or a folder.
+    source : str or None
+        ``neurosynth``, ``nback-flanker`` (the studies that NiMARE ships), ``none`` or a folder. None takes Neurosynth
+        where its files are at hand and the classes have terms, and says why where it is left out.
     terms : Path or None
         TOML of class -> terms; a shipped table's name is taken too.
     surrogates : int
         Maps in the spatial null.
     """
 
-    source: str = "neurosynth"
+    source: str | None = None
     terms: str | None = None
     surrogates: int = 1000
 

@@ -1,0 +1,260 @@
+"""From the name of an atlas, or the path of a label image, to a parcellation."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bids_neurossm.atlas.parcellation import SPACE_ALIASES, Parcellation, read_label_image
+from bids_neurossm.atlas.tables import LabelTable, read_label_table
+from bids_neurossm.dataset.names import parse_name, sanitised_label
+from bids_neurossm.errors import ResourceMissingError, UsageError
+
+_DATA = Path(str(files("bids_neurossm"))) / "data" / "atlases"
+
+
+def known_atlases() -> dict[str, dict[str, Any]]:
+    """Atlases that are known by name, with their facts."""
+    return tomllib.loads((_DATA / "catalogue.toml").read_text(encoding="utf-8"))
+
+
+def load_parcellation(
+    name_or_file: str | Path,
+    space: str | None = None,
+    resolution: int | None = None,
+    *,
+    atlas_dir: Path | None = None,
+    atlas_space: str | None = None,
+) -> Parcellation:
+    """Find a parcellation.
+
+    Parameters
+    ----------
+    name_or_file : str or Path
+        ``Schaefer400`` (any size from 100 to 1000, ``Schaefer400_17Networks`` ...), ``AAL3``, ``HarvardOxford``,
+        or a label image with its table beside it (same name, ``.tsv``, ``.csv``, ``.txt`` or ``.xml``).
+    space : str, optional
+        Space in which it will be used; an atlas of another space is refused.
+    resolution : int, optional
+        ``res-`` of the TemplateFlow image, 2 by default.
+    atlas_dir : Path, optional
+        Folder that is searched before TemplateFlow.
+    atlas_space : str, optional
+        Space of a label image whose name does not say it.
+
+    Returns
+    -------
+    Parcellation
+
+    Raises
+    ------
+    UsageError
+        Unknown name, an atlas of another space, a table that does not fit the image.
+    ResourceMissingError
+        If a file is missing, empty or damaged, and can not be fetched.
+    """
+    path = Path(name_or_file)
+    if path.name.endswith((".nii", ".nii.gz")):
+        parcellation = _from_file(path, atlas_space)
+    else:
+        parcellation = _by_name(str(name_or_file), space, resolution or 2, atlas_dir)
+    if space is not None and parcellation.space != space and not parcellation.any_space:
+        raise UsageError(
+            f"The atlas {parcellation.image_file.name} is drawn in {parcellation.space}, the runs are in {space}: "
+            "laid over each other their regions would be millimetres apart. Choose runs with "
+            f"--space {parcellation.space}, or an atlas in {space}."
+        )
+    return parcellation
+
+
+def _by_name(name: str, space: str | None, resolution: int, atlas_dir: Path | None) -> Parcellation:
+    _, facts, match = _recognise(name)
+    entities = atlas_entities(name)
+    if facts["source"] == "templateflow":
+        if space is not None and space not in facts["spaces"]:
+            raise UsageError(f"--atlas {name} exists in {' and '.join(facts['spaces'])}, not in {space}.")
+        networks = f"{match['networks'] or 7}Networks"
+        image, table = _schaefer_files(match["parcels"], networks, space or facts["spaces"][0], resolution, atlas_dir)
+        return _assemble(image, table, entities, space or facts["spaces"][0], facts)
+    if facts["source"] == "aal3":
+        image = _search(("AAL3v1.nii", "AAL3v1.nii.gz"), _aal3_folders(atlas_dir), f"--atlas {name}", _AAL3_REMEDY)
+        table = _search(("AAL3v1.xml",), [image.parent], f"--atlas {name}", _AAL3_REMEDY)
+        return _assemble(image, table, entities, facts["spaces"][0], facts)
+    image = _nimare_folder() / "HarvardOxford-cort-maxprob-thr25-2mm.nii.gz"
+    table = _DATA / "HarvardOxford48.tsv"
+    return _assemble(image, table, entities, facts["spaces"][0], facts)
+
+
+def atlas_entities(name_or_file: str, atlas_space: str | None = None) -> dict[str, str]:
+    """Tell how an atlas is called in file names, without reading its image where the name is enough.
+
+    Raises
+    ------
+    UsageError
+        If the name is not known, or the file can not be used.
+    """
+    if name_or_file.endswith((".nii", ".nii.gz")):
+        return dict(_from_file(Path(name_or_file), atlas_space).entities)
+    atlas, facts, match = _recognise(name_or_file)
+    if facts["source"] == "templateflow":
+        return {"atlas": atlas, "seg": f"{match['networks'] or 7}Networks", "scale": match["parcels"]}
+    return {"atlas": atlas, "scale": str(facts["regions"])}
+
+
+def _recognise(name: str) -> tuple[str, dict[str, Any], re.Match[str]]:
+    for atlas, facts in known_atlases().items():
+        match = re.fullmatch(facts["pattern"], name, flags=re.IGNORECASE)
+        if match:
+            return atlas, facts, match
+    raise UsageError(
+        f"--atlas {name} is not known; give Schaefer400 (100 to 1000, _17Networks), AAL3, HarvardOxford, or the "
+        "path of a label image with a TSV beside it."
+    )
+
+
+def _from_file(path: Path, atlas_space: str | None) -> Parcellation:
+    if not path.is_file():
+        raise UsageError(f"--atlas {path}: there is no such file.")
+    entities, _, extension = parse_name(path)
+    stem = path.name.removesuffix(extension)
+    # CBIG's order files leave the template and the resolution out of their names.
+    stems = [stem, re.sub(r"_(FSLMNI152|space-).*$", "", stem)]
+    tables = [path.with_name(each + end) for each in stems for end in (".tsv", ".csv", ".txt", ".xml")]
+    table = next((candidate for candidate in tables if candidate.is_file()), None)
+    if table is None:
+        raise UsageError(f"--atlas {path}: no label table stands beside it; {tables[0].name} is expected.")
+    space = atlas_space or entities.get("tpl") or entities.get("space")
+    if space is None and "FSLMNI152" in stem:
+        space = "FSLMNI152"
+    if space is None:
+        raise UsageError(f"--atlas {path}: its name does not say its space; add --atlas-space MNI152NLin6Asym or so.")
+    labels = read_label_table(table)
+    cbig = re.match(r"(Schaefer2018)_(\d+)Parcels_(7|17)Networks_order", stem)
+    if cbig:
+        entities |= {"atlas": cbig[1], "seg": f"{cbig[3]}Networks", "scale": cbig[2]}
+    named = {key: sanitised_label(entities[key]) for key in ("atlas", "seg", "scale") if entities.get(key)}
+    named.setdefault("atlas", sanitised_label(stems[1]))
+    named.setdefault("scale", str(len(labels.labels)))
+    return _assemble(path, table, named, SPACE_ALIASES.get(space, space), {"title": stem}, labels)
+
+
+def _assemble(
+    image: Path,
+    table: Path,
+    entities: Mapping[str, str],
+    space: str,
+    facts: Mapping[str, Any],
+    labels: LabelTable | None = None,
+) -> Parcellation:
+    """Check that image and table speak of the same regions."""
+    labels = labels or read_label_table(table)
+    data, _, _ = read_label_image(image)
+    unnamed = sorted(set(np.unique(data).tolist()) - {0} - set(labels.labels))
+    if unnamed:
+        raise UsageError(
+            f"{image} has {len(unnamed)} label(s) that {table.name} does not name, the first is {unnamed[0]}; "
+            "image and table must belong together."
+        )
+    return Parcellation(
+        entities=dict(entities),
+        space=space,
+        image_file=image,
+        table_file=table,
+        labels=labels.labels,
+        names=labels.names,
+        networks=labels.networks,
+        any_space=bool(facts.get("any_space", False)),
+        facts={key: str(facts[key]) for key in ("title", "license", "citation", "doi") if key in facts},
+    )
+
+
+def _schaefer_files(
+    parcels: str, networks: str, space: str, resolution: int, atlas_dir: Path | None
+) -> tuple[Path, Path]:
+    """Find Schaefer's image and table: in `atlas_dir`, in TemplateFlow's home, or through its client."""
+    atlas = f"atlas-Schaefer2018_desc-{parcels}Parcels{networks}_dseg"
+    image = f"tpl-{space}_res-{resolution:02d}_{atlas}.nii.gz"
+    table = f"tpl-{space}_{atlas}.tsv"
+    home = templateflow_home()
+    for folder in [atlas_dir, atlas_dir and atlas_dir / f"tpl-{space}", home / f"tpl-{space}"]:
+        if folder and _filled(folder / image) and _filled(folder / table):
+            return folder / image, folder / table
+    if atlas_dir and space == "MNI152NLin6Asym" and resolution == 2:
+        # CBIG's own files are in FSL's MNI152, which is this space.
+        order = f"Schaefer2018_{parcels}Parcels_{networks}_order"
+        if _filled(atlas_dir / f"{order}_FSLMNI152_2mm.nii.gz") and _filled(atlas_dir / f"{order}.txt"):
+            return atlas_dir / f"{order}_FSLMNI152_2mm.nii.gz", atlas_dir / f"{order}.txt"
+    _fetch_from_templateflow(space, f"{parcels}Parcels{networks}", resolution, home / f"tpl-{space}" / image)
+    for needed in (image, table):
+        if not _filled(home / f"tpl-{space}" / needed):
+            raise ResourceMissingError(_templateflow_remedy(home / f"tpl-{space}" / needed, space))
+    return home / f"tpl-{space}" / image, home / f"tpl-{space}" / table
+
+
+def templateflow_home() -> Path:
+    """Folder of the TemplateFlow cache, as its client finds it."""
+    default = Path.home() / ".cache" / "templateflow"
+    return Path(os.environ.get("TEMPLATEFLOW_HOME") or default).expanduser().absolute()
+
+
+def _fetch_from_templateflow(space: str, desc: str, resolution: int, missing: Path) -> None:
+    """Ask TemplateFlow's client, which downloads what it has not; offline this is an error with the remedy."""
+    try:
+        from templateflow.api import get
+
+        get(space, atlas="Schaefer2018", desc=desc, suffix="dseg", resolution=resolution, extension=".nii.gz")
+        get(space, atlas="Schaefer2018", desc=desc, suffix="dseg", extension=".tsv")
+    except Exception as error:  # the client lets every kind of network and file error through
+        raise ResourceMissingError(_templateflow_remedy(missing, space) + f" ({type(error).__name__})") from error
+
+
+def _templateflow_remedy(missing: Path, space: str) -> str:
+    state = "is empty" if missing.exists() else "is missing"
+    return (
+        f"{missing} {state} and could not be downloaded; where there is internet run "
+        f"`bids-neurossm --fetch-resources DIR` and set TEMPLATEFLOW_HOME to it, or give --atlas-dir with the {space} "
+        "file in it."
+    )
+
+
+_AAL3_REMEDY = (
+    "it is not shipped for want of a licence: where there is internet run `bids-neurossm --fetch-resources DIR`, or "
+    "unpack AAL3v1.nii and AAL3v1.xml anywhere and give that folder as --atlas-dir"
+)
+
+
+def _aal3_folders(atlas_dir: Path | None) -> list[Path]:
+    """Folders in which nilearn's `fetch_atlas_aal('3v2')`, or a user, may have put AAL3."""
+    nilearn = [os.environ.get(name) for name in ("NILEARN_SHARED_DATA", "NILEARN_DATA")]
+    homes = [*(Path(folder) for folder in nilearn if folder), Path.home() / "nilearn_data"]
+    roots = [*([atlas_dir, atlas_dir / "aal3"] if atlas_dir else []), templateflow_home() / "tpl-MNIColin27"]
+    return [*roots, *(home / "aal_3v2" / "AAL3" for home in homes), *(home / "aal_3v2" for home in homes)]
+
+
+def _search(names: tuple[str, ...], folders: list[Path], wanted: str, remedy: str) -> Path:
+    for folder in folders:
+        for name in names:
+            if _filled(folder / name):
+                return folder / name
+    places = ", ".join(str(folder) for folder in folders)
+    raise ResourceMissingError(f"{wanted}: {names[0]} is in none of {places}; {remedy}.")
+
+
+def _nimare_folder() -> Path:
+    """Folder of the atlases that NiMARE's package carries; finding it does not import NiMARE."""
+    spec = find_spec("nimare")
+    if spec is None or not spec.submodule_search_locations:
+        raise ResourceMissingError("The package nimare is not installed; it carries the Harvard-Oxford atlas.")
+    return Path(next(iter(spec.submodule_search_locations))) / "resources" / "atlases"
+
+
+def _filled(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0

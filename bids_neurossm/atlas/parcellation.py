@@ -1,0 +1,167 @@
+"""A parcellation: a label image with names, and how it is laid over the grid of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bids_neurossm.dataset.hashing import hash_file
+from bids_neurossm.errors import ResourceMissingError
+
+#: Names that other software gives to the spaces of TemplateFlow.
+SPACE_ALIASES = {
+    "MNI152NLin6": "MNI152NLin6Asym",
+    "FSLMNI152": "MNI152NLin6Asym",
+    "MNI152NLin2009c": "MNI152NLin2009cAsym",
+}
+
+
+@dataclass(frozen=True)
+class Parcellation:
+    """A label image with a name for every region.
+
+    Parameters
+    ----------
+    entities : mapping
+        BIDS entities that name it: ``atlas``, and where they apply ``seg`` and ``scale``.
+    space : str
+        TemplateFlow name of the space in which it is drawn.
+    image_file, table_file : Path
+        Where it was read from.
+    labels : tuple of int
+        Label of each region in the image, ascending.
+    names, networks : tuple of str
+        Name and network of each region; ``n/a`` where there is no network.
+    any_space : bool
+        Whether it may be laid over another MNI space (with a warning).
+    facts : mapping
+        Title, licence, citation, DOI.
+    """
+
+    entities: Mapping[str, str]
+    space: str
+    image_file: Path
+    table_file: Path
+    labels: tuple[int, ...]
+    names: tuple[str, ...]
+    networks: tuple[str, ...]
+    any_space: bool = False
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Entities as one label, for instance ``Schaefer20187Networks400``."""
+        return "".join(self.entities[key] for key in ("atlas", "seg", "scale") if key in self.entities)
+
+    @property
+    def n_regions(self) -> int:
+        """Number of regions, R."""
+        return len(self.labels)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the image file."""
+        return hash_file(self.image_file)
+
+    def image(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], Any]:
+        """Read the label image.
+
+        Returns
+        -------
+        labels : ndarray of int32, shape (X, Y, Z)
+        affine : ndarray, shape (4, 4)
+        header : Nifti1Header
+
+        Raises
+        ------
+        ResourceMissingError
+            If the file is empty or damaged.
+        """
+        return read_label_image(self.image_file)
+
+    def index_map(self) -> npt.NDArray[np.int32]:
+        """Table that turns a label into a region's position plus one; other labels become 0."""
+        table = np.zeros(max(self.labels) + 1, dtype=np.int32)
+        table[list(self.labels)] = np.arange(1, self.n_regions + 1)
+        return table
+
+    def on_grid(self, shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+        """Lay the parcellation over a grid by nearest neighbour.
+
+        Parameters
+        ----------
+        shape : tuple of int, (X, Y, Z)
+            Size of the grid in voxels.
+        affine : ndarray, shape (4, 4)
+            Voxel indices to mm.
+
+        Returns
+        -------
+        ndarray of int32, shape (X, Y, Z)
+            0 outside, else the region's position plus one. Regions can vanish on a coarse grid.
+        """
+        return _on_grid(self.image_file, self.labels, shape, tuple(np.asarray(affine, float).ravel()))
+
+
+def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], Any]:
+    """Read a 3D image of labels, which some atlases store as floating point.
+
+    Raises
+    ------
+    ResourceMissingError
+        If the file is empty, damaged, not 3D, or holds values that are no labels.
+    """
+    import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+
+    if not path.is_file() or path.stat().st_size == 0:
+        state = "is empty (a stub that was never downloaded)" if path.is_file() else "does not exist"
+        raise ResourceMissingError(
+            f"{path} {state}; run `bids-neurossm --fetch-resources DIR` where there is internet."
+        )
+    try:
+        image = nib.load(path)
+        data = np.asanyarray(image.dataobj)
+    except (ImageFileError, OSError, EOFError, ValueError) as error:
+        raise ResourceMissingError(f"{path} is not a readable label image ({error}); fetch it again.") from error
+    if data.ndim == 4 and data.shape[3] == 1:
+        data = data[..., 0]
+    if data.ndim != 3:
+        raise ResourceMissingError(f"{path} has shape {data.shape}; a 3D image of labels is expected.")
+    labels = np.rint(np.nan_to_num(data)).astype(np.int32)
+    if not np.allclose(labels, np.nan_to_num(data), atol=1e-3) or labels.min() < 0:
+        raise ResourceMissingError(f"{path} holds values that are no labels; whole numbers from 0 are expected.")
+    return labels, np.asarray(image.affine, dtype=np.float64), image.header
+
+
+@lru_cache(maxsize=4)
+def _on_grid(
+    image_file: Path, labels: tuple[int, ...], shape: tuple[int, int, int], flat_affine: tuple[float, ...]
+) -> npt.NDArray[np.int32]:
+    """Resample with nilearn, so that voxels on a tie fall where nilearn's maskers put them."""
+    import nibabel as nib
+    from nilearn.image import resample_img
+
+    data, affine, _ = read_label_image(image_file)
+    table = np.zeros(max(int(data.max()), *labels) + 1, dtype=np.int32)
+    table[list(labels)] = np.arange(1, len(labels) + 1)
+    target = np.asarray(flat_affine).reshape(4, 4)
+    if data.shape != shape or not np.allclose(affine, target, atol=1e-4):
+        resampled = resample_img(
+            nib.Nifti1Image(data, affine),
+            target_affine=target,
+            target_shape=shape,
+            interpolation="nearest",
+            force_resample=True,
+            copy_header=True,
+        )
+        data = np.asanyarray(resampled.dataobj).astype(np.int32)
+    placed = table[data]
+    placed.flags.writeable = False  # shared by every run on this grid
+    return placed

@@ -1,0 +1,130 @@
+"""Label tables as atlases ship them: TSV of any editor, CBIG's order files, AAL's XML."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from bids_neurossm.errors import ResourceMissingError, UsageError
+
+_INDEX_COLUMNS = ("index", "label", "value", "id", "key")
+_NAME_COLUMNS = ("name", "region", "label_name", "structure", "abbreviation")
+_NETWORK_COLUMNS = ("network", "network_label", "system", "lobe")
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Labels, names and networks of an atlas, in the order of the labels."""
+
+    labels: tuple[int, ...]
+    names: tuple[str, ...]
+    networks: tuple[str, ...]
+
+
+def read_label_table(path: Path) -> LabelTable:
+    """Read the table that belongs to a label image.
+
+    Parameters
+    ----------
+    path : Path
+        ``.tsv`` or ``.csv`` with an index and a name column, CBIG's ``*_order.txt``, or AAL's ``.xml``.
+
+    Raises
+    ------
+    ResourceMissingError
+        If the file is missing or empty.
+    UsageError
+        If it can not be understood, or names a label or a region twice.
+    """
+    if not path.is_file() or path.stat().st_size == 0:
+        raise ResourceMissingError(f"{path} is missing or empty; a table with the columns index and name is expected.")
+    try:
+        if path.suffix == ".xml":
+            rows = _read_xml(path)
+        else:
+            # utf-8-sig: spreadsheets put a byte-order mark in front.
+            text = path.read_text(encoding="utf-8-sig")
+            rows = _read_order(text, path) if path.suffix == ".txt" else _read_delimited(text, path)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text ({error.reason}); save the label table as UTF-8.") from error
+    rows = sorted((row for row in rows if row[0] != 0), key=lambda row: row[0])
+    if not rows:
+        raise UsageError(f"{path} names no region.")
+    labels = tuple(row[0] for row in rows)
+    names = tuple(row[1] for row in rows)
+    for values, what in ((labels, "label"), (names, "name")):
+        twice = {str(value) for value in values if values.count(value) > 1} if len(set(values)) < len(values) else set()
+        if twice:
+            raise UsageError(f"{path} has the {what} {min(twice)} more than once; each region needs its own.")
+    return LabelTable(labels, names, tuple(row[2] for row in rows))
+
+
+def network_of(name: str) -> str:
+    """Read the network from a Schaefer region name.
+
+    Examples
+    --------
+    >>> network_of("7Networks_LH_SalVentAttn_Med_1")
+    'SalVentAttn'
+    """
+    match = re.match(r"(?:7|17)Networks_[LR]H_([A-Za-z]+)", name)
+    return match.group(1) if match else "n/a"
+
+
+def _row(index: str, name: str, network: str | None, path: Path) -> tuple[int, str, str]:
+    try:
+        value = float(index)
+    except ValueError:
+        value = float("nan")
+    if value != value or value != int(value) or value < 0:
+        raise UsageError(f"{path}: {index!r} is not a label; whole numbers from 0 are expected.")
+    name = name.strip()
+    return int(value), name, (network or "").strip() or network_of(name)
+
+
+def _read_delimited(text: str, path: Path) -> list[tuple[int, str, str]]:
+    lines = [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip()]
+    separator = "\t" if "\t" in lines[0] else ","
+    header = [cell.strip().lower() for cell in lines[0].split(separator)]
+
+    def column(candidates: tuple[str, ...]) -> int | None:
+        return next((header.index(name) for name in candidates if name in header), None)
+
+    index, name, network = column(_INDEX_COLUMNS), column(_NAME_COLUMNS), column(_NETWORK_COLUMNS)
+    if name is None and "label" in header and "index" in header:
+        name = header.index("label")
+    if index is None or name is None:
+        raise UsageError(f"{path} has the columns {', '.join(header)}; index and name are expected.")
+    rows = []
+    for line in lines[1:]:
+        cells = line.split(separator)
+        if len(cells) < max(index, name) + 1:
+            raise UsageError(f"{path}: the row {line!r} has {len(cells)} cells; {len(header)} are expected.")
+        found = cells[network] if network is not None and network < len(cells) else None
+        rows.append(_row(cells[index], cells[name], found, path))
+    return rows
+
+
+def _read_order(text: str, path: Path) -> list[tuple[int, str, str]]:
+    rows = []
+    for line in text.splitlines():
+        cells = line.split()
+        if cells:
+            if len(cells) < 2:
+                raise UsageError(f"{path}: the row {line!r} has no name; `index name ...` is expected.")
+            rows.append(_row(cells[0], cells[1], None, path))
+    return rows
+
+
+def _read_xml(path: Path) -> list[tuple[int, str, str]]:
+    text = path.read_bytes()
+    if b"<!ENTITY" in text or b"<!DOCTYPE" in text:
+        # No atlas declares entities; a file that does could expand without end.
+        raise UsageError(f"{path} declares XML entities, which no label table needs; it is not read.")
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise UsageError(f"{path} is not valid XML: {error}.") from error
+    return [_row(label.findtext("index", ""), label.findtext("name", ""), None, path) for label in root.iter("label")]

@@ -1,0 +1,1 @@
+"""The command line: arguments, exit codes, progress, the demo. No science, and nothing heavy until it is needed."""

@@ -1,0 +1,116 @@
+"""What the user reads while a command works: a bar on a terminal, lines elsewhere, JSON lines on request.
+
+Every event also goes to ``logs/<run id>/run.jsonl``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console as RichConsole
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class Console:
+    """Progress, messages and tables of one command.
+
+    Parameters
+    ----------
+    log_format : {"text", "json"}
+        How events are printed.
+    log_file : Path, optional
+        JSON lines of every event.
+    """
+
+    def __init__(self, log_format: str = "text", log_file: Path | None = None) -> None:
+        self._json = log_format == "json"
+        self._rich = RichConsole(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+        self._log_file = log_file
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._done = 0
+        self._total = 0
+        self._started = time.monotonic()
+
+    def event(self, kind: str, text: str, **facts: Any) -> None:
+        """Say one thing."""
+        record = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind, "message": text, **facts}
+        line = json.dumps(record, default=str, ensure_ascii=False)
+        if self._log_file is not None:
+            self._log_file.parent.mkdir(parents=True, exist_ok=True)
+            with self._log_file.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        if self._json:
+            print(line, flush=True)
+            return
+        style = {"error": "red", "warning": "yellow", "done": "green"}.get(kind)
+        target = self._progress.console if self._progress else self._rich
+        target.print(escape(text), style=style)
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Print a table; as JSON it is one event per row."""
+        if self._json:
+            for row in rows:
+                self.event("row", title, **dict(zip(header, row, strict=True)))
+            return
+        table = Table(title=escape(title), title_justify="left", header_style="bold")
+        for name in header:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*(escape(str(cell)) for cell in row))
+        self._rich.print(table)
+
+    def start(self, total: int, what: str) -> Self:
+        """Begin to count units of work; use as a context."""
+        self._done, self._total, self._started = 0, total, time.monotonic()
+        if not self._json and self._rich.is_terminal:
+            self._progress = Progress(
+                TextColumn(what),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._rich,
+            )
+            self._task = self._progress.add_task(what, total=total)
+        return self
+
+    def __enter__(self) -> Self:
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+
+    def advance(self, unit: str, failed: bool = False) -> None:
+        """Count one unit as ended."""
+        self._done += 1
+        seconds = time.monotonic() - self._started
+        if self._progress:
+            self._progress.advance(self._task)
+            if not failed:
+                return
+        left = seconds / self._done * (self._total - self._done)
+        state = "failed" if failed else "done"
+        self.event(
+            "failed" if failed else "progress",
+            f"[{self._done}/{self._total}] {unit} {state}, {seconds:.0f} s so far, about {left:.0f} s left",
+            unit=unit,
+            done=self._done,
+            total=self._total,
+            seconds=round(seconds, 1),
+        )

@@ -1,0 +1,105 @@
+"""Running a Nipype workflow and coming back with what failed, whatever happened to the workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bids_neurossm.config import Execution
+from bids_neurossm.errors import UsageError
+from bids_neurossm.interfaces.base import Record, read_records
+
+_STATUS = Callable[[str, str, bool], None]
+
+
+def run_workflow(
+    workflow: Any,
+    execution: Execution,
+    records: Path,
+    on_end: _STATUS,
+    preload: tuple[str, ...] = (),
+) -> list[Record]:
+    """Run a workflow to its end.
+
+    Parameters
+    ----------
+    workflow : nipype Workflow
+        Its nodes leave records when they fail.
+    execution : Execution
+        Workers, memory, plugin.
+    records : Path
+        Folder of the records.
+    on_end : callable
+        Called with the node's name, the unit it worked on, and whether it failed.
+    preload : tuple of str
+        Modules that are loaded once, before workers are forked.
+
+    Returns
+    -------
+    list of Record
+        One or more for every unit that failed.
+    """
+    # Crash files are for people; they belong with the scratch of this command.
+    workflow.config["execution"]["crashdump_dir"] = str(workflow.base_dir)
+    plugin, arguments = _plugin(execution, preload)
+    arguments["status_callback"] = _status_callback(on_end)
+    os.environ.setdefault("LOGNAME", "unknown")  # Nipype's batch plugins ask for it
+    runner: Any = plugin if isinstance(plugin, str) else plugin(plugin_args=arguments)
+    try:
+        workflow.run(plugin=runner, plugin_args=arguments)
+    except (KeyboardInterrupt, SystemExit):
+        _stop(runner)
+        raise
+    except Exception as error:
+        # Nodes that failed left records; anything else is a fault of the run as a whole.
+        found = read_records(records)
+        if not found:
+            message = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            found = [Record("workflow", "run", message, 70, str(error))]
+        return found
+    except BaseException:
+        _stop(runner)
+        raise
+    return read_records(records)
+
+
+def _stop(runner: Any) -> None:
+    if hasattr(runner, "close"):
+        runner.close(kill=True)
+
+
+def _plugin(execution: Execution, preload: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
+    if execution.use_plugin is not None:
+        return _plugin_file(execution.use_plugin)
+    from bids_neurossm.workflows.plugins import ResilientMultiProcPlugin
+
+    arguments: dict[str, Any] = {"n_procs": execution.nprocs, "preload": preload}
+    if execution.mem_mb is not None:
+        arguments["memory_gb"] = execution.mem_mb / 1000
+    return ResilientMultiProcPlugin, arguments
+
+
+def _plugin_file(path: Path) -> tuple[str, dict[str, Any]]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"--use-plugin {path} is not readable YAML: {error}.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):
+        raise UsageError(f"--use-plugin {path} must hold `plugin: NAME` and, where wanted, `plugin_args:`.")
+    arguments = content.get("plugin_args") or {}
+    if not isinstance(arguments, dict):
+        raise UsageError(f"--use-plugin {path}: plugin_args must be a table.")
+    return content["plugin"], arguments
+
+
+def _status_callback(on_end: _STATUS) -> Callable[..., None]:
+    def callback(node: Any, status: str, *_: Any) -> None:
+        if status in ("end", "exception"):
+            unit = getattr(getattr(node.interface, "inputs", None), "unit", None)
+            on_end(str(node.name), str(unit or node.name), status == "exception")
+
+    return callback

@@ -1,0 +1,118 @@
+"""What has to be set before numba, matplotlib, Nipype and torch are imported: caches and threads.
+
+HOME may be read-only or missing in a container; every cache goes to a private folder that can be written.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bids_neurossm.config import Execution
+from bids_neurossm.errors import OutputNotWritableError
+
+
+@contextmanager
+def prepared_environment(execution: Execution) -> Iterator[Path]:
+    """Give the work folder, with the environment set for it.
+
+    A folder that the user named stays; a temporary one is removed at the end.
+
+    Raises
+    ------
+    OutputNotWritableError
+        If the work folder can not be written.
+    """
+    temporary = execution.work_dir is None
+    try:
+        if execution.work_dir is None:
+            work = Path(tempfile.mkdtemp(prefix="bids-neurossm-"))
+        else:
+            work = execution.work_dir.absolute()
+            if execution.clean_workdir and work.is_dir():
+                _empty(work)
+            work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        place = execution.work_dir or tempfile.gettempdir()
+        raise OutputNotWritableError(
+            f"The work folder {place} can not be written ({error.strerror}); give another one with -w."
+        ) from error
+    check_writable(work, "work folder", "give another one with -w")
+    caches = work / "cache" if not temporary else _user_cache(work)
+    threads = str(execution.omp_nthreads)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = threads
+    (work / "nipype").mkdir(exist_ok=True, mode=0o700)
+    (work / "nipype" / "nipype.cfg").write_text(_nipype_settings(execution), encoding="utf-8")
+    os.environ["NIPYPE_CONFIG_DIR"] = str(work / "nipype")
+    for name, folder in (
+        ("NUMBA_CACHE_DIR", "numba"),
+        ("MPLCONFIGDIR", "matplotlib"),
+        ("TRITON_CACHE_DIR", "triton"),
+        ("TORCHINDUCTOR_CACHE_DIR", "inductor"),
+    ):
+        if name not in os.environ:
+            (caches / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.environ[name] = str(caches / folder)
+    os.environ["MPLBACKEND"] = "Agg"
+    os.environ["NIPYPE_NO_ET"] = "1"  # else Nipype asks the network for its newest version
+    try:
+        yield work
+    finally:
+        if temporary:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def check_writable(folder: Path, what: str, remedy: str) -> None:
+    """Write and remove a small file, before anything is computed.
+
+    Raises
+    ------
+    OutputNotWritableError
+        If that fails.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".write-test-") as stream:
+            stream.write(b"x" * 4096)
+            stream.flush()
+    except OSError as error:
+        raise OutputNotWritableError(f"The {what} {folder} can not be written ({error.strerror}); {remedy}.") from error
+
+
+def _nipype_settings(execution: Execution) -> str:
+    """Phrase the settings that Nipype reads when it is imported, in this process and in every worker."""
+    level = "INFO" if execution.verbose >= 2 else "CRITICAL"
+    return (
+        f"[logging]\nworkflow_level = {level}\ninterface_level = {level}\nutils_level = {level}\n"
+        # Nipype's own 2 s between two looks at the workers would be most of a short run.
+        "[execution]\npoll_sleep_duration = 0.05\ncrashfile_format = txt\ncheck_version = false\n"
+        f"stop_on_first_crash = {str(execution.stop_on_first_crash).lower()}\n"
+        "remove_unnecessary_outputs = false\n[monitoring]\nenabled = false\n"
+    )
+
+
+def _user_cache(work: Path) -> Path:
+    """Compiled kernels are worth keeping between commands, where the user has a cache folder."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bids-neurossm"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".write-test-"):
+            return folder
+    except (OSError, RuntimeError):
+        return work / "cache"
+
+
+def _empty(folder: Path) -> None:
+    """Remove what is in a work folder; refuse what does not look like one."""
+    if (folder / "dataset_description.json").exists() or folder == Path(folder.anchor) or folder == Path.home():
+        raise OutputNotWritableError(f"--clean-workdir: {folder} is no work folder; it is left as it is.")
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

@@ -1,0 +1,164 @@
+"""``bids-neurossm BIDS_DIR OUT_DIR group``: plan, check, train, report."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pandas as pd
+
+from bids_neurossm.cli.console import Console
+from bids_neurossm.cli.engine import run_workflow
+from bids_neurossm.cli.environment import check_writable
+from bids_neurossm.cli.logs import new_log_folder, write_crashes
+from bids_neurossm.cli.outcome import exit_code
+from bids_neurossm.cli.plan_group import GroupPlan, plan_group, refuse_checkpoint
+from bids_neurossm.config import RunConfig
+from bids_neurossm.dataset.description import write_atlas, write_description
+from bids_neurossm.errors import NoInputError
+from bids_neurossm.interfaces.base import Record, private_folder
+from bids_neurossm.workflows.group import cells_of, init_group_wf
+
+
+def run_group(config: RunConfig, work_dir: Path) -> int:
+    """Carry out a group command.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    refuse_checkpoint(config)
+    if config.execution.reports_only:
+        return _reports_only(config, Console(config.execution.log_format))
+    plan = plan_group(config)
+    if config.execution.dry_run:
+        _print_plan(config, plan, Console(config.execution.log_format))
+        return 0
+    check_writable(config.out_dir, "output folder", "give another OUT_DIR")
+    log_folder = new_log_folder(config)
+    console = Console(config.execution.log_format, log_folder / "run.jsonl")
+    sources = {} if plan.source == config.out_dir else {"series": plan.source}
+    write_description(config.out_dir, {"input": config.bids_dir, **sources})
+    if plan.cohort.parcellation is not None:
+        write_atlas(config.out_dir, [plan.cohort.parcellation])
+    records = _work(config, plan, work_dir, console)
+    write_crashes(log_folder, records)
+    return _conclude(config, plan, records, console, log_folder)
+
+
+def _work(config: RunConfig, plan: GroupPlan, work_dir: Path, console: Console) -> list[Record]:
+    """Run the workflow."""
+    command = uuid.uuid4().hex[:8]
+    scratch = private_folder(work_dir / f"group-{command}")
+    records = private_folder(work_dir / f"records-{command}")
+    cache = private_folder(work_dir / "reference")
+    workflow = init_group_wf(plan.analysis, plan.cohort, plan.reference, scratch, records, cache)
+    total = len(cells_of(plan.analysis))
+
+    def on_end(node: str, unit: str, failed: bool) -> None:
+        if failed or node.startswith("train_"):
+            console.advance(unit, failed)
+
+    counted = len(plan.cohort.runs)
+    console.event(
+        "plan",
+        f"{plan.analysis.outputs.analysis}: {counted} runs, {total} models to train (those that are there and fit are "
+        "kept)",
+    )
+    for note in (*plan.cohort.extra["notes"], *plan.reference.notes):
+        console.event("note", note)
+    with console.start(total, "models"):
+        return run_workflow(
+            workflow,
+            config.execution,
+            records,
+            on_end,
+            preload=("bids_neurossm.interfaces.training", "sklearn.metrics"),
+        )
+
+
+def _conclude(config: RunConfig, plan: GroupPlan, records: list[Record], console: Console, log_folder: Path) -> int:
+    """Tell what came out, and where it is."""
+    outputs = plan.analysis.outputs
+    unique = {record.unit: record for record in reversed(records)}
+    for record in sorted(unique.values(), key=lambda each: each.unit):
+        details = f" (details in {log_folder})" if record.details else ""
+        console.event("error", f"failed: {record.unit}: {record.message}{details}", unit=record.unit, step=record.step)
+    only_cell = config.evaluation.only_fold is not None
+    done = (outputs.folder / "summary.json").is_file() and not only_cell
+    if done:
+        _write_report(config, outputs.analysis, list(unique.values()), console)
+        _print_result(plan, console)
+        report = config.out_dir / f"group_{outputs.analysis}.html"
+        console.event("done", f"Report: {report}. Tables and maps: {outputs.folder}. Models: {outputs.models}.")
+    elif only_cell and not unique:
+        console.event("done", f"The cell is in {outputs.models}; `group` without --only-fold gathers all of them.")
+    return exit_code(list(unique.values()), done or (only_cell and not unique))
+
+
+def _print_result(plan: GroupPlan, console: Console) -> None:
+    outputs = plan.analysis.outputs
+    excluded = pd.read_csv(outputs.table("exclusions"), sep="\t", dtype=str, keep_default_na=False)
+    if len(excluded):
+        counts = excluded["reason"].value_counts()
+        console.table(
+            "Runs left out (exclusions.tsv)", ("reason", "runs"), [(str(k), int(v)) for k, v in counts.items()]
+        )
+    metrics = pd.read_csv(outputs.table("metrics"), sep="\t", na_values="n/a")
+    judged = "holdout" if (metrics["set"] == "holdout").any() else "development"
+    shown = ("auc", "balanced_accuracy") if plan.cohort.target_type == "class" else ("r", "mae")
+    rows = [
+        (row.model, row.metric, f"{row.value:.3f}", f"{row.ci_low:.3f} to {row.ci_high:.3f}", row.n)
+        for row in metrics[(metrics["set"] == judged) & (metrics["fold"] == "all")].itertuples()
+        if row.metric in shown
+    ]
+    title = f"Scores on the {judged} set" if judged == "holdout" else "Out-of-fold scores"
+    console.table(f"{title}, 95 % intervals given these models", ("model", "metric", "value", "interval", "n"), rows)
+    comparison = pd.read_csv(outputs.table("comparison"), sep="\t", na_values="n/a")
+    for sentence in comparison[comparison["set"] == judged]["sentence"].dropna():
+        console.event("result", str(sentence))
+    controls = pd.read_csv(outputs.table("controls"), sep="\t", na_values="n/a")
+    for row in controls.itertuples():
+        console.event("result", f"{row.control}: {row.verdict}")
+
+
+def _write_report(config: RunConfig, analysis: str, failures: list[Record], console: Console) -> None:
+    from bids_neurossm.reports.group import write_group_report
+
+    errors = [{"run": each.unit, "step": each.step, "message": each.message} for each in failures]
+    write_group_report(config.out_dir, analysis, errors)
+
+
+def _reports_only(config: RunConfig, console: Console) -> int:
+    """Rebuild the reports of the analyses that are on disk."""
+    folder = config.out_dir / "group"
+    found = sorted(path.name for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []
+    wanted = [config.analysis_id] if config.analysis_id else found
+    if not wanted or any(name not in found for name in wanted):
+        raise NoInputError(f"{folder} holds the analyses {', '.join(found) or 'none'}; run `group` first.")
+    for name in wanted:
+        _write_report(config, str(name), [], console)
+        console.event("done", f"Report: {config.out_dir / f'group_{name}.html'}")
+    return 0
+
+
+def _print_plan(config: RunConfig, plan: GroupPlan, console: Console) -> None:
+    """Show what would be done."""
+    cohort, analysis = plan.cohort, plan.analysis
+    people = len({row["participant_id"] for row in cohort.runs})
+    console.event("plan", f"Analysis {analysis.outputs.analysis}: {len(cohort.runs)} runs of {people} participants.")
+    console.event("plan", f"Series from {plan.source}; labels from {plan.labels_from}.")
+    if cohort.classes:
+        labels = pd.Series([str(row["label"]) for row in cohort.runs]).value_counts()
+        console.table("Classes", ("class", "runs"), [(name, int(labels[name])) for name in cohort.classes])
+    if cohort.excluded:
+        rows = [(row["run"], row["reason"], row["detail"]) for row in cohort.excluded]
+        console.table("Left out", ("run", "reason", "detail"), rows)
+    cells = cells_of(analysis)
+    models = ", ".join((analysis.model.name, *analysis.baselines))
+    console.event("plan", f"{len(cells)} models to train ({models}; folds, seeds and the final one).")
+    for note in (*cohort.extra["notes"], *plan.reference.notes):
+        console.event("plan", str(note))
+    console.event("plan", f"It would write {analysis.outputs.folder}, {analysis.outputs.models} and a report.")
+    console.event("plan", "Nothing was written.")

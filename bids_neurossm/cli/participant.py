@@ -1,0 +1,269 @@
+"""``bids-neurossm BIDS_DIR OUT_DIR participant``: plan, check, run, report."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_neurossm.atlas import Parcellation, load_parcellation
+from bids_neurossm.cli.console import Console
+from bids_neurossm.cli.engine import run_workflow
+from bids_neurossm.cli.environment import check_writable
+from bids_neurossm.cli.logs import new_log_folder, write_crashes
+from bids_neurossm.cli.outcome import exit_code
+from bids_neurossm.config import Extraction, RunConfig
+from bids_neurossm.dataset.description import write_atlas, write_desc_labels, write_description
+from bids_neurossm.dataset.outputs import RunOutputs
+from bids_neurossm.dataset.query import BoldRun, find_bold_runs
+from bids_neurossm.errors import NeuroSSMError, RunError, UsageError
+from bids_neurossm.interfaces.base import Record, private_folder
+from bids_neurossm.interfaces.resume import input_hash, is_finished, read_sidecar
+from bids_neurossm.signal.strategy import Strategy, load_strategy
+from bids_neurossm.workflows.participant import Places, RunPlan, final_node, init_participant_wf
+
+DEFAULT_ATLAS = "Schaefer400"
+DEFAULT_STRATEGY = "simple"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a participant command is about to do."""
+
+    dataset: Path
+    runs: tuple[BoldRun, ...]
+    strategy: Strategy
+    parcellations: dict[str, tuple[Parcellation, ...]]  # by space
+    to_do: tuple[RunPlan, ...]
+
+    def outputs(self, out_dir: Path, run: BoldRun) -> list[RunOutputs]:
+        """Files of a run, one set per parcellation."""
+        return [
+            RunOutputs(out_dir, run.entities, parcellation.entities, self.strategy.name)
+            for parcellation in self.parcellations[run.space]
+        ]
+
+
+def run_participant(config: RunConfig, work_dir: Path) -> int:
+    """Carry out a participant command.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    hash_cache = work_dir / "hashes"
+    plan = make_plan(config, hash_cache)
+    if config.execution.dry_run:
+        _print_plan(config, plan, Console(config.execution.log_format))
+        return 0
+    check_writable(config.out_dir, "output folder", "give another OUT_DIR")
+    log_folder = new_log_folder(config)
+    console = Console(config.execution.log_format, log_folder / "run.jsonl")
+    write_description(config.out_dir, {"fmriprep": plan.dataset})
+    write_desc_labels(config.out_dir, {plan.strategy.name: plan.strategy.description})
+    everything = {each.image_file: each for group in plan.parcellations.values() for each in group}
+    write_atlas(config.out_dir, list(everything.values()))
+    records: list[Record] = []
+    if plan.to_do and not config.execution.reports_only:
+        records = _work(config, plan, work_dir, hash_cache, console)
+        write_crashes(log_folder, records)
+    return _conclude(config, plan, records, console, log_folder)
+
+
+def make_plan(config: RunConfig, hash_cache: Path | None) -> Plan:
+    """Find the runs, the atlases and what is still to be done; nothing is written.
+
+    Raises
+    ------
+    NeuroSSMError
+        If no run matches, or an atlas, a strategy or the checkpoint can not be used.
+    """
+    dataset = config.selection.derivatives.get("fmriprep", config.bids_dir)
+    if config.out_dir == dataset.absolute():
+        raise UsageError(f"OUT_DIR and the fMRIPrep folder are both {dataset}: the input is never written to.")
+    strategy = load_strategy(
+        config.extraction.denoise or DEFAULT_STRATEGY, config.extraction.high_pass, config.extraction.low_pass
+    )
+    runs = find_bold_runs(dataset, config.selection)
+    _refuse_same_names(runs)
+    parcellations = {space: _parcellations(config.extraction, space) for space in sorted({run.space for run in runs})}
+    if config.evaluation.checkpoint is not None:
+        from bids_neurossm.interfaces.prediction import check_checkpoint
+
+        everything = [each for group in parcellations.values() for each in group]
+        check_checkpoint(config.evaluation.checkpoint, everything, strategy)
+    to_do = []
+    for run in runs:
+        missing = [
+            each
+            for each in parcellations[run.space]
+            if config.execution.overwrite or not _finished(config, dataset, run, each, strategy, hash_cache)
+        ]
+        if missing or config.evaluation.checkpoint is not None:
+            to_do.append(RunPlan(run, tuple(missing or parcellations[run.space])))
+    return Plan(dataset, tuple(runs), strategy, parcellations, tuple(to_do))
+
+
+def _parcellations(extraction: Extraction, space: str) -> tuple[Parcellation, ...]:
+    found = tuple(
+        load_parcellation(name, space, atlas_dir=extraction.atlas_dir, atlas_space=extraction.atlas_space)
+        for name in extraction.atlas or (DEFAULT_ATLAS,)
+    )
+    names = [each.name for each in found]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"--atlas {' '.join(extraction.atlas)}: two of them would be called {twice[0]} in file names.")
+    return found
+
+
+def _refuse_same_names(runs: Sequence[BoldRun]) -> None:
+    seen: dict[str, Path] = {}
+    for run in runs:
+        if run.key in seen:
+            raise UsageError(f"{seen[run.key]} and {run.bold} would be written under one name, {run.key}.")
+        seen[run.key] = run.bold
+
+
+def _finished(
+    config: RunConfig,
+    dataset: Path,
+    run: BoldRun,
+    parcellation: Parcellation,
+    strategy: Strategy,
+    hash_cache: Path | None,
+) -> bool:
+    outputs = RunOutputs(config.out_dir, run.entities, parcellation.entities, strategy.name)
+    if not outputs.timeseries.with_suffix(".json").is_file():
+        return False  # nothing to compare with: the image need not be read for its hash
+    cache = None if config.execution.dry_run else hash_cache
+    try:
+        expected = input_hash(run, dataset, parcellation, strategy, config.extraction, cache)
+    except RunError:
+        return False  # the run's own node will say what is wrong with it
+    return is_finished(outputs, expected)
+
+
+def _work(config: RunConfig, plan: Plan, work_dir: Path, hash_cache: Path, console: Console) -> list[Record]:
+    """Run the workflow."""
+    command = uuid.uuid4().hex[:8]
+    places = Places(
+        dataset=plan.dataset,
+        out_dir=config.out_dir,
+        work_dir=private_folder(work_dir / f"participant-{command}"),
+        records=private_folder(work_dir / f"records-{command}"),
+        hash_cache=private_folder(hash_cache),
+    )
+    workflow = init_participant_wf(
+        plan.to_do,
+        places,
+        config.extraction,
+        plan.strategy,
+        config.evaluation,
+        config.attribution,
+        config.execution,
+    )
+    last = final_node(config.evaluation)
+
+    def on_end(node: str, unit: str, failed: bool) -> None:
+        if failed or node == last:
+            console.advance(unit, failed)
+
+    with console.start(len(plan.to_do), "runs"):
+        return run_workflow(
+            workflow, config.execution, places.records, on_end, preload=("bids_neurossm.interfaces.participant",)
+        )
+
+
+def _conclude(config: RunConfig, plan: Plan, records: list[Record], console: Console, log_folder: Path) -> int:
+    """Tell what was done, what was excluded, what failed, and where it all is."""
+    failures = {record.unit: record for record in reversed(records)}
+    attempted = {each.run.key for each in plan.to_do} if not config.execution.reports_only else set()
+    done, excluded = [], []
+    for run in plan.runs:
+        sidecars = [read_sidecar(outputs.timeseries) for outputs in plan.outputs(config.out_dir, run)]
+        if run.key in failures:
+            continue
+        if run.key in attempted and not all(sidecars):
+            failures[run.key] = Record(run.key, "run", "it did not end; see the log folder", 1)
+            continue
+        reasons = [sidecar["Exclusion"] for sidecar in sidecars if sidecar.get("Exclusion")]
+        done.append(run.key)
+        if reasons:
+            excluded.append((run.key, reasons[0]["Reason"], reasons[0]["Detail"]))
+    skipped = len(plan.runs) - len(attempted)
+    _write_reports(config, plan, list(failures.values()), console)
+    if excluded:
+        console.table(
+            "Excluded by rule (written, but left out of group analyses)", ("run", "reason", "detail"), excluded
+        )
+    for record in sorted(failures.values(), key=lambda each: each.unit):
+        details = f" (details in {log_folder})" if record.details else ""
+        console.event("error", f"failed: {record.unit}: {record.message}{details}", unit=record.unit, step=record.step)
+    already = f", {skipped} of them already finished" if skipped and not config.execution.reports_only else ""
+    console.event(
+        "done" if not failures else "warning",
+        f"{len(done)} of {len(plan.runs)} runs done{already}, {len(excluded)} excluded by rule, {len(failures)} "
+        f"failed. Series and reports: {config.out_dir}",
+    )
+    return exit_code(list(failures.values()), bool(done))
+
+
+def _write_reports(config: RunConfig, plan: Plan, failures: Sequence[Record], console: Console) -> None:
+    """Write one report per participant, also where some runs failed."""
+    labels = sorted({run.participant for run in plan.runs})
+    by_label: dict[str, list[dict[str, str]]] = {label: [] for label in labels}
+    for run in plan.runs:
+        for record in failures:
+            if record.unit == run.key:
+                entry = {"run": record.unit, "step": record.step, "message": record.message}
+                by_label[run.participant].append(entry)
+    context = multiprocessing.get_context("forkserver")
+    workers = min(config.execution.nprocs, len(labels))
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures = {
+            pool.submit(_write_report, config.out_dir, label, errors): label for label, errors in by_label.items()
+        }
+        for future in concurrent.futures.as_completed(futures):
+            error = future.exception()
+            if isinstance(error, NeuroSSMError):
+                raise error
+            if error is not None:
+                console.event("warning", f"sub-{futures[future]}.html could not be written: {error}")
+
+
+def _write_report(out_dir: Path, label: str, errors: list[dict[str, str]]) -> None:
+    from bids_neurossm.reports.participant import write_participant_report
+
+    write_participant_report(out_dir, label, errors)
+
+
+def _print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
+    """Show what would be done."""
+    to_do = {each.run.key: each for each in plan.to_do}
+    rows = []
+    for run in plan.runs:
+        missing = [name for name, path in (("mask", run.mask), ("confounds", run.confounds)) if path is None]
+        state = "to do" if run.key in to_do else "finished"
+        size = run.bold.stat().st_size / 1e6
+        rows.append((run.key, state, f"{size:.0f} MB", ", ".join(missing) or "nothing"))
+    console.table("Runs", ("run", "state", "image", "missing"), rows)
+    atlases = sorted({each.name for group in plan.parcellations.values() for each in group})
+    example = plan.outputs(config.out_dir, plan.runs[0])[0]
+    names = (example.timeseries, example.coverage, example.connectivity, example.motion)
+    console.event("plan", "Each run would write, for example:")
+    for path in names:
+        console.event("plan", f"  {path.relative_to(config.out_dir)} (+ .json)")
+    megabytes = sum(each.run.bold.stat().st_size for each in plan.to_do) / 1e6
+    # Inflating and averaging take about a second for 30 MB of compressed image, start-up five seconds.
+    minutes = (5 + megabytes / 30 / config.execution.nprocs) / 60
+    memory = 250 + 150 * min(config.execution.nprocs, max(len(plan.to_do), 1))
+    console.event(
+        "plan",
+        f"{len(plan.to_do)} of {len(plan.runs)} runs to do with {', '.join(atlases)}, denoising {plan.strategy.name}: "
+        f"{megabytes:.0f} MB of images, about {minutes:.1f} minutes and {memory} MB of memory with "
+        f"{config.execution.nprocs} at a time. Nothing was written.",
+    )

@@ -1,0 +1,361 @@
+"""Planning a group analysis: series, labels, exclusions, atlas, reference; nothing is trained and nothing written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bids_neurossm.atlas import Parcellation, load_parcellation
+from bids_neurossm.atlas.catalogue import atlas_entities
+from bids_neurossm.atlas.tables import network_of, read_label_table
+from bids_neurossm.config import ModelSpec, RunConfig
+from bids_neurossm.dataset.labels import find_table, join, parse_target, read_participants, read_target
+from bids_neurossm.dataset.names import parse_name, sanitised_label, sanitised_labels
+from bids_neurossm.dataset.outputs import GroupOutputs
+from bids_neurossm.dataset.series import SeriesFile, choose_kind, find_series, read_regions, with_sidecars
+from bids_neurossm.errors import LabelError, NoInputError, ResourceMissingError, UsageError
+from bids_neurossm.interfaces.analysis import Analysis
+from bids_neurossm.interfaces.cohort import series_facts
+from bids_neurossm.interfaces.reference import SHIPPED_STUDIES
+from bids_neurossm.reference.terms import load_term_table, match_classes, shipped_tables
+from bids_neurossm.signal.strategy import load_strategy
+from bids_neurossm.training.estimator import registered_models
+from bids_neurossm.training.recipes import load_recipe
+from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
+
+#: Models that are trained beside the one that was asked for.
+BASELINES = ("majority", "covariates", "pearson-connectivity")
+#: Columns that the covariate baseline takes where a table has them.
+_COVARIATES = ("age", "sex", "gender", "site")
+_SITE_COLUMNS = ("site", "site_id", "SITE_ID", "Site", "scanner")
+REFERENCE_SPACE = "MNI152NLin6Asym"
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """A group analysis that is ready to run."""
+
+    analysis: Analysis
+    cohort: CohortPlan
+    reference: ReferencePlan
+    source: Path
+    labels_from: str
+
+
+def plan_group(config: RunConfig) -> GroupPlan:
+    """Find everything that an analysis needs.
+
+    Raises
+    ------
+    NeuroSSMError
+        If something is missing or can not be used; the message says what mends it.
+    """
+    evaluation = config.evaluation
+    if evaluation.target is None:
+        raise UsageError(
+            "The group level needs --target: a column of participants.tsv, phenotype/FILE:COLUMN, or entity:task."
+        )
+    target = parse_target(evaluation.target)
+    spec, training = _model(config)
+    source, files = _series(config)
+    strategy = str(files[0].sidecar.get("DenoisingStrategy") or files[0].entities.get("desc", ""))
+    labelled, target_type, labels_from = _labelled(config, files)
+    kept, excluded = _excluded(labelled)
+    if kept.empty:
+        reasons = "; ".join(sorted({str(row["reason"]) for row in excluded}))
+        raise LabelError(f"None of the {len(labelled)} runs can be used for --target {target.text}: {reasons}.")
+    classes = sorted(kept["label"].astype(str).unique()) if target_type == "class" else []
+    if target_type == "class" and len(classes) < 2:
+        raise LabelError(
+            f"--target {target.text} ({labels_from}) has one class among the {len(kept)} usable runs, {classes[0]!r}; "
+            "two are needed."
+        )
+    sanitised_labels(classes, "class")
+    regions = read_regions(files[0].path)
+    parcellation, notes = _parcellation(config, source, files[0], regions)
+    entities = {name: value for name, value in files[0].kind if name not in ("stat", "desc")}
+    identifier = config.analysis_id or _identifier(target.column, spec.name, entities, strategy)
+    covariates = tuple(name for name in _covariates(config, kept) if name not in ("label", target.column))
+    analysis = Analysis(
+        outputs=GroupOutputs(config.out_dir, identifier, entities),
+        level=target.level,
+        model=spec,
+        baselines=tuple(name for name in BASELINES if name != spec.name),
+        training=training,
+        evaluation=evaluation,
+        execution=config.execution,
+        attribution=config.attribution,
+        reference=config.reference,
+        covariates=covariates,
+    )
+    scales = spec.settings.get("scales", (1, 2, 4))
+    atlas_name = "".join(entities.get(key, "") for key in ("atlas", "seg", "scale"))
+    cohort = CohortPlan(
+        runs=_plain(kept),
+        excluded=excluded,
+        regions=regions,
+        networks=parcellation.networks if parcellation else [network_of(name) for name in regions],
+        target_type=target_type,
+        classes=classes,
+        shortest=8 * int(max(scales)) if spec.name == "neurossm" else 8,
+        max_uncovered=config.extraction.max_uncovered,
+        extra={
+            "target": target.text,
+            "atlas": parcellation.name if parcellation else atlas_name,
+            "atlas_sha256": parcellation.sha256 if parcellation else "",
+            "denoise": strategy,
+            "space": entities.get("space", ""),
+            "notes": notes,
+        },
+        parcellation=parcellation,
+    )
+    reference = plan_reference(config, classes, parcellation, entities)
+    return GroupPlan(analysis, cohort, reference, source, labels_from)
+
+
+def _model(config: RunConfig) -> tuple[ModelSpec, Any]:
+    """Read the recipe; settings of a configuration file win over it."""
+    if config.model.name not in registered_models():
+        raise UsageError(f"--model {config.model.name} is not known; known are {', '.join(registered_models())}.")
+    settings, training = load_recipe(config.model.recipe)
+    changed = {
+        name: value for name, value in vars(config.training).items() if value != getattr(type(config.training)(), name)
+    }
+    spec = ModelSpec(config.model.name, config.model.recipe, {**settings, **config.model.settings})
+    return spec, replace(training, **changed)
+
+
+def _series(config: RunConfig) -> tuple[Path, list[SeriesFile]]:
+    """Find the series: in the output dataset, else in BIDS_DIR or another dataset that was named."""
+    places = [config.out_dir, config.bids_dir, *config.selection.derivatives.values()]
+    source, found = next(
+        ((place, files) for place in places if (files := find_series(place, config.selection))), (config.bids_dir, [])
+    )
+    if not found:
+        listed = " or ".join(str(place) for place in dict.fromkeys(places))
+        raise NoInputError(
+            f"There is no *_timeseries.tsv of the wanted runs in {listed}; run the participant level first, or give a "
+            "dataset that has series."
+        )
+    if len(config.extraction.atlas) > 1:
+        raise UsageError("The group level takes one --atlas; run it once for each.")
+    extraction = config.extraction
+    atlas = atlas_entities(extraction.atlas[0], extraction.atlas_space) if extraction.atlas else None
+    strategy = load_strategy(extraction.denoise).name if extraction.denoise else None
+    return source, with_sidecars(choose_kind(found, atlas, strategy, source))
+
+
+def _labelled(config: RunConfig, files: Sequence[SeriesFile]) -> tuple[pd.DataFrame, Any, str]:
+    """Put runs, labels and covariates into one table."""
+    evaluation = config.evaluation
+    target = parse_target(evaluation.target or "")
+    rows = [
+        {
+            "run": file.run,
+            "participant_id": file.entities["sub"],
+            "session_id": file.entities.get("ses", ""),
+            "task_id": file.entities.get("task", ""),
+            "run_id": file.entities.get("run", ""),
+            "path": str(file.path),
+            "exclusion": file.sidecar.get("Exclusion"),
+            **series_facts(file),
+            **({"label": file.entities.get(target.column)} if target.kind == "entity" else {}),
+        }
+        for file in files
+    ]
+    runs = pd.DataFrame(rows)
+    labels_from = "file names"
+    if target.kind != "entity":
+        path = find_table(target, evaluation.participants_file, config.bids_dir, config.selection.derivatives)
+        labels_from = str(path)
+        table = read_participants(path)
+        extra = [*evaluation.covariates, *([evaluation.group_by] if evaluation.group_by else [])]
+        known = [name for name in (*_COVARIATES, *_SITE_COLUMNS) if name in table.columns and name != target.column]
+        runs = join(runs, table, [target.column, *extra, *known], path).rename(columns={target.column: "label"})
+    elif evaluation.group_by or evaluation.covariates:
+        path = find_table(
+            parse_target(evaluation.group_by or evaluation.covariates[0]),
+            evaluation.participants_file,
+            config.bids_dir,
+            config.selection.derivatives,
+        )
+        extra = [*evaluation.covariates, *([evaluation.group_by] if evaluation.group_by else [])]
+        runs = join(runs, read_participants(path), extra, path)
+    site = next((name for name in _SITE_COLUMNS if name in runs.columns), None)
+    runs["site"] = runs[site].fillna("") if site else ""
+    runs["group"] = runs[evaluation.group_by].fillna("") if evaluation.group_by else ""
+    runs["label"], target_type = read_target(runs["label"], evaluation.target_type, target.text)
+    return runs, target_type, labels_from
+
+
+def _excluded(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Leave out runs that the participant level excluded, and those without a label."""
+    excluded = []
+    keep = []
+    for row in runs.to_dict(orient="records"):
+        reason = None
+        if isinstance(row["exclusion"], Mapping):
+            reason = (row["exclusion"].get("Reason", "excluded"), row["exclusion"].get("Detail", ""))
+        elif pd.isna(row["label"]):
+            reason = ("no label", "the table has no value for this participant")
+        keep.append(reason is None)
+        if reason:
+            run, participant = str(row["run"]), str(row["participant_id"])
+            excluded.append({"run": run, "participant_id": participant, "reason": reason[0], "detail": reason[1]})
+    return runs[keep].drop(columns="exclusion").reset_index(drop=True), excluded
+
+
+def _covariates(config: RunConfig, runs: pd.DataFrame) -> list[str]:
+    wanted = [name for name in _COVARIATES if name in runs.columns and (runs[name].astype(str) != "").any()]
+    return list(dict.fromkeys([*wanted, *config.evaluation.covariates]))
+
+
+def _plain(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Turn a table into rows of plain values, which Nipype can hash; numbers stay numbers."""
+    table = runs.copy()
+    fixed = ("run", "participant_id", "session_id", "task_id", "run_id", "path", "segments", "site", "group", "label")
+    for name in table.columns:
+        if name not in fixed:
+            numbers = pd.to_numeric(table[name], errors="coerce")
+            table[name] = numbers if numbers.notna().sum() == table[name].notna().sum() else table[name].fillna("")
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict(orient="records")]
+
+
+def _identifier(target: str, model: str, entities: Mapping[str, str], strategy: str) -> str:
+    atlas = "".join(entities.get(name, "") for name in ("atlas", "seg", "scale"))
+    parts = (target, model, atlas or "series", strategy or "asis")
+    return "_".join(sanitised_label(part) or "x" for part in parts)
+
+
+def _parcellation(
+    config: RunConfig, source: Path, file: SeriesFile, regions: Sequence[str]
+) -> tuple[Parcellation | None, list[str]]:
+    """Find the atlas of the series: in their dataset, else by its name; without one there are no images."""
+    space = file.entities.get("space")
+    wanted = {name: file.entities[name] for name in ("atlas", "seg", "scale") if name in file.entities}
+    reason = "the names of the series state no space" if space is None else "no atlas image was found for them"
+    if space is not None and wanted:
+        try:
+            found = _atlas_in(source, space, wanted) or _atlas_by_name(config, wanted, space)
+        except ResourceMissingError as error:
+            found, reason = None, str(error)
+        if found is not None and list(found.names) == list(regions):
+            return found, []
+        if found is not None:
+            reason = f"the regions of {found.image_file.name} are not the columns of the series"
+    return None, [f"No NIfTI maps and no reference: {reason}."]
+
+
+def _atlas_in(dataset: Path, space: str, wanted: Mapping[str, str]) -> Parcellation | None:
+    """Take the atlas that the participant level left in its dataset."""
+    images = sorted((dataset / f"tpl-{space}").glob("*_dseg.nii.gz"))
+    for image in images or sorted(dataset.glob("tpl-*/*_dseg.nii.gz")):
+        entities, _, _ = parse_name(image)
+        if wanted.items() <= entities.items():
+            stem = {name: value for name, value in entities.items() if name != "res"}
+            table = image.with_name("_".join(f"{name}-{value}" for name, value in stem.items()) + "_dseg.tsv")
+            labels = read_label_table(table)
+            return Parcellation(
+                dict(wanted), entities["tpl"], image, table, labels.labels, labels.names, labels.networks
+            )
+    return None
+
+
+def _atlas_by_name(config: RunConfig, wanted: Mapping[str, str], space: str) -> Parcellation | None:
+    """Look the atlas up in the catalogue."""
+    name = {
+        "Schaefer2018": f"Schaefer{wanted.get('scale')}_{wanted.get('seg', '7Networks')}",
+        "AAL3v2": "AAL3",
+        "HarvardOxford": "HarvardOxford",
+    }.get(wanted["atlas"])
+    if name is None:
+        return None
+    try:
+        return load_parcellation(name, space, atlas_dir=config.extraction.atlas_dir)
+    except UsageError:
+        return None
+
+
+def plan_reference(
+    config: RunConfig, classes: Sequence[str], parcellation: Parcellation | None, entities: Mapping[str, str]
+) -> ReferencePlan:
+    """Decide where the reference comes from, before anything is trained.
+
+    What the user asked for by name must be there; what is only the default is left out with the reason.
+    """
+    source = config.reference.source
+    if source == "none" or not config.attribution.cpa:
+        return ReferencePlan(notes=["No reference: it was switched off."])
+    try:
+        return _reference(config, classes, parcellation, entities)
+    except (UsageError, ResourceMissingError) as error:
+        if source is not None and parcellation is not None:
+            raise
+        return ReferencePlan(notes=[f"No reference: {error}"])
+
+
+def _reference(
+    config: RunConfig, classes: Sequence[str], parcellation: Parcellation | None, entities: Mapping[str, str]
+) -> ReferencePlan:
+    if parcellation is None:
+        raise UsageError("the series come without an atlas image, so no literature can be averaged in their regions.")
+    if len(classes) < 2:
+        raise UsageError("a continuous target has no classes that the literature could speak of.")
+    source = config.reference.source or "neurosynth"
+    folder = source if source == SHIPPED_STUDIES else str(neurosynth_folder(source))
+    terms = config.reference.terms or next((name for name in shipped_tables() if _knows(name, classes)), None)
+    if terms is None:
+        raise UsageError(
+            f"no shipped table has terms for the classes {', '.join(classes)}; give --reference-terms TOML, or "
+            "--reference none."
+        )
+    match_classes(load_term_table(terms), classes, "skip")
+    if parcellation.space == REFERENCE_SPACE or parcellation.any_space:
+        return ReferencePlan(folder, terms, parcellation)
+    # Term maps are in MNI152NLin6Asym, so they are averaged in that version of the atlas.
+    wanted = {name: entities[name] for name in ("atlas", "seg", "scale") if name in entities}
+    other = _atlas_by_name(config, wanted, REFERENCE_SPACE)
+    if other is None or other.names != parcellation.names:
+        raise ResourceMissingError(f"the atlas {parcellation.name} could not be had in {REFERENCE_SPACE}.")
+    return ReferencePlan(folder, terms, other)
+
+
+def _knows(table: str, classes: Sequence[str]) -> bool:
+    try:
+        return len(match_classes(load_term_table(table), classes, "skip").classes) == len(classes)
+    except UsageError:
+        return False
+
+
+def neurosynth_folder(source: str) -> Path:
+    """Find the folder with Neurosynth's files.
+
+    Raises
+    ------
+    ResourceMissingError
+        If it is not there.
+    """
+    if source != "neurosynth":
+        if not Path(source).is_dir():
+            raise ResourceMissingError(f"--reference {source} is neither a known name nor a folder that is there.")
+        return Path(source)
+    places = [os.environ.get("NEUROSSM_RESOURCES"), os.environ.get("NIMARE_DATA")]
+    candidates = [Path(place) / "neurosynth" for place in places if place] + [Path.home() / ".nimare" / "neurosynth"]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    raise ResourceMissingError(
+        f"Neurosynth's files are in none of {', '.join(map(str, candidates))}; give the folder that holds "
+        "data-neurosynth_version-7_coordinates.tsv.gz as --reference DIR."
+    )
+
+
+def refuse_checkpoint(config: RunConfig) -> None:
+    """Say that a checkpoint is applied at the participant level."""
+    if config.evaluation.checkpoint is not None:
+        raise UsageError("--checkpoint belongs to the participant level; the group level trains its own models.")

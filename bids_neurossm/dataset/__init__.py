@@ -1,0 +1,1 @@
+"""What is read from and written to BIDS datasets: queries, names, labels, sidecars, atomic writes."""

@@ -1,0 +1,187 @@
+"""The files that make a folder a BIDS derivatives dataset: descriptions, README, ignore list, atlases.
+
+A thousand jobs write them at the same time; all write the same bytes, and each write is atomic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bids_neurossm import __version__
+from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.dataset.hashing import hash_file
+from bids_neurossm.dataset.names import build_name
+from bids_neurossm.dataset.write import write_json, write_nifti, write_text, write_tsv
+from bids_neurossm.errors import UsageError
+
+BIDS_VERSION = "1.11.0"
+_NAME = "bids-neurossm"
+
+#: Names that the validator does not know yet (BEP 12 and BEP 17 drafts), and what is no BIDS file at all.
+_BIDSIGNORE = """\
+*.html
+/models
+/group
+/logs
+sub-*/figures
+*_timeseries.*
+*_relmat.*
+*_boldmap.*
+*_prediction.*
+*_attributions.*
+*_outliers.*
+*_bold.tsv
+*_bold.json
+"""
+
+_README = """\
+# bids-neurossm derivatives
+
+Written by bids-neurossm from fMRIPrep derivatives.
+
+- `sub-*/.../func/*_stat-mean_desc-<strategy>_timeseries.tsv`: one row per kept volume, one named column per region;
+  a region without enough coverage is `n/a` and never moves.
+- `*_stat-coverage_bold.tsv`: per region, what its mean rests on.
+- `*_stat-pearsoncorrelation_desc-<strategy>_relmat.tsv`: correlations between regions.
+- `*_desc-<strategy>_outliers.tsv`: per volume of the image, framewise displacement and whether it was kept.
+- `group/<analysis>/`: splits, predictions, metrics, baselines, controls and maps of one analysis.
+- `models/<analysis>/`: checkpoints (safetensors and TOML) with a model card.
+- `sub-*.html`, `group_*.html`: reports. `logs/`: what was run, with every setting.
+
+Every table has a sidecar that names its sources, settings and versions.
+"""
+
+_DESCRIPTIONS = (
+    ("none", "No denoising: regional means as they are."),
+    ("simple", "Cosine high-pass, 24 head-motion parameters, mean white-matter and CSF signals regressed out."),
+    ("top25", "The quarter of the regions with the highest score."),
+    ("dominantpathway", "The pathway (stream and time scale) that contributes most to each region's score."),
+)
+
+
+def write_description(out_dir: Path, sources: dict[str, Path]) -> None:
+    """Write or renew what stands at the root of the output dataset.
+
+    Parameters
+    ----------
+    out_dir : Path
+        The output dataset.
+    sources : dict of str to Path
+        Input datasets by name.
+
+    Raises
+    ------
+    UsageError
+        If the folder already holds another program's dataset.
+    """
+    path = out_dir / "dataset_description.json"
+    content: dict[str, Any] = {
+        "Name": "bids-neurossm: regional series, models of their dynamics, and maps",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "License": "CC0",
+        "GeneratedBy": [{"Name": _NAME, "Version": __version__}],
+        "SourceDatasets": [{"URL": each.resolve().as_uri()} for each in sources.values()],
+        "DatasetLinks": {name: each.resolve().as_uri() for name, each in sources.items()},
+    }
+    if path.is_file():
+        known = read_description(out_dir)
+        generators = [str(each.get("Name")) for each in known.get("GeneratedBy", []) if isinstance(each, dict)]
+        if _NAME not in generators:
+            raise UsageError(
+                f"{out_dir} already holds a dataset by {', '.join(generators) or 'another program'}; give a folder of "
+                "its own to the output."
+            )
+        content["DatasetLinks"] = {**known.get("DatasetLinks", {}), **content["DatasetLinks"]}
+        content["SourceDatasets"] = [{"URL": url} for url in sorted(set(content["DatasetLinks"].values()))]
+    write_json(path, content)
+    write_text(out_dir / ".bidsignore", _BIDSIGNORE)
+    if not (out_dir / "README.md").exists():
+        write_text(out_dir / "README.md", _README)
+
+
+def read_description(dataset: Path) -> dict[str, Any]:
+    """Read a dataset's description; an empty one where there is none.
+
+    Raises
+    ------
+    UsageError
+        If the file is there but is no JSON object.
+    """
+    path = dataset / "dataset_description.json"
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is not readable JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} must hold a JSON object.")
+    return content
+
+
+def write_desc_labels(out_dir: Path, labels: dict[str, str]) -> None:
+    """Add to ``descriptions.tsv`` what ``desc-`` labels mean."""
+    path = out_dir / "descriptions.tsv"
+    known = dict(_DESCRIPTIONS)
+    if path.is_file():
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        known |= dict(zip(table["desc_id"], table["description"], strict=True))
+    known |= labels
+    rows = sorted(known.items())
+    write_tsv(path, pd.DataFrame(rows, columns=["desc_id", "description"]))
+
+
+def write_atlas(out_dir: Path, parcellations: Sequence[Parcellation]) -> None:
+    """Write atlas descriptions, label images and tables, once per atlas and space."""
+    for parcellation in parcellations:
+        atlas = parcellation.entities["atlas"]
+        folder = out_dir / f"tpl-{parcellation.space}"
+        entities = {"tpl": parcellation.space, **parcellation.entities}
+        table = folder / build_name(entities, "dseg", ".tsv")
+        if table.with_suffix(".json").is_file():
+            continue
+        facts = parcellation.facts
+        write_json(
+            out_dir / f"atlas-{atlas}_description.json",
+            {
+                "Name": facts.get("title", atlas),
+                "License": facts.get("license", "not stated"),
+                "BIDSVersion": BIDS_VERSION,
+                "ReferencesAndLinks": [each for each in (facts.get("citation"), facts.get("doi")) if each],
+            },
+        )
+        labels, affine, header = parcellation.image()
+        spacing = "x".join(f"{size:g}" for size in np.linalg.norm(affine[:3, :3], axis=0))
+        resolution = {2.0: "02", 1.0: "01"}.get(float(np.linalg.norm(affine[:3, 0])), "native")
+        image = folder / build_name({**entities, "res": resolution}, "dseg", ".nii.gz")
+        write_nifti(image, labels.astype(np.int16), affine, header)
+        write_json(
+            image.with_name(image.name.replace(".nii.gz", ".json")),
+            {
+                "Description": f"{facts.get('title', atlas)}, {parcellation.n_regions} regions.",
+                "Resolution": {resolution: f"{spacing} mm"},
+                "SpatialReference": f"TemplateFlow {parcellation.space}",
+                "Sources": [parcellation.image_file.name],
+                "SourceSHA256": hash_file(parcellation.image_file),
+            },
+        )
+        write_tsv(
+            table,
+            pd.DataFrame({"index": parcellation.labels, "name": parcellation.names, "network": parcellation.networks}),
+        )
+        # Written last: its presence says that this atlas is complete.
+        write_json(
+            table.with_suffix(".json"),
+            {
+                "index": {"Description": "Value of the region in the label image."},
+                "name": {"Description": "Name of the region, as in the columns of the series."},
+                "network": {"Description": "Network or lobe that the region belongs to, n/a where there is none."},
+            },
+        )

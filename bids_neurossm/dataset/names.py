@@ -1,0 +1,132 @@
+"""BIDS file names: taking them apart and putting them together in the order of the standard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+
+from bids_neurossm.errors import UsageError
+
+#: Entities in the order in which they stand in a name (BIDS 1.11, then those of the derivatives).
+ENTITY_ORDER = (
+    *(
+        "sub",
+        "ses",
+        "task",
+        "tracksys",
+        "acq",
+        "ce",
+        "trc",
+        "stain",
+        "rec",
+        "dir",
+        "run",
+        "mod",
+        "echo",
+        "part",
+        "hemi",
+    ),
+    *("tpl", "cohort", "space", "atlas", "seg", "scale", "res", "den", "label", "stat", "desc"),
+)
+
+#: Entities that describe a derivative rather than the recording it was made from.
+DERIVATIVE_ENTITIES = ("space", "atlas", "seg", "scale", "res", "den", "label", "stat", "desc", "hemi", "cohort")
+
+
+def parse_name(path: PurePath | str) -> tuple[dict[str, str], str, str]:
+    """Split a file name into entities, suffix and extension.
+
+    Parameters
+    ----------
+    path : path-like
+        Only the name is looked at.
+
+    Returns
+    -------
+    entities : dict of str to str
+        In the order of the name.
+    suffix : str
+        For instance ``bold``.
+    extension : str
+        With its dot, ``.nii.gz`` in one piece.
+
+    Examples
+    --------
+    >>> parse_name("sub-01_task-rest_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz")[0]["task"]
+    'rest'
+    """
+    name = PurePath(path).name
+    stem, dot, extension = name.partition(".")
+    *pairs, suffix = stem.split("_")
+    entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
+    return entities, suffix, dot + extension
+
+
+def build_name(entities: Mapping[str, str | None], suffix: str, extension: str) -> str:
+    """Join entities to a file name in the order of the standard; None is left out.
+
+    Examples
+    --------
+    >>> build_name({"desc": "simple", "sub": "01", "stat": "mean", "run": None}, "timeseries", ".tsv")
+    'sub-01_stat-mean_desc-simple_timeseries.tsv'
+    """
+    position = {name: index for index, name in enumerate(ENTITY_ORDER)}
+    present = [(name, value) for name, value in entities.items() if value is not None]
+    present.sort(key=lambda pair: position.get(pair[0], len(position)))
+    return "_".join([*(f"{name}-{value}" for name, value in present), suffix]) + extension
+
+
+def source_entities(entities: Mapping[str, str]) -> dict[str, str]:
+    """Keep the entities that name the recording: participant, session, task, run ...
+
+    ``echo`` and ``part`` stay: they tell recordings apart.
+    """
+    return {name: value for name, value in entities.items() if name not in DERIVATIVE_ENTITIES}
+
+
+def sanitised_label(text: str) -> str:
+    """Turn any text into a BIDS label: letters and digits alone.
+
+    Examples
+    --------
+    >>> sanitised_label("n-back (2)")
+    'nback2'
+    """
+    return re.sub(r"[^0-9A-Za-z]", "", text)
+
+
+def sanitised_labels(texts: Iterable[str], what: str) -> dict[str, str]:
+    """Sanitise several texts that must stay distinct.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        For instance the classes of a target.
+    what : str
+        What they are, for the message.
+
+    Returns
+    -------
+    dict of str to str
+        Text to label.
+
+    Raises
+    ------
+    UsageError
+        If one has no letter or digit, or two become the same label.
+    """
+    labels: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for text in texts:
+        label = sanitised_label(text)
+        if not label:
+            raise UsageError(f"The {what} {text!r} has no letter and no digit, so no file can be named after it.")
+        if label.lower() in taken and taken[label.lower()] != text:
+            raise UsageError(
+                f"The {what}s {taken[label.lower()]!r} and {text!r} would both be called {label!r} in file names; "
+                "rename one of them."
+            )
+        taken[label.lower()] = text
+        labels[text] = label
+    return labels

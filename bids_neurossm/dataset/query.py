@@ -1,0 +1,315 @@
+"""Finding preprocessed BOLD runs, their masks, confounds and sidecars, with PyBIDS.
+
+Indexing a large dataset is what costs time, so PyBIDS is told to walk into the wanted participants' folders
+only, to leave figures and anatomy aside, and not to read any JSON: the few sidecars that matter are read here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_neurossm.config import DEFAULT_SPACES, Selection
+from bids_neurossm.dataset.names import build_name, parse_name, source_entities
+from bids_neurossm.errors import NoInputError, RunError, UsageError
+
+if TYPE_CHECKING:
+    from bids.layout import BIDSLayout
+
+#: PyBIDS' long names for the entities that are filtered on or compared.
+_LONG = {
+    **{"subject": "sub", "session": "ses", "task": "task", "run": "run", "acquisition": "acq", "direction": "dir"},
+    **{"reconstruction": "rec", "echo": "echo", "part": "part", "space": "space", "resolution": "res"},
+    **{"ceagent": "ce", "cohort": "cohort"},
+}
+
+
+@dataclass(frozen=True)
+class BoldRun:
+    """One preprocessed BOLD image and what belongs to it.
+
+    Parameters
+    ----------
+    bold : Path
+        The 4D image.
+    mask : Path or None
+        Brain mask on the same grid.
+    confounds : Path or None
+        Table of confounds, one row per volume.
+    entities : mapping
+        All entities of the image's name.
+    """
+
+    bold: Path
+    mask: Path | None
+    confounds: Path | None
+    entities: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """Name of the recording in this space, unique within a dataset."""
+        kept = source_entities(self.entities)
+        kept.update({name: self.entities[name] for name in ("cohort", "space", "res") if name in self.entities})
+        return build_name(kept, "bold", "").removesuffix("_bold")
+
+    @property
+    def participant(self) -> str:
+        """Participant label, without ``sub-``."""
+        return self.entities["sub"]
+
+    @property
+    def space(self) -> str:
+        """Standard space of the image."""
+        return self.entities["space"]
+
+
+def find_bold_runs(dataset: Path, selection: Selection) -> list[BoldRun]:
+    """Find the preprocessed BOLD runs that a selection describes.
+
+    Parameters
+    ----------
+    dataset : Path
+        fMRIPrep derivatives.
+    selection : Selection
+        What is wanted.
+
+    Returns
+    -------
+    list of BoldRun
+        Sorted by path. Where no space is asked for, each recording is taken in MNI152NLin2009cAsym, else in
+        MNI152NLin6Asym.
+
+    Raises
+    ------
+    NoInputError
+        If nothing matches; the message says what was there.
+    UsageError
+        If the filter file can not be used, or several resolutions match and none was chosen.
+    """
+    participants = find_participants(dataset, selection)
+    layout = _layout(dataset, participants, selection)
+    filters = _bold_filters(selection)
+    files = [Path(path) for path in layout.get(return_type="filename", **filters)]
+    runs = [(path, parse_name(path)[0]) for path in sorted(files)]
+    runs = [(path, entities) for path, entities in runs if entities.get("sub") in participants]
+    chosen = _choose_space([pair for pair in runs if "space" in pair[1]], selection)
+    if not chosen:
+        raise NoInputError(_nothing_matched(dataset, layout, selection, participants))
+    _refuse_several_resolutions(chosen)
+    return [_bold_run(path, entities) for path, entities in chosen]
+
+
+def find_participants(dataset: Path, selection: Selection) -> list[str]:
+    """List the participants of a dataset that a selection admits.
+
+    Raises
+    ------
+    NoInputError
+        If the folder has no participant, or a wanted one is not there.
+    """
+    if not dataset.is_dir():
+        raise NoInputError(f"{dataset} is not a folder: fMRIPrep derivatives with sub-* folders are expected there.")
+    present = sorted(path.name.removeprefix("sub-") for path in dataset.glob("sub-*") if path.is_dir())
+    if not present:
+        raise NoInputError(
+            f"{dataset} holds no sub-* folder; give the folder that fMRIPrep wrote, or `-d fmriprep=PATH`."
+        )
+    wanted = list(selection.participant_label) or present
+    absent = [label for label in wanted if label not in present]
+    if absent:
+        raise NoInputError(
+            f"{dataset} has no folder sub-{absent[0]}"
+            + (f" (and {len(absent) - 1} more of those asked for)" if len(absent) > 1 else "")
+            + f"; it has {_listed(present)}."
+        )
+    return [label for label in wanted if label not in selection.exclude_participant_label]
+
+
+def _listed(labels: Iterable[str], most: int = 6) -> str:
+    labels = list(labels)
+    more = f" ... ({len(labels)} in all)" if len(labels) > most else ""
+    return ", ".join(labels[:most]) + more
+
+
+def _layout(dataset: Path, participants: list[str], selection: Selection) -> BIDSLayout:
+    """Index the wanted participants' functional files, nothing else."""
+    from bids.layout import BIDSLayout, BIDSLayoutIndexer
+
+    ignore = [re.compile(r"/(figures|anat|dwi|fmap|perf|log|logs|freesurfer|sourcedata)(/|$)")]
+    if selection.participant_label:
+        # A string given to PyBIDS is a prefix: sub-01 would also take sub-010 along.
+        labels = "|".join(re.escape(label) for label in participants)
+        ignore.append(re.compile(rf"^/sub-(?!(?:{labels})(?:/|_|\.|$))"))
+    indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore)
+    return BIDSLayout(
+        str(dataset),
+        validate=False,
+        is_derivative=True,
+        indexer=indexer,
+        database_path=str(selection.bids_database_dir) if selection.bids_database_dir else None,
+        config=["bids", "derivatives"],
+    )
+
+
+def _bold_filters(selection: Selection) -> dict[str, Any]:
+    filters: dict[str, Any] = {"suffix": "bold", "desc": "preproc", "extension": [".nii.gz", ".nii"]}
+    if selection.session_id:
+        filters["session"] = list(selection.session_id)
+    if selection.task_id:
+        filters["task"] = list(selection.task_id)
+    if selection.run_id:
+        # PyBIDS keeps runs as numbers that remember their padding.
+        filters["run"] = [int(run) if run.isdigit() else run for run in selection.run_id]
+    if selection.space:
+        filters["space"] = selection.space
+    if selection.res:
+        filters["resolution"] = selection.res
+    if selection.bids_filter_file:
+        filters |= _filters_from_file(selection.bids_filter_file)
+    return filters
+
+
+def _filters_from_file(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--bids-filter-file {path} is not readable JSON: {error}.") from error
+    bold = content.get("bold", {}) if isinstance(content, dict) else None
+    if not isinstance(bold, dict):
+        raise UsageError(f'--bids-filter-file {path} must hold an object such as {{"bold": {{"task": "rest"}}}}.')
+    return {name: value for name, value in bold.items() if name != "datatype"}
+
+
+def _choose_space(runs: list[tuple[Path, dict[str, str]]], selection: Selection) -> list[tuple[Path, dict[str, str]]]:
+    """Keep each recording in one space: the one asked for, or the first default one that it has."""
+    if selection.space:
+        return runs
+    ranks = {space: rank for rank, space in enumerate(DEFAULT_SPACES)}
+    by_recording: dict[str, list[tuple[Path, dict[str, str]]]] = {}
+    for path, entities in runs:
+        if entities["space"] in ranks:
+            name = build_name(source_entities(entities), "bold", "")
+            by_recording.setdefault(name, []).append((path, entities))
+    kept: list[tuple[Path, dict[str, str]]] = []
+    for candidates in by_recording.values():
+        best = min(ranks[entities["space"]] for _, entities in candidates)
+        kept += [pair for pair in candidates if ranks[pair[1]["space"]] == best]
+    return sorted(kept)
+
+
+def _refuse_several_resolutions(runs: list[tuple[Path, dict[str, str]]]) -> None:
+    seen: dict[str, Path] = {}
+    for path, entities in runs:
+        name = build_name(source_entities(entities) | {"space": entities["space"]}, "bold", "")
+        if name in seen:
+            raise UsageError(
+                f"{seen[name].name} and {path.name} are one recording at two resolutions; choose one with --res."
+            )
+        seen[name] = path
+
+
+def _bold_run(path: Path, entities: dict[str, str]) -> BoldRun:
+    """Find the mask and the confounds that stand beside an image."""
+    folder = path.parent
+    mask = next(
+        (
+            candidate
+            for extension in (".nii.gz", ".nii")
+            if (candidate := folder / build_name({**entities, "desc": "brain"}, "mask", extension)).is_file()
+        ),
+        None,
+    )
+    source = source_entities(entities)
+    # fMRIPrep before 20.2 called the table `regressors`.
+    names = [build_name({**source, "desc": "confounds"}, suffix, ".tsv") for suffix in ("timeseries", "regressors")]
+    confounds = next((folder / name for name in names if (folder / name).is_file()), None)
+    return BoldRun(path, mask, confounds, entities)
+
+
+def _nothing_matched(dataset: Path, layout: BIDSLayout, selection: Selection, participants: list[str]) -> str:
+    """Say what was asked for and what the dataset has instead."""
+    files = layout.get(return_type="filename", suffix="bold", desc="preproc", extension=[".nii.gz", ".nii"])
+    present = [parse_name(path)[0] for path in files]
+    present = [entities for entities in present if entities.get("sub") in participants]
+    if not present:
+        return f"{dataset} has no *_desc-preproc_bold.nii.gz for {_listed(participants)}; was fMRIPrep run to its end?"
+
+    def there(name: str) -> str:
+        return ", ".join(sorted({entities.get(name, "none") for entities in present}))
+
+    asked = [
+        f"{option} {' '.join(values)}"
+        for option, values in (
+            ("--session-id", selection.session_id),
+            ("--task-id", selection.task_id),
+            ("--run-id", selection.run_id),
+            ("--space", (selection.space,) if selection.space else DEFAULT_SPACES),
+            ("--res", (selection.res,) if selection.res else ()),
+        )
+        if values
+    ]
+    return (
+        f"No run in {dataset} matches {', '.join(asked)}; there are sessions {there('ses')}, tasks {there('task')}, "
+        f"runs {there('run')}, spaces {there('space')}, resolutions {there('res')}."
+    )
+
+
+def repetition_time(bold: Path, dataset: Path) -> float:
+    """Read the repetition time from the image's sidecar, following the inheritance principle.
+
+    The header is not asked: writers leave 1.0 or milliseconds there.
+
+    Parameters
+    ----------
+    bold : Path
+        The image.
+    dataset : Path
+        Root of its dataset; sidecars above it are not looked at.
+
+    Returns
+    -------
+    float
+        Seconds.
+
+    Raises
+    ------
+    RunError
+        If no sidecar states one, or it is not a number of seconds between 0.05 and 30.
+    """
+    value: Any = None
+    where = bold.with_name(bold.name.partition(".")[0] + ".json")
+    for sidecar in _inherited_sidecars(bold, dataset):
+        try:
+            content = json.loads(sidecar.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{sidecar} is not readable JSON: {error}.") from error
+        if isinstance(content, dict) and "RepetitionTime" in content:
+            value, where = content["RepetitionTime"], sidecar
+    if value is None:
+        raise RunError(
+            f'{where} gives no RepetitionTime; add the seconds between two volumes, for instance "RepetitionTime": 2.0.'
+        )
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.05 <= value <= 30:
+        raise RunError(f"{where}: RepetitionTime is {value!r}; seconds between 0.05 and 30 are expected.")
+    return float(value)
+
+
+def _inherited_sidecars(bold: Path, dataset: Path) -> list[Path]:
+    """Sidecars that apply to an image, the most general first."""
+    entities, suffix, _ = parse_name(bold)
+    folders = [bold.parent]
+    while folders[-1] != dataset and dataset in folders[-1].parents:
+        folders.append(folders[-1].parent)
+    found = []
+    for folder in reversed(folders):
+        matching = []
+        for candidate in folder.glob(f"*{suffix}.json"):
+            other, other_suffix, _ = parse_name(candidate)
+            if other_suffix == suffix and other.items() <= entities.items():
+                matching.append((len(other), candidate))
+        found += [candidate for _, candidate in sorted(matching)]
+    return found

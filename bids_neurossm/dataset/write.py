@@ -1,0 +1,118 @@
+"""Files that appear whole or not at all, with the same bytes for the same content.
+
+Every file is written under a temporary name that begins with a dot, in the folder where it belongs, and then
+renamed: a reader never meets half a file, and a thousand jobs can share one output folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import io
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_neurossm.errors import OutputNotWritableError
+
+if TYPE_CHECKING:
+    import nibabel as nib
+    import numpy as np
+    import pandas as pd
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on a clean exit it takes the place of `path`.
+
+    Raises
+    ------
+    OutputNotWritableError
+        If the folder can not be made or written, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise OutputNotWritableError(
+                f"{path} can not be written: {os.strerror(error.errno or 0)}; free some room or give another OUT_DIR."
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes in one step."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text in one step."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with sorted keys; numbers that are not finite become the string ``n/a``."""
+    write_text(path, json.dumps(_jsonable(content), indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "n/a"
+    return str(value) if isinstance(value, Path) else value
+
+
+def write_tsv(path: Path, table: pd.DataFrame, float_format: str = "%.9g") -> None:
+    """Write a table with tabs, ``n/a`` for what is missing, and a fixed number format."""
+    buffer = io.StringIO()
+    table.to_csv(buffer, sep="\t", index=False, na_rep="n/a", float_format=float_format, lineterminator="\n")
+    write_text(path, buffer.getvalue())
+
+
+def write_nifti(path: Path, data: np.ndarray, affine: np.ndarray, header: nib.Nifti1Header | None = None) -> None:
+    """Write a gzipped NIfTI-1 image whose bytes depend on its content alone.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.nii.gz``.
+    data : ndarray
+        Voxels; the data type is kept.
+    affine : ndarray, shape (4, 4)
+        Voxel indices to mm.
+    header : Nifti1Header, optional
+        Where the space codes and units are taken from.
+    """
+    import nibabel as nib
+
+    image = nib.Nifti1Image(data, affine)
+    if header is not None:
+        image.set_sform(affine, int(header["sform_code"]) or 4)
+        image.set_qform(affine, int(header["qform_code"]) or int(header["sform_code"]) or 4)
+    image.header.set_xyzt_units("mm", "sec")
+    if data.ndim == 3:
+        finite = data[(data == data)]
+        image.header["cal_max"] = float(finite.max()) if finite.size else 0.0
+    buffer = io.BytesIO()
+    # A gzip header usually holds the time and the name: neither belongs to the content.
+    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0, compresslevel=6) as stream:
+        stream.write(image.to_bytes())
+    write_bytes(path, buffer.getvalue())

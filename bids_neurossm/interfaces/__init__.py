@@ -1,0 +1,1 @@
+"""Nipype interfaces: paths in, paths out; the one place where files meet arrays."""

@@ -1,0 +1,171 @@
+"""From series on disk to a cohort and its splits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from nipype.interfaces.base import TraitedSpec, traits
+
+from bids_neurossm.dataset.hashing import hash_content, hash_file
+from bids_neurossm.dataset.series import SeriesFile, read_series
+from bids_neurossm.dataset.write import write_tsv
+from bids_neurossm.errors import LabelError, RunError
+from bids_neurossm.interfaces.analysis import Analysis
+from bids_neurossm.interfaces.base import Record, RecordingInputSpec, RecordingInterface, write_record
+from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.splits import check_splits, make_splits, read_splits, write_splits
+
+EXCLUSION_COLUMNS = ["run", "participant_id", "reason", "detail"]
+
+
+class BuildCohortInputSpec(RecordingInputSpec):
+    """Which tables make the cohort."""
+
+    analysis = traits.Instance(Analysis, mandatory=True)
+    runs = traits.List(traits.Dict, mandatory=True, desc="one row of facts per run, with the path of its series")
+    excluded = traits.List(traits.Dict, desc="runs that were left out before, with their reasons")
+    regions = traits.List(traits.Str, mandatory=True)
+    networks = traits.List(traits.Str, mandatory=True)
+    target_type = traits.Enum("class", "continuous", mandatory=True)
+    shortest = traits.Int(mandatory=True, desc="volumes that the model's largest scale needs")
+    max_uncovered = traits.Float(mandatory=True, desc="largest share of regions without signal")
+    extra = traits.Dict(desc="atlas, strategy and target, for the checkpoints")
+
+
+class BuildCohortOutputSpec(TraitedSpec):  # type: ignore[misc]
+    """The cohort store."""
+
+    cohort = traits.Str(desc="folder")
+
+
+class BuildCohort(RecordingInterface):
+    """Read the series into one memory-mapped store; what can not be used is listed with its reason."""
+
+    input_spec = BuildCohortInputSpec
+    output_spec = BuildCohortOutputSpec
+
+    def _work(self, cwd: Path) -> None:
+        kept, excluded = [], [dict(row) for row in self.inputs.excluded or []]
+        for row in self.inputs.runs:
+            reason = self._reason_against(row)
+            if reason is None:
+                kept.append(row)
+            else:
+                excluded.append({"run": row["run"], "participant_id": row["participant_id"], **reason})
+        folder = self.inputs.analysis.outputs.folder
+        write_tsv(folder / "exclusions.tsv", pd.DataFrame(excluded, columns=EXCLUSION_COLUMNS))
+        if not kept:
+            raise LabelError(f"No run is left to train on; {folder / 'exclusions.tsv'} says why each was left out.")
+        table = pd.DataFrame(kept)
+        if self.inputs.target_type == "continuous":
+            table["label"] = table["label"].astype(float)
+        cohort = Cohort.create(
+            cwd / "cohort",
+            table.drop(columns="path"),
+            _stream(table["path"], self.inputs.regions),
+            self.inputs.regions,
+            self.inputs.networks,
+            self.inputs.target_type,
+            dict(self.inputs.extra or {}),
+        )
+        self._results["cohort"] = str(cohort.folder)
+
+    def _reason_against(self, row: dict[str, Any]) -> dict[str, str] | None:
+        """Say why a run can not be used, or None; a damaged table is a failure besides."""
+        try:
+            series = read_series(Path(row["path"]), self.inputs.regions)
+        except RunError as error:
+            write_record(Path(self.inputs.records), Record(row["run"], "BuildCohort", str(error), RunError.exit_code))
+            return {"reason": "unreadable", "detail": str(error)}
+        dead = _without_signal(series)
+        if len(series) < self.inputs.shortest:
+            detail = f"{len(series)} volumes; the model's largest scale needs {self.inputs.shortest}"
+            return {"reason": "too few volumes", "detail": detail}
+        if dead.mean() > self.inputs.max_uncovered:
+            detail = f"{dead.mean():.0%} of the regions; --max-uncovered allows {self.inputs.max_uncovered:.0%}"
+            return {"reason": "too many regions without signal", "detail": detail}
+        return None
+
+
+def series_facts(file: SeriesFile) -> dict[str, Any]:
+    """Read the facts of a run that a cohort keeps: repetition time, motion, gaps.
+
+    Sidecars by other programs may lack any of them.
+    """
+    motion = file.sidecar.get("MeanFramewiseDisplacement")
+    segments = file.sidecar.get("Segments")
+    return {
+        "repetition_time": file.repetition_time,
+        "mean_fd": float(motion) if isinstance(motion, (int, float)) else float("nan"),
+        # Empty text stands for one segment that is the whole run.
+        "segments": json.dumps(segments) if isinstance(segments, list) and segments else "",
+    }
+
+
+def _without_signal(series: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Find regions that are missing or constant."""
+    missing = ~np.isfinite(series).all(axis=0)
+    constant: npt.NDArray[np.bool_] = np.ptp(np.nan_to_num(series), axis=0) == 0
+    return missing | constant
+
+
+def _stream(paths: Sequence[str] | pd.Series[str], regions: Sequence[str]) -> Iterator[npt.NDArray[np.float64]]:
+    for path in paths:
+        yield read_series(Path(path), regions)
+
+
+class MakeSplitsInputSpec(RecordingInputSpec):
+    """A cohort to be split."""
+
+    analysis = traits.Instance(Analysis, mandatory=True)
+    cohort = traits.Str(mandatory=True, desc="folder of the cohort")
+
+
+class MakeSplitsOutputSpec(TraitedSpec):  # type: ignore[misc]
+    """The splits."""
+
+    splits = traits.Str(desc="splits.tsv in the output dataset")
+    notes = traits.List(traits.Str, desc="what the report should say about them")
+
+
+class MakeSplits(RecordingInterface):
+    """Write the splits before anything is trained, or check those that the user gave."""
+
+    input_spec = MakeSplitsInputSpec
+    output_spec = MakeSplitsOutputSpec
+    always_run = True
+
+    def _work(self, cwd: Path) -> None:
+        analysis: Analysis = self.inputs.analysis
+        evaluation = analysis.evaluation
+        cohort = Cohort.open(self.inputs.cohort)
+        if evaluation.splits is not None:
+            splits = read_splits(evaluation.splits)
+        else:
+            splits = make_splits(
+                cohort.runs,
+                cohort.classes,
+                "class" if cohort.target_type == "class" else "continuous",
+                evaluation.folds,
+                evaluation.holdout,
+                "group",
+                analysis.execution.random_seed,
+            )
+        # The same series under two names would sit on both sides of a split.
+        hashes = {str(name): hash_content(cohort.raw(index).tolist()) for index, name in enumerate(cohort.runs["run"])}
+        check_splits(splits, cohort.runs, hashes)
+        path = analysis.outputs.table("splits")
+        write_splits(splits, path)
+        self._results["splits"] = str(path)
+        self._results["notes"] = list(splits.notes)
+
+
+def splits_hash(path: str) -> str:
+    """Hash the splits, for the cells that depend on them."""
+    return hash_file(Path(path))

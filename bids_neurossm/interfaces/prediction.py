@@ -1,0 +1,194 @@
+"""Applying a trained model to the runs of a participant: prediction and the run's CPA map."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from nipype.interfaces.base import TraitedSpec, traits
+from scipy.special import softmax
+
+from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.attribution.cpa import PathwayAttribution
+from bids_neurossm.attribution.maps import pathway_weights
+from bids_neurossm.config import Attribution, Execution
+from bids_neurossm.dataset.hashing import hash_file
+from bids_neurossm.dataset.names import sanitised_label
+from bids_neurossm.dataset.outputs import RunOutputs
+from bids_neurossm.dataset.query import BoldRun
+from bids_neurossm.dataset.series import SeriesFile, read_series, with_sidecars
+from bids_neurossm.dataset.write import write_json, write_nifti, write_tsv
+from bids_neurossm.errors import CheckpointError
+from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
+from bids_neurossm.interfaces.cohort import series_facts
+from bids_neurossm.interfaces.provenance import software_versions
+from bids_neurossm.signal.strategy import Strategy
+from bids_neurossm.training.checkpoint import Facts, load_checkpoint
+from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.neural import NeuralEstimator
+
+
+def check_checkpoint(path: Path, parcellations: Sequence[Parcellation], strategy: Strategy) -> str:
+    """Make sure that a checkpoint can be read and that one of the atlases is its own.
+
+    Returns
+    -------
+    str
+        Name of that atlas.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged, or made for another atlas or another denoising.
+    """
+    _, facts = load_checkpoint(path)
+    if facts.denoise and facts.denoise != strategy.name:
+        raise CheckpointError(
+            f"{path} was trained on series denoised with {facts.denoise!r}, these would be {strategy.name!r}; add "
+            f"--denoise {facts.denoise}."
+        )
+    for parcellation in parcellations:
+        if fits(facts, parcellation):
+            return parcellation.name
+    names = ", ".join(dict.fromkeys(each.name for each in parcellations))
+    raise CheckpointError(
+        f"{path} was trained on {len(facts.regions)} regions of {facts.atlas or 'an unnamed atlas'}, the run would be "
+        f"cut into {names}; choose its own atlas with --atlas."
+    )
+
+
+def fits(facts: Facts, parcellation: Parcellation) -> bool:
+    """Tell whether a checkpoint was trained on the regions of a parcellation, in its order."""
+    same_file = not facts.atlas_sha256 or facts.atlas_sha256 == parcellation.sha256 or facts.atlas == parcellation.name
+    return same_file and tuple(facts.regions) == parcellation.names
+
+
+class ApplyModelInputSpec(RecordingInputSpec):
+    """A checkpoint and the series of a run."""
+
+    run = traits.Instance(BoldRun, mandatory=True)
+    timeseries = traits.List(traits.Str, mandatory=True, desc="series, one table per parcellation")
+    parcellations = traits.List(traits.Instance(Parcellation), mandatory=True)
+    checkpoint = traits.Str(mandatory=True, desc="safetensors with its TOML beside it")
+    strategy = traits.Instance(Strategy, mandatory=True)
+    attribution = traits.Instance(Attribution, mandatory=True)
+    device = traits.Str("auto", usedefault=True)
+    out_dir = traits.Str(mandatory=True)
+
+
+class ApplyModelOutputSpec(TraitedSpec):  # type: ignore[misc]
+    """What was written."""
+
+    prediction = traits.Str(desc="table of classes, logits and probabilities")
+
+
+class ApplyModel(RecordingInterface):
+    """Predict, and explain the predicted class."""
+
+    input_spec = ApplyModelInputSpec
+    output_spec = ApplyModelOutputSpec
+    always_run = True
+
+    def _work(self, cwd: Path) -> None:
+        checkpoint = Path(self.inputs.checkpoint)
+        estimator = NeuralEstimator.load(checkpoint, Execution(device=self.inputs.device))
+        facts = estimator.facts
+        assert facts is not None
+        place = next((i for i, each in enumerate(self.inputs.parcellations) if fits(facts, each)), None)
+        if place is None:
+            raise CheckpointError(f"{checkpoint} fits none of the atlases of this run.")
+        parcellation: Parcellation = self.inputs.parcellations[place]
+        table = Path(self.inputs.timeseries[place])
+        outputs = RunOutputs(
+            Path(self.inputs.out_dir), self.inputs.run.entities, parcellation.entities, self.inputs.strategy.name
+        )
+        with tempfile.TemporaryDirectory(dir=cwd) as scratch:
+            cohort = _cohort_of_one(table, parcellation, facts, Path(scratch))
+            rows = np.array([0])
+            scores = estimator.predict(cohort, rows)
+            label = prediction_label(facts)
+            path = outputs.prediction(label)
+            write_tsv(path, _prediction_table(scores[0], facts))
+            write_json(path.with_suffix(".json"), _sidecar(checkpoint, facts, table))
+            if self.inputs.attribution.cpa:
+                target = scores.argmax(axis=1) if facts.classes else np.zeros(1, dtype=np.int64)
+                found = estimator.attribute(cohort, rows, target, self.inputs.attribution.localisation)
+                _write_attribution(outputs, label, found, parcellation, facts, checkpoint)
+        self._results["prediction"] = str(path)
+
+
+def prediction_label(facts: Facts) -> str:
+    """Label of a checkpoint's outputs in file names: what it predicts."""
+    return sanitised_label(facts.target) or "model"
+
+
+def _cohort_of_one(table: Path, parcellation: Parcellation, facts: Facts, folder: Path) -> Cohort:
+    """Bring one run into the form that models take."""
+    file = with_sidecars([SeriesFile(table, {})])[0]
+    row = {**series_facts(file), "run": table.name, "participant_id": "one", "label": 0.0}
+    extra = {"atlas": parcellation.name, "denoise": file.sidecar.get("DenoisingStrategy", "")}
+    series = read_series(table, parcellation.names)
+    return Cohort.create(
+        folder, pd.DataFrame([row]), [series], parcellation.names, parcellation.networks, "continuous", extra
+    )
+
+
+def _prediction_table(scores: np.ndarray[Any, Any], facts: Facts) -> pd.DataFrame:
+    if not facts.classes:
+        return pd.DataFrame({"value": [float(scores[0])]})
+    return pd.DataFrame({"class": facts.classes, "logit": scores, "probability": softmax(scores)})
+
+
+def _sidecar(checkpoint: Path, facts: Facts, table: Path) -> dict[str, Any]:
+    return {
+        "Description": f"Prediction of {facts.target} by a trained model.",
+        "Sources": [f"bids::{'/'.join(table.parts[table.parts.index('func') - 1 :])}" if "func" in table.parts else ""],
+        "Checkpoint": checkpoint.name,
+        "CheckpointSHA256": hash_file(checkpoint),
+        "TrainingHash": facts.training_hash,
+        "Seed": facts.seed,
+        "Precision": facts.precision,
+        "SoftwareVersions": software_versions(),
+    }
+
+
+def _write_attribution(
+    outputs: RunOutputs,
+    label: str,
+    found: PathwayAttribution,
+    parcellation: Parcellation,
+    facts: Facts,
+    checkpoint: Path,
+) -> None:
+    """Write pathway x region shares with the importances, and the run's map."""
+    importance, share = found.importance[0], found.share[0]
+    weight = pathway_weights(importance)
+    rows = pd.DataFrame(share, columns=list(parcellation.names))
+    rows.insert(0, "pathway", list(found.pathways))
+    rows.insert(1, "importance", importance)
+    rows.insert(2, "importance_zero", found.importance_zero[0])
+    rows.insert(3, "weight", weight)
+    write_tsv(outputs.attributions(label), rows)
+    explained = facts.classes[int(found.target[0])] if facts.classes else facts.target
+    facts_of_map = {
+        "Description": f"Calibrated Pathway Attribution of one run for {explained}, the predicted outcome; it ranks "
+        "regions within this run.",
+        "ExplainedClass": explained,
+        "Defined": bool(np.isfinite(weight).all()),
+        "Localisation": found.localisation,
+        "CheckpointSHA256": hash_file(checkpoint),
+        "SoftwareVersions": software_versions(),
+    }
+    write_json(outputs.attributions(label).with_suffix(".json"), facts_of_map)
+    score = np.tensordot(weight, share, axes=1)
+    image, affine, header = parcellation.image()
+    padded = np.concatenate([[np.nan], score]).astype(np.float32)
+    table = parcellation.index_map()
+    placed = np.where(image < table.size, table[np.minimum(image, table.size - 1)], 0)
+    path = outputs.attribution_map(label)
+    write_nifti(path, padded[placed], affine, header)
+    write_json(path.with_name(path.name.replace(".nii.gz", ".json")), facts_of_map)

@@ -1,0 +1,151 @@
+"""Sidecars: what a file was made from, with what, and what was left out."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bids_neurossm import __version__
+from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.config import Extraction
+from bids_neurossm.dataset.query import BoldRun, repetition_time
+from bids_neurossm.signal.strategy import Strategy
+
+
+@lru_cache(maxsize=1)
+def software_versions() -> dict[str, str]:
+    """Versions of this package and of those whose numbers it passes on; nothing is imported for it."""
+    versions = {"bids-neurossm": __version__}
+    for package in ("torch", "nilearn", "nimare", "numpy", "scikit-learn", "nipype", "pybids", "templateflow"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def bids_uri(path: Path, dataset: Path, name: str = "fmriprep") -> str:
+    """Name a file of an input dataset as BIDS does."""
+    return f"bids:{name}:{path.relative_to(dataset)}"
+
+
+def run_sidecar(
+    run: BoldRun,
+    dataset: Path,
+    parcellation: Parcellation,
+    strategy: Strategy,
+    extraction: Extraction,
+    index: int,
+    arrays: dict[str, npt.NDArray[Any]],
+    digest: str,
+) -> dict[str, Any]:
+    """Assemble the sidecar of a run's series.
+
+    Parameters
+    ----------
+    run, dataset, parcellation, strategy, extraction
+        What the series were made from.
+    index : int
+        Position of the parcellation among those of the run.
+    arrays : dict of ndarray
+        As `DenoiseSeries` stored them.
+    digest : str
+        Hash of inputs and settings.
+
+    Returns
+    -------
+    dict
+        Ready to be written as JSON.
+    """
+    seconds = repetition_time(run.bold, dataset)
+    displacement = arrays["displacement"]
+    finite = displacement[np.isfinite(displacement)]
+    n_dummy, n_censored = (int(value) for value in arrays["counts"])
+    sources = [path for path in (run.bold, run.mask, run.confounds) if path]
+    warnings = _warnings(run, parcellation, arrays, index)
+    return {
+        "Description": f"Mean over each region of {parcellation.facts.get('title', parcellation.name)}; "
+        f"{strategy.description}",
+        "Sources": [bids_uri(path, dataset) for path in sources],
+        "RepetitionTime": seconds,
+        "SamplingFrequency": 1 / seconds,
+        "StartTime": n_dummy * seconds,
+        "NumberOfVolumes": int(displacement.size),
+        "NumberOfVolumesDropped": n_dummy,
+        "NumberOfVolumesCensored": n_censored,
+        "NumberOfVolumesKept": int(arrays["kept"].size),
+        "Segments": arrays[f"segments{index}"].tolist(),
+        "DegreesOfFreedom": int(arrays[f"degrees{index}"]),
+        "DenoisingStrategy": strategy.name,
+        "DenoisingDescription": strategy.description,
+        "ConfoundColumns": [str(name) for name in arrays["columns"]],
+        "Detrend": strategy.detrend,
+        "HighPass": strategy.high_pass if strategy.high_pass is not None else "n/a",
+        "LowPass": strategy.low_pass if strategy.low_pass is not None else "n/a",
+        "FramewiseDisplacementThreshold": extraction.fd_threshold if extraction.fd_threshold is not None else "n/a",
+        "MeanFramewiseDisplacement": float(finite.mean()) if finite.size else "n/a",
+        "MaxFramewiseDisplacement": float(finite.max()) if finite.size else "n/a",
+        "MinimumCoverage": extraction.min_coverage,
+        "Atlas": {
+            "Name": parcellation.name,
+            **{key: str(value) for key, value in parcellation.entities.items()},
+            "Space": parcellation.space,
+            "SHA256": parcellation.sha256,
+            "NumberOfRegions": parcellation.n_regions,
+        },
+        "NumberOfRegionsUsed": int(arrays[f"used{index}"].sum()),
+        "RegionsNotUsed": [
+            name for name, used in zip(parcellation.names, arrays[f"used{index}"], strict=True) if not used
+        ],
+        "Exclusion": exclusion(extraction, arrays, index),
+        "Warnings": warnings,
+        "InputHash": digest,
+        "SoftwareVersions": software_versions(),
+    }
+
+
+def exclusion(extraction: Extraction, arrays: dict[str, npt.NDArray[Any]], index: int) -> dict[str, str] | None:
+    """Say why a run should not be analysed, or None.
+
+    Its series are written all the same: a rule may be changed later, and nothing is lost.
+    """
+    kept, degrees = int(arrays["kept"].size), int(arrays[f"degrees{index}"])
+    used = arrays[f"used{index}"]
+    if kept < extraction.min_volumes:
+        return {
+            "Reason": "too few volumes",
+            "Detail": f"{kept} volumes are kept, --min-volumes asks for {extraction.min_volumes}",
+        }
+    if degrees <= 0:
+        return {
+            "Reason": "no degrees of freedom",
+            "Detail": f"{kept} volumes are kept and {kept - degrees} parameters are fitted to them",
+        }
+    unused = 1 - float(used.mean())
+    if unused > extraction.max_uncovered:
+        return {
+            "Reason": "too many regions without signal",
+            "Detail": f"{unused:.0%} of the regions can not be used, --max-uncovered allows "
+            f"{extraction.max_uncovered:.0%}",
+        }
+    return None
+
+
+def _warnings(run: BoldRun, parcellation: Parcellation, arrays: dict[str, npt.NDArray[Any]], index: int) -> list[str]:
+    found = []
+    if parcellation.space != run.space:
+        found.append(
+            f"The atlas is drawn in {parcellation.space} and was laid over {run.space} by its affine alone: regions "
+            "can be some millimetres off."
+        )
+    if run.mask is None:
+        found.append("No brain mask stands beside the image: voxels count as covered where they are not zero.")
+    vanished = int((arrays[f"voxels{index}"] == 0).sum())
+    if vanished:
+        found.append(f"{vanished} regions have no voxel at the resolution of this run and are n/a.")
+    return found

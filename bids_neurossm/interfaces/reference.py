@@ -1,0 +1,85 @@
+"""The literature's map of every class, as one value per region."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import TraitedSpec, traits
+
+from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.dataset.write import write_tsv
+from bids_neurossm.errors import ResourceMissingError
+from bids_neurossm.interfaces.analysis import Analysis
+from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
+from bids_neurossm.reference.regions import reference_region_maps
+from bids_neurossm.reference.studies import Studies, load_neurosynth, load_nimare_task_studies
+from bids_neurossm.reference.terms import load_term_table, match_classes
+
+#: The studies that NiMARE ships, which need no download.
+SHIPPED_STUDIES = "nback-flanker"
+
+
+class ComputeReferenceInputSpec(RecordingInputSpec):
+    """Which studies, which classes, which atlas."""
+
+    analysis = traits.Instance(Analysis, mandatory=True)
+    classes = traits.List(traits.Str, mandatory=True)
+    source = traits.Str(mandatory=True, desc="nback-flanker, or a folder with Neurosynth's files")
+    terms = traits.Str(mandatory=True, desc="class-to-term table")
+    parcellation = traits.Instance(Parcellation, mandatory=True, desc="the atlas in MNI152NLin6Asym")
+    cache = traits.Str(desc="folder where voxel maps are kept", nohash=True)
+
+
+class ComputeReferenceOutputSpec(TraitedSpec):  # type: ignore[misc]
+    """Region values."""
+
+    reference = traits.Str(desc="npz with maps (C, R), NaN for a class without one")
+    notes = traits.List(traits.Str)
+
+
+class ComputeReference(RecordingInterface):
+    """Make association maps of the classes' terms and average them in the regions."""
+
+    input_spec = ComputeReferenceInputSpec
+    output_spec = ComputeReferenceOutputSpec
+
+    def _work(self, cwd: Path) -> None:
+        analysis: Analysis = self.inputs.analysis
+        parcellation: Parcellation = self.inputs.parcellation
+        matched = match_classes(load_term_table(self.inputs.terms), self.inputs.classes, "skip")
+        image, affine, _ = parcellation.image()
+        found = reference_region_maps(
+            load_studies(self.inputs.source),
+            matched.classes,
+            image,
+            affine,
+            parcellation.labels,
+            cache_dir=Path(self.inputs.cache) if self.inputs.cache else None,
+        )
+        nothing = np.full(parcellation.n_regions, np.nan)
+        maps = [
+            found.regions[name].to_numpy(dtype=np.float64) if name in found.regions else nothing
+            for name in self.inputs.classes
+        ]
+        np.savez(cwd / "reference.npz", allow_pickle=False, maps=np.array(maps))
+        write_tsv(analysis.outputs.table("reference_terms"), found.terms)
+        self._results["reference"] = str(cwd / "reference.npz")
+        skipped = [f"No reference for the class {name}: {reason}." for name, reason in matched.skipped.items()]
+        self._results["notes"] = [*found.notes, *skipped]
+
+
+def load_studies(source: str) -> Studies:
+    """Load the studies of a reference.
+
+    Raises
+    ------
+    ResourceMissingError
+        If they are not there or are damaged.
+    """
+    if source == SHIPPED_STUDIES:
+        return load_nimare_task_studies()
+    folder = Path(source)
+    if not folder.is_dir():
+        raise ResourceMissingError(f"--reference {source}: there is no such folder with Neurosynth's files.")
+    return load_neurosynth(folder)

@@ -1,0 +1,79 @@
+"""Whether a run's outputs are already there, made from the same inputs with the same settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bids_neurossm import __version__
+from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.config import Extraction
+from bids_neurossm.dataset.hashing import hash_content, hash_file
+from bids_neurossm.dataset.outputs import RunOutputs
+from bids_neurossm.dataset.query import BoldRun, repetition_time
+from bids_neurossm.signal.strategy import Strategy
+
+
+def input_hash(
+    run: BoldRun,
+    dataset: Path,
+    parcellation: Parcellation,
+    strategy: Strategy,
+    extraction: Extraction,
+    cache_dir: Path | None,
+) -> str:
+    """Hash everything that the series of a run depend on.
+
+    Parameters
+    ----------
+    run : BoldRun
+        Its image, mask and confounds are hashed by content.
+    dataset : Path
+        Root of the input dataset.
+    parcellation, strategy, extraction
+        Settings; those that do not bear on the series are left out.
+    cache_dir : Path or None
+        Where file hashes are remembered.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal.
+    """
+    sidecar = run.confounds.with_suffix(".json") if run.confounds else None
+    inputs = [run.bold, run.mask, run.confounds, sidecar if sidecar and sidecar.is_file() else None]
+    settings = asdict(extraction)
+    for elsewhere in ("atlas", "atlas_dir", "atlas_space", "denoise", "high_pass", "low_pass"):
+        del settings[elsewhere]  # what they lead to is hashed instead
+    return hash_content(
+        {
+            "version": __version__,
+            "files": [hash_file(path, cache_dir) if path else None for path in inputs],
+            "repetition_time": repetition_time(run.bold, dataset),
+            "atlas": [hash_file(parcellation.image_file, cache_dir), parcellation.labels, parcellation.names],
+            "atlas_space": parcellation.space,
+            "strategy": asdict(strategy),
+            "settings": settings,
+        }
+    )
+
+
+def read_sidecar(path: Path) -> Mapping[str, Any]:
+    """Read the sidecar of a table; an empty one where it is missing or cut short."""
+    try:
+        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def is_finished(outputs: RunOutputs, expected_hash: str) -> bool:
+    """Tell whether the series of a run are there and were made from these inputs.
+
+    The sidecar of the series is written last, so it vouches for the other files.
+    """
+    present = all(path.is_file() for path in (outputs.timeseries, outputs.coverage, outputs.connectivity))
+    return present and read_sidecar(outputs.timeseries).get("InputHash") == expected_hash

@@ -1,0 +1,190 @@
+"""The selective scan on CPUs: checks and layouts, threads, and the gradient, around `bids_neurossm.ops.kernels`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bids_neurossm.errors import UsageError
+from bids_neurossm.ops import kernels
+
+# Below this many state updates a second thread costs more than it saves.
+_WORTH_THREADS = 200_000
+
+
+def selective_scan_cpu(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    return_last_state: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Run the scan and its gradient in compiled code.
+
+    Parameters and results are those of `bids_neurossm.ops.reference.selective_scan_reference`. Half-precision input
+    is computed in float32; tensors of another device are brought to the CPU and the result back. B and C that are
+    fixed per channel are laid out per channel and time point, and are slow.
+
+    Notes
+    -----
+    The tensors lie channels last inside: a ``(B, D, L)`` view of a contiguous ``(B, L, D)`` tensor is not copied.
+    Threads: as many as ``torch.get_num_threads()``. Results are the same for any number of them.
+
+    Raises
+    ------
+    UsageError
+        If the shapes do not fit each other.
+    """
+    batch, channels, length = u.shape
+    _check_shapes(u, delta, A, D, z, delta_bias)
+    kind = torch.float64 if u.dtype == torch.float64 else torch.float32
+
+    def last(tensor: Tensor) -> Tensor:
+        return tensor.to("cpu", kind).transpose(1, 2).contiguous()
+
+    def vector(tensor: Tensor | None) -> Tensor:
+        return torch.zeros(channels, dtype=kind) if tensor is None else tensor.to("cpu", kind).contiguous()
+
+    inputs, outputs = _grouped(B, C, batch, channels, length)
+    result, state = _Scan.apply(  # type: ignore[no-untyped-call]
+        last(u),
+        last(delta),
+        A.to("cpu", kind).t().contiguous(),
+        *(matrix.to("cpu", kind).permute(0, 3, 1, 2).contiguous() for matrix in (inputs, outputs)),
+        vector(D),
+        torch.zeros(0, 0, 0, dtype=kind) if z is None else last(z),
+        vector(delta_bias),
+        delta_softplus,
+    )
+    result = result.transpose(1, 2).to(u.device, u.dtype)
+    return (result, state.transpose(1, 2).to(u.device)) if return_last_state else result
+
+
+def _check_shapes(
+    u: Tensor, delta: Tensor, A: Tensor, D: Tensor | None, z: Tensor | None, delta_bias: Tensor | None
+) -> None:
+    channels = u.shape[1]
+    same = (
+        ("delta", delta, u.shape),
+        ("z", z, u.shape),
+        ("D", D, (channels,)),
+        ("delta_bias", delta_bias, (channels,)),
+    )
+    for name, tensor, shape in same:
+        if tensor is not None and tensor.shape != shape:
+            raise UsageError(f"{name} has shape {tuple(tensor.shape)}; {tuple(shape)} is expected.")
+    if A.ndim != 2 or A.shape[0] != channels or A.is_complex():
+        raise UsageError(
+            f"A is {A.dtype} of shape {tuple(A.shape)}; real numbers of shape ({channels}, N) are expected."
+        )
+
+
+def _grouped(B: Tensor, C: Tensor, batch: int, channels: int, length: int) -> tuple[Tensor, Tensor]:
+    """Bring B and C to (B, G, N, L) with one number of groups."""
+
+    def form(matrix: Tensor, name: str) -> Tensor:
+        if matrix.ndim == 2 and matrix.shape[0] == channels:
+            return matrix[None, :, :, None].expand(batch, -1, -1, length)
+        groups = matrix[:, None] if matrix.ndim == 3 else matrix
+        fits = groups.ndim == 4 and groups.shape[0] == batch and groups.shape[3] == length
+        if not fits or channels % groups.shape[1]:
+            raise UsageError(
+                f"{name} has shape {tuple(matrix.shape)}; ({channels}, N), ({batch}, N, {length}) or "
+                f"({batch}, G, N, {length}) with G dividing {channels} is expected."
+            )
+        return groups
+
+    first, second = form(B, "B"), form(C, "C")
+    groups = max(first.shape[1], second.shape[1])
+    if first.shape[1] != second.shape[1]:
+        groups = channels if groups % min(first.shape[1], second.shape[1]) else groups
+        first, second = (matrix.repeat_interleave(groups // matrix.shape[1], dim=1) for matrix in (first, second))
+    return first, second
+
+
+class _Scan(torch.autograd.Function):
+    """Scan of channels-last tensors with its gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, bias: Tensor,
+        softplus: bool,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Run the forward kernel; keep one state per chunk where a gradient will be asked for."""
+        (batch, length, channels), n_states = u.shape, A.shape[0]
+        units, tiles = _units(batch, channels, B.shape[2])
+        out, last = torch.empty_like(u), u.new_empty(batch, n_states, channels)
+        chunks = -(-length // kernels.CHUNK)
+        kept = u.new_empty((batch, chunks, n_states, channels) if any(ctx.needs_input_grad) else (0, 0, 0, 0))
+        arrays = [tensor.detach().numpy() for tensor in (u, delta, A, B, C, D, z, bias)]
+        results = [tensor.numpy() for tensor in (out, last, kept)]
+        _in_threads(
+            lambda part: kernels.forward(units[part], *arrays, softplus, *results), len(units), u.numel() * n_states
+        )
+        ctx.save_for_backward(u, delta, A, B, C, D, z, bias, kept)
+        ctx.softplus, ctx.units, ctx.tiles = softplus, units, tiles
+        return out, last
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_out: Tensor, grad_last: Tensor) -> tuple[Tensor | None, ...]:
+        """Run the backward kernel and add up, in a fixed order, what each unit found."""
+        u, delta, A, B, C, D, z, bias, kept = ctx.saved_tensors
+        batch, n_states, channels = u.shape[0], A.shape[0], u.shape[2]
+        grad_u, grad_delta, grad_z = torch.empty_like(u), torch.empty_like(u), torch.empty_like(z)
+        grad_A, grad_D = u.new_empty(batch, n_states, channels), u.new_empty(batch, channels)
+        grad_B, grad_C = (u.new_empty(int(ctx.tiles.max()) + 1, *B.shape) for _ in range(2))
+        arrays = [tensor.detach().numpy() for tensor in (u, delta, A, B, C, D, z, bias)]
+        incoming = [kept.numpy(), grad_out.contiguous().numpy(), grad_last.contiguous().numpy()]
+        results = [t.numpy() for t in (grad_u, grad_delta, grad_A, grad_B, grad_C, grad_D, grad_z)]
+        _in_threads(
+            lambda part: kernels.backward(
+                ctx.units[part], ctx.tiles[part], *arrays, ctx.softplus, *incoming, *results
+            ),
+            len(ctx.units),
+            u.numel() * n_states,
+        )  # fmt: skip
+        sums = [part.sum(dim=0) for part in (grad_A, grad_B, grad_C, grad_D)]
+        return grad_u, grad_delta, *sums, grad_z, grad_delta.sum(dim=(0, 1)), None
+
+
+def _units(batch: int, channels: int, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cut the work into sequences x tiles of channels; a tile lies within one group."""
+    size = channels // groups
+    rows = [
+        (b, g, g * size + start, min(g * size + start + kernels.TILE, (g + 1) * size), tile)
+        for b in range(batch)
+        for g in range(groups)
+        for tile, start in enumerate(range(0, size, kernels.TILE))
+    ]
+    table = np.array(rows, dtype=np.int64)
+    return np.ascontiguousarray(table[:, :4]), np.ascontiguousarray(table[:, 4])
+
+
+def _in_threads(work: Callable[[slice], None], n_units: int, updates: int) -> None:
+    """Spread the units over threads; the kernels release the interpreter lock.
+
+    Plain threads, not OpenMP: they survive a fork, and two of them may call the kernels at once.
+    """
+    threads = min(torch.get_num_threads(), n_units) if updates >= _WORTH_THREADS else 1
+    if threads <= 1:
+        work(slice(0, n_units))
+        return
+    edges = np.linspace(0, n_units, threads + 1).astype(int)
+    with ThreadPoolExecutor(threads) as pool:
+        parts = [pool.submit(work, slice(a, b)) for a, b in pairwise(edges)]
+        for part in parts:
+            part.result()

@@ -1,0 +1,242 @@
+"""Reading the derivatives that a report is made of, and laying numbers out as text.
+
+A file that was never written is None here, and the report says so. A file that is there and can not be read is an
+error: a report that passed over it would hide a damaged output folder.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bids_neurossm.errors import RunError
+
+# Columns that hold labels even where every label happens to be a number ("01", fold "2", diagnosis "1").
+TEXT_COLUMNS = (
+    "participant_id", "group", "set", "fold", "model", "unit", "baseline", "metric", "interval", "method", "sentence",
+    "run", "reason", "detail", "control", "verdict", "name", "network", "pathway", "stream", "check", "class",
+    "row_class", "column_class", "dominant_pathway", "label", "predicted",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the page shows it.
+
+    Parameters
+    ----------
+    caption : str
+        What the rows are, for the eye and for a screen reader.
+    header : tuple of str
+        Column headings.
+    rows : tuple of tuple of str
+        Cells, already formatted.
+    numeric : tuple of bool
+        Which columns are set flush right.
+    left_out : int
+        Rows that are on disk and not shown.
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    left_out: int = 0
+
+
+def read_table(path: Path) -> pd.DataFrame | None:
+    """Read a TSV with a header; ``n/a`` is missing.
+
+    Parameters
+    ----------
+    path : Path
+        A table of OUT_DIR.
+
+    Returns
+    -------
+    DataFrame or None
+        None where there is no such file.
+
+    Raises
+    ------
+    RunError
+        If the file is there and is not a table.
+    """
+    if not path.is_file():
+        return None
+    try:
+        # Only n/a is missing: a class may be called "NA" or "None".
+        return pd.read_csv(
+            path,
+            sep="\t",
+            dtype=dict.fromkeys(TEXT_COLUMNS, str),
+            na_values=["n/a", "nan"],
+            keep_default_na=False,
+            encoding="utf-8-sig",
+        )
+    except (ValueError, OSError) as error:
+        raise RunError(
+            f"{path} is not a readable table ({str(error).strip()}); delete it and run again to have it written anew."
+        ) from error
+
+
+def read_matrix(path: Path) -> tuple[list[str], pd.DataFrame] | None:
+    """Read a square matrix with named columns, whether or not a first column repeats the names.
+
+    Returns
+    -------
+    names : list of str
+        Region names, R of them.
+    matrix : DataFrame, shape (R, R)
+        Numbers.
+
+    Raises
+    ------
+    RunError
+        If the table is not square.
+    """
+    table = read_table(path)
+    if table is None:
+        return None
+    if table.shape[1] == table.shape[0] + 1 and not pd.api.types.is_numeric_dtype(table.iloc[:, 0]):
+        table = table.iloc[:, 1:]
+    if table.shape[0] != table.shape[1]:
+        raise RunError(
+            f"{path} has {table.shape[0]} rows and {table.shape[1]} columns, a square matrix is expected; "
+            "delete it and run again."
+        )
+    return [str(name) for name in table.columns], table.apply(pd.to_numeric, errors="coerce")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object.
+
+    Returns
+    -------
+    dict or None
+        None where there is no such file.
+
+    Raises
+    ------
+    RunError
+        If the file is there and does not hold a JSON object.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError) as error:
+        raise RunError(f"{path} is not readable JSON ({error}); delete it and run again.") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} holds a {type(content).__name__}, a JSON object is expected; delete it and run again.")
+    return content
+
+
+def number(value: object, digits: int = 2) -> str:
+    """Lay out a number; what is missing or is no number becomes a dash or stays text.
+
+    Parameters
+    ----------
+    value : object
+        Anything a table or a sidecar holds.
+    digits : int
+        Decimals; a negative number asks for so many significant figures instead.
+
+    Examples
+    --------
+    >>> number(0.12345), number(12), number(float("nan")), number(None), number("n/a"), number(0.00001, 3)
+    ('0.12', '12', '–', '–', '–', '<0.001')
+    >>> number(3e-7, -2)
+    '3e−07'
+    """
+    if value is None or value == "n/a":
+        return "–"
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return str(value)
+    if not math.isfinite(value):
+        return "–"
+    if digits < 0:
+        return f"{value:.{-digits}g}".replace("-", "−")
+    if 0 < abs(value) < 0.5 * 10**-digits:
+        return f"{'−' if value < 0 else ''}<{10**-digits:.{digits}f}".replace("−<", ">−")
+    if value.is_integer() and abs(value) >= 1:
+        return f"{value:,.0f}".replace("-", "−")
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def with_interval(value: object, low: object, high: object, digits: int = 3) -> str:
+    """Lay out an estimate with its interval, for instance ``0.712 [0.650, 0.771]``."""
+    text = number(value, digits)
+    if number(low) == "–" or number(high) == "–":
+        return text
+    return f"{text} [{number(low, digits)}, {number(high, digits)}]"
+
+
+_METRICS = {
+    "auc": "AUC", "macro_auc": "macro AUC", "f1": "F1", "macro_f1": "macro F1", "mae": "MAE", "r2": "R²",
+    "log_loss": "log loss", "brier": "Brier score",
+}  # fmt: skip
+_LOWER_IS_BETTER = ("log_loss", "brier", "mae", "rmse", "expected_calibration_error")
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric's name as people write it, and say where lower is better.
+
+    Examples
+    --------
+    >>> metric_name("auc"), metric_name("log_loss"), metric_name("balanced_accuracy")
+    ('AUC', 'log loss (lower is better)', 'balanced accuracy')
+    """
+    text = _METRICS.get(metric, metric.replace("_", " "))
+    return f"{text} (lower is better)" if metric in _LOWER_IS_BETTER else text
+
+
+def as_table(
+    frame: pd.DataFrame,
+    caption: str,
+    columns: Mapping[str, str],
+    digits: Mapping[str, int] | None = None,
+    limit: int = 200,
+) -> Table:
+    """Lay out some columns of a data frame.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows.
+    caption : str
+        Caption of the table.
+    columns : mapping of str to str
+        Column name to heading; a column that the frame lacks is passed over.
+    digits : mapping of str to int, optional
+        Decimals per column, 3 elsewhere.
+    limit : int
+        Most rows that are shown, so that the page of a large cohort still opens on a phone.
+    """
+    digits = digits or {}
+    present = [name for name in columns if name in frame.columns]
+    shown = frame.head(limit)
+    rows = tuple(
+        tuple(number(row[name], digits.get(name, 3)) for name in present) for row in shown.to_dict(orient="records")
+    )
+    numeric = tuple(pd.api.types.is_numeric_dtype(frame[name]) for name in present)
+    header = tuple(columns[name] for name in present)
+    return Table(caption, header, rows, numeric, left_out=len(frame) - len(shown))
+
+
+def pairs_table(caption: str, pairs: Iterable[tuple[str, object]], header: Sequence[str] = ("What", "Value")) -> Table:
+    """Lay out names and values as a table of two columns."""
+    rows = tuple((name, number(value)) for name, value in pairs)
+    return Table(caption, tuple(header), rows, (False, False))

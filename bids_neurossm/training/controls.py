@@ -1,0 +1,301 @@
+"""Could it be chance, motion or site? Permuted labels, and probes on the features (docs/methods.md, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bids_neurossm.errors import UsageError
+from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.comparison import ratio_of_test_to_train
+from bids_neurossm.training.connectivity import pearson_features
+from bids_neurossm.training.linear import fit_linear
+from bids_neurossm.training.metrics import (
+    METRICS,
+    SMALLER_IS_BETTER,
+    Floats,
+    Metric,
+    labels_and_scores,
+    prediction_frame,
+    unit_predictions,
+)
+from bids_neurossm.training.splits import Splits
+
+COLUMNS = ("control", "metric", "observed", "null_mean", "null_q95", "p", "n", "verdict")
+SIGNIFICANCE = 0.05
+
+
+def label_permutation(
+    units: pd.DataFrame,
+    classes: Sequence[str],
+    level: Literal["participant", "run"],
+    metric: str | None = None,
+    *,
+    permutations: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Permute labels against predictions that stay as they are (conditional on the trained models).
+
+    On a holdout the test is exact. Out-of-fold predictions depend on the labels of the other folds, so that the plain
+    null is too narrow there; its spread is widened by the factor sqrt(1 + J n_test / n_train) that Nadeau and Bengio
+    (2003, Machine Learning 52:239) give for J folds whose training sets overlap (1.5 with five).
+
+    Labels move between participants of one fold, and of one site where there are sites; the labels of a target that
+    belongs to the run move between the runs of one participant.
+
+    Parameters
+    ----------
+    units : DataFrame
+        Held-out units of one model and one set, from :func:`bids_neurossm.training.metrics.unit_predictions`.
+    classes : sequence of str
+        Class names; empty for a continuous target.
+    level : {"participant", "run"}
+        What the target belongs to.
+    metric : str, optional
+        By default AUC (balanced accuracy for a target of the run), or r.
+    permutations, seed : int
+        Number N of permutations and their seed; p = (1 + k) / (1 + N).
+
+    Returns
+    -------
+    DataFrame
+        One row: ``control``, ``metric``, ``observed``, ``null_mean``, ``null_q95`` (the better end of the null),
+        ``p`` (one-sided), ``n`` (permutations), ``verdict``.
+
+    Raises
+    ------
+    UsageError
+        If the table holds several models or sets.
+    """
+    if len(units[["model", "set"]].drop_duplicates()) != 1:
+        raise UsageError("Labels are permuted for one model and one set at a time.")
+    name = metric or (("balanced_accuracy" if level == "run" else "auc") if classes else "r")
+    within = ["split", "fold", "participant_id"] if level == "run" else ["split", "fold", "site"]
+    labels, scores = labels_and_scores(units, classes)
+    result = _permute(units, labels, scores, METRICS[name], within, permutations, seed, name)
+    place = "participants" if level == "run" else ("sites" if (units["site"] != "").any() else "folds")
+    verdict = _verdict(result, "the labels are predicted better than chance", "nothing learned: chance does as well")
+    if result["free"] == 0:
+        verdict = f"can not be tested: all {place} hold one label each, so that no label can be permuted within them"
+    widened = f", null widened {result['widening']:.2f}-fold" if result["widening"] > 1 else ""
+    return _table([(f"labels permuted within {place}, given these models{widened}", name, result, verdict)])
+
+
+def _widening(units: pd.DataFrame) -> float:
+    """Factor on the spread of the null; 1 for a holdout, whose labels nobody was trained on."""
+    folds = len(units[["split", "fold"]].drop_duplicates())
+    if units["set"].iloc[0] == "holdout" or folds < 2:
+        return 1.0
+    return float(np.sqrt(1 + folds * ratio_of_test_to_train(units)))
+
+
+def _permute(
+    units: pd.DataFrame,
+    labels: NDArray[np.float64] | NDArray[np.int64],
+    scores: Floats,
+    metric: Metric,
+    within: list[str],
+    permutations: int,
+    seed: int,
+    name: str,
+) -> dict[str, float]:
+    """Observed value, null and p of a metric that is averaged over folds."""
+    frame = units.reset_index(drop=True)
+    folds = [np.asarray(rows) for rows in frame.groupby(["split", "fold"], sort=True).indices.values()]
+    cells = [np.asarray(rows) for rows in frame.groupby(within, sort=True).indices.values()]
+    free = [rows for rows in cells if len(np.unique(labels[rows])) > 1]
+
+    def mean(permuted: NDArray[np.float64] | NDArray[np.int64]) -> float:
+        values = np.array([metric(permuted[rows], scores[rows]) for rows in folds])
+        return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
+
+    random = np.random.default_rng(seed)
+    observed = mean(labels)
+    null = np.empty(permutations)
+    for number in range(permutations):
+        permuted = labels.copy()
+        for rows in free:
+            permuted[rows] = labels[random.permutation(rows)]
+        null[number] = mean(permuted)
+    widening = _widening(units)
+    sign = -1.0 if name in SMALLER_IS_BETTER else 1.0
+    defined = null[np.isfinite(null)]
+    if not np.isfinite(observed) or not len(defined):
+        return {
+            "observed": observed,
+            "mean": np.nan,
+            "q95": np.nan,
+            "p": np.nan,
+            "n": permutations,
+            "free": len(free),
+            "widening": widening,
+        }
+    defined = defined.mean() + widening * (defined - defined.mean())
+    # Rounding must not turn an equal value into a smaller one.
+    reached = int((sign * defined >= sign * observed - 1e-12).sum())
+    return {
+        "observed": observed,
+        "mean": float(defined.mean()),
+        "q95": float(sign * np.quantile(sign * defined, 0.95)),
+        "p": (1 + reached) / (1 + len(defined)),
+        "n": len(defined),
+        "free": len(free),
+        "widening": widening,
+    }
+
+
+def probes(
+    cohort: Cohort, splits: Splits, *, permutations: int = 1000, seed: int = 0, features: Floats | None = None
+) -> pd.DataFrame:
+    """Predict motion and site from the same connectivity on the same folds, and say whether class and site part.
+
+    What the features tell about motion or site, a model of the target can use. Scored per participant, against
+    labels permuted within the fold, with the widened null of :func:`label_permutation`.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        The cohort; ``mean_fd`` and ``site`` are probed where they are known and vary.
+    splits : Splits
+        The development folds of the model.
+    permutations, seed : int
+        Number of permutations and seed.
+    features : array, shape (n_runs, p), optional
+        Features of every run; by default Pearson connectivity.
+
+    Returns
+    -------
+    DataFrame
+        Rows like those of :func:`label_permutation`: ``probe: mean_fd`` (r), ``probe: site`` (accuracy), and
+        ``confound: class and site`` (Cramer's V) with a warning where each site holds one class only.
+    """
+    runs = cohort.runs
+    rows = []
+    developing, _ = splits.holdout_indices(runs)
+    known = developing[np.isfinite(runs["mean_fd"].to_numpy(dtype=np.float64)[developing])]
+    sited = developing[(runs["site"].to_numpy(dtype=str) != "")[developing]]
+    motion = runs["mean_fd"].iloc[known].nunique() > 1
+    sites = runs["site"].iloc[sited].nunique() > 1
+    if features is None and (motion or sites):
+        features = np.asarray(pearson_features(cohort, np.arange(len(runs))))
+    if motion and features is not None:
+        by_participant = runs["mean_fd"].groupby(runs["participant_id"].to_numpy()).transform("mean")
+        units = _probe(runs.assign(label=by_participant), features, splits, known, [], seed)
+        result = _permuted_units(units, [], "r", permutations, seed)
+        words = "warning: the features carry motion", "motion is not predicted from the features"
+        rows.append(("probe: mean_fd", "r", result, _verdict(result, *words)))
+    if sites and features is not None:
+        first = runs["site"].groupby(runs["participant_id"].to_numpy()).transform("min").astype(str)
+        names = sorted(set(first.iloc[sited]))
+        units = _probe(runs.assign(label=first), features, splits, sited, names, seed)
+        result = _permuted_units(units, names, "accuracy", permutations, seed)
+        words = "warning: the features carry the site", "the site is not predicted from the features"
+        rows.append(("probe: site", "accuracy", result, _verdict(result, *words)))
+    table = _table(rows)
+    if sites and cohort.target_type == "class":
+        confound = site_confound(runs.iloc[sited], permutations=permutations, seed=seed)
+        table = confound if table.empty else pd.concat([table, confound], ignore_index=True)
+    return table
+
+
+def _probe(
+    runs: pd.DataFrame, features: Floats, splits: Splits, rows: NDArray[np.int64], names: list[str], seed: int
+) -> pd.DataFrame:
+    """Out-of-fold predictions of another target from given features, averaged per participant."""
+    label = runs["label"].to_numpy()
+    place = {name: number for number, name in enumerate(names)}
+    target = np.array([place[value] for value in label[rows]]) if names else label[rows].astype(np.float64)
+    frames = []
+    for fold in range(1, splits.folds + 1):
+        train, test = splits.fold_indices(runs, fold)
+        learn, judge = np.isin(rows, train), np.isin(rows, test)
+        # A site may be in the tested fold alone: it can not be learned, and counts as an error.
+        present = sorted(set(target[learn].tolist())) if names else []
+        coded = np.searchsorted(present, target[learn]) if names else target[learn]
+        if not judge.any() or not learn.any() or (names and len(present) < 2):
+            continue
+        model = fit_linear(
+            features[rows[learn]], coded, runs.iloc[rows[learn]].reset_index(drop=True), len(present), seed
+        )
+        scores = model.predict(features[rows[judge]])
+        if names:
+            whole = np.full((len(scores), len(names)), scores.min() - 30.0)
+            whole[:, present] = scores
+            scores = whole
+        tested = runs.iloc[rows[judge]]
+        frames.append(
+            prediction_frame(tested, scores, names, model="probe", set_name="development", fold=fold, seed=seed)
+        )
+    if not frames:
+        raise UsageError("No fold has runs both to train and to test a probe on.")
+    return unit_predictions(pd.concat(frames, ignore_index=True), "participant")
+
+
+def _permuted_units(
+    units: pd.DataFrame, classes: list[str], name: str, permutations: int, seed: int
+) -> dict[str, float]:
+    labels, scores = labels_and_scores(units, classes)
+    return _permute(units, labels, scores, METRICS[name], ["split", "fold"], permutations, seed, name)
+
+
+def site_confound(runs: pd.DataFrame, *, permutations: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """How far the class can be read off the site: Cramer's V over participants, against permuted classes.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        ``participant_id``, ``label`` and ``site``.
+    permutations, seed : int
+        Number of permutations and seed.
+
+    Returns
+    -------
+    DataFrame
+        One row; the verdict warns where every site holds one class only, since then nothing can tell them apart.
+    """
+    people = runs[["participant_id", "label", "site"]].drop_duplicates()
+    site, label = pd.factorize(people["site"], sort=True)[0], pd.factorize(people["label"], sort=True)[0]
+    shape = (int(site.max()) + 1, int(label.max()) + 1)
+    random = np.random.default_rng(seed)
+    observed = _cramers_v(site, label, shape)
+    null = np.array([_cramers_v(site, random.permutation(label), shape) for _ in range(permutations)])
+    result = {
+        "observed": observed, "mean": float(null.mean()), "q95": float(np.quantile(null, 0.95)),
+        "p": (1 + int((null >= observed - 1e-12).sum())) / (1 + permutations), "n": permutations,
+    }  # fmt: skip
+    words = "warning: classes are spread unevenly over sites", "classes are spread over sites as by chance"
+    verdict = _verdict(result, *words)
+    if (people.groupby("site")["label"].nunique() == 1).all():
+        verdict = (
+            "warning: class and site are perfectly confounded (every site holds one class): "
+            "a difference between classes can not be told from one between sites"
+        )
+    return _table([("confound: class and site", "cramers_v", result, verdict)])
+
+
+def _cramers_v(site: NDArray[np.int64], label: NDArray[np.int64], shape: tuple[int, int]) -> float:
+    table = np.zeros(shape)
+    np.add.at(table, (site, label), 1)
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    smaller = min(shape) - 1
+    return float(np.sqrt(((table - expected) ** 2 / expected).sum() / (table.sum() * smaller))) if smaller else 0.0
+
+
+def _verdict(result: dict[str, float], yes: str, no: str) -> str:
+    if not np.isfinite(result["p"]):
+        return "can not be tested: the metric is not defined in any fold"
+    return f"{yes if result['p'] < SIGNIFICANCE else no} (p = {result['p']:.3g}, {int(result['n'])} permutations)"
+
+
+def _table(rows: list[tuple[str, str, dict[str, float], str]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            (control, metric, r["observed"], r["mean"], r["q95"], r["p"], int(r["n"]), words)
+            for control, metric, r, words in rows
+        ],
+        columns=list(COLUMNS),
+    )

@@ -1,0 +1,98 @@
+"""What every model is to the evaluation: fit, predict, save; and the registry of the models by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_neurossm.config import Execution, ModelSpec, Training
+from bids_neurossm.errors import UsageError
+from bids_neurossm.training.cohort import Cohort
+
+
+class Estimator(Protocol):
+    """A model that learns from some runs of a cohort and predicts others.
+
+    Attributes
+    ----------
+    name : str
+        The name that it is registered by.
+    """
+
+    name: str
+
+    def fit(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
+        """Learn from the runs `indices`, and from nothing else of the cohort."""
+        ...
+
+    def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return logits (n, C) for classes, values (n, 1) for a continuous target."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write what was learnt to `path`."""
+        ...
+
+
+Factory = Callable[[str, ModelSpec, Training, Execution], Estimator]
+
+# name -> "module:factory", a `Factory`: a new model is one new file and one line here.
+_MODELS: dict[str, str] = {
+    "neurossm": "bids_neurossm.training.neural:create",
+    "majority": "bids_neurossm.training.baselines:create",
+    "covariates": "bids_neurossm.training.baselines:create",
+    "pearson-connectivity": "bids_neurossm.training.baselines:create",
+    "tangent-connectivity": "bids_neurossm.training.baselines:create",
+}
+
+
+def register_model(name: str, factory: str) -> None:
+    """Add a model to the registry for this process.
+
+    Parameters
+    ----------
+    name : str
+        What the model is called on the command line.
+    factory : str
+        ``"package.module:function"``; the function takes (name, spec, training, execution).
+
+    Raises
+    ------
+    UsageError
+        If the name is taken by another factory.
+    """
+    if _MODELS.get(name, factory) != factory:
+        raise UsageError(f"The model name {name!r} is taken by {_MODELS[name]}.")
+    _MODELS[name] = factory
+
+
+def registered_models() -> list[str]:
+    """Return the names of all models, sorted."""
+    return sorted(_MODELS)
+
+
+def create_estimator(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Estimator:
+    """Make an unfitted estimator.
+
+    Parameters
+    ----------
+    name : str
+        Registered name.
+    spec, training, execution : ModelSpec, Training, Execution
+        Handed to the model's factory; a baseline uses what concerns it.
+
+    Raises
+    ------
+    UsageError
+        If no model has that name.
+    """
+    if name not in _MODELS:
+        raise UsageError(f"The model {name!r} is not known; known are {', '.join(registered_models())}.")
+    module, _, function = _MODELS[name].partition(":")
+    factory = cast(Factory, getattr(import_module(module), function))
+    return factory(name, spec, training, execution)

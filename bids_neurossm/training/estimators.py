@@ -1,0 +1,234 @@
+"""NeuroSSM for arrays, in the manner of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+
+from bids_neurossm.config import Training, section_from
+from bids_neurossm.errors import CheckpointError, LabelError, UsageError
+from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.training.checkpoint import Facts, check_fit, load_checkpoint, load_state, save_checkpoint
+from bids_neurossm.training.cohort import standardise
+from bids_neurossm.training.fit import fit
+from bids_neurossm.training.inference import Run, predict_logits
+from bids_neurossm.training.neural import chosen_window, torch_device
+from bids_neurossm.training.recipes import load_recipe
+from bids_neurossm.training.windows import check_length
+
+Series = NDArray[np.floating[Any]] | Sequence[NDArray[np.floating[Any]]]
+
+
+class _SeriesEstimator(BaseEstimator):  # type: ignore[misc]
+    """What classifier and regressor share."""
+
+    def __init__(
+        self,
+        recipe: str = "hcp-task",
+        model_settings: dict[str, Any] | None = None,
+        training_settings: dict[str, Any] | None = None,
+        random_state: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self.recipe = recipe
+        self.model_settings = model_settings
+        self.training_settings = training_settings
+        self.random_state = random_state
+        self.device = device
+
+    def _fit(self, X: Series, targets: NDArray[Any], n_outputs: int) -> None:
+        """Train on standardised series."""
+        runs = _runs(X)
+        if len(runs) != len(targets):
+            raise UsageError(f"There are {len(runs)} series and {len(targets)} targets.")
+        model_table, training = load_recipe(self.recipe)
+        if self.training_settings:
+            table = {**vars(training), **self.training_settings}
+            training = section_from(Training, table, "training_settings")
+        settings = {**model_table, **(self.model_settings or {})}
+        self.n_regions_ = int(runs[0][0].shape[1])
+        config = section_from(
+            NeuroSSMConfig, {**settings, "n_regions": self.n_regions_, "n_outputs": n_outputs}, "model_settings"
+        )
+        self.window_ = chosen_window(training.window, [segments for _, segments in runs])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.random_state)
+            self.model_ = NeuroSSM(config).to(torch_device(self.device))
+        names = [f"X[{number}]" for number in range(len(runs))]
+        history = fit(self.model_, runs, targets, names, training, self.window_, self.random_state)
+        self.training_loss_ = history.loss[-1]
+
+    def _logits(self, X: Series) -> NDArray[np.float64]:
+        """Return the outputs (n, C) for each run."""
+        if not hasattr(self, "model_"):
+            raise UsageError(f"{type(self).__name__} has not been fitted; call fit or load first.")
+        runs = _runs(X)
+        if runs[0][0].shape[1] != self.n_regions_:
+            raise UsageError(f"X has {runs[0][0].shape[1]} regions; the model was fitted with {self.n_regions_}.")
+        for number, (_, segments) in enumerate(runs):
+            check_length(segments, max(self.model_.config.scales), f"X[{number}]")
+        return predict_logits(self.model_, runs, self.window_)
+
+    def _save(self, path: Path | str, **more: Any) -> None:
+        """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
+        config = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.model_.config).items()}
+        facts = Facts(
+            model=config, target="y", regions=tuple(f"region-{r + 1}" for r in range(self.n_regions_)),
+            window=self.window_, seed=self.random_state, metrics={"training_loss": self.training_loss_}, **more,
+        )  # fmt: skip
+        save_checkpoint(Path(path), self.model_.state_dict(), facts)
+
+    def _restore(self, path: Path, target_type: str) -> Facts:
+        """Read model and window from a checkpoint."""
+        state, facts = load_checkpoint(path)
+        check_fit(facts, path, target_type=target_type)
+        config = section_from(NeuroSSMConfig, facts.model, str(path))
+        self.model_ = NeuroSSM(config)
+        load_state(self.model_, state, path)
+        self.model_.to(torch_device(self.device)).eval()
+        if facts.window is None:
+            raise CheckpointError(f"{path} does not tell the window that it was trained with.")
+        self.n_regions_, self.window_ = config.n_regions, facts.window
+        self.training_loss_ = facts.metrics.get("training_loss", float("nan"))
+        return facts
+
+
+class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[misc]
+    """Classify regional time series with a NeuroSSM.
+
+    Parameters
+    ----------
+    recipe : str
+        Shipped recipe, or a TOML file.
+    model_settings, training_settings : dict, optional
+        Settings that replace the recipe's, by name.
+    random_state : int
+        Seed.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Attributes
+    ----------
+    classes_ : array
+        Sorted classes.
+    model_ : NeuroSSM
+        The network.
+    """
+
+    def fit(self, X: Series, y: ArrayLike) -> Self:
+        """Learn from series X, array (n, T, R) or a list of (T_i, R) as extracted, and classes y (n,).
+
+        Raises
+        ------
+        LabelError
+            If there are not two classes.
+        """
+        self.classes_, targets = np.unique(np.asarray(y), return_inverse=True)
+        if len(self.classes_) < 2:
+            raise LabelError(f"y has {len(self.classes_)} class; two or more are needed.")
+        self._fit(X, targets.astype(np.int64), len(self.classes_))
+        return self
+
+    def decision_function(self, X: Series) -> NDArray[np.float64]:
+        """Return the logits (n, C); for two classes their difference (n,)."""
+        logits = self._logits(X)
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict_proba(self, X: Series) -> NDArray[np.float64]:
+        """Return the probability (n, C) of each class."""
+        logits = self._logits(X)
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def predict(self, X: Series) -> NDArray[Any]:
+        """Return the most probable class (n,)."""
+        logits = self._logits(X)
+        chosen: NDArray[Any] = self.classes_[logits.argmax(axis=1)]
+        return chosen
+
+    def save(self, path: Path | str) -> None:
+        """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it. Classes are kept as text."""
+        self._save(path, target_type="class", classes=tuple(str(name) for name in self.classes_))
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "auto") -> Self:
+        """Read a checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            If it is damaged, foreign, or a regressor's.
+        """
+        estimator = cls(device=device)
+        estimator.classes_ = np.array(estimator._restore(Path(path), "class").classes)
+        return estimator
+
+
+class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
+    """Predict a number from regional time series with a NeuroSSM.
+
+    Parameters
+    ----------
+    recipe : str
+        Shipped recipe, or a TOML file.
+    model_settings, training_settings : dict, optional
+        Settings that replace the recipe's, by name.
+    random_state : int
+        Seed.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    def fit(self, X: Series, y: ArrayLike) -> Self:
+        """Learn from series X, array (n, T, R) or a list of (T_i, R) as extracted, and numbers y (n,).
+
+        Raises
+        ------
+        LabelError
+            If y does not vary.
+        """
+        values = np.asarray(y, dtype=np.float64)
+        self.mean_, self.scale_ = float(values.mean()), float(values.std())
+        if not self.scale_ > 0:
+            raise LabelError("y must be finite and vary.")
+        self._fit(X, (values - self.mean_) / self.scale_, 1)
+        return self
+
+    def predict(self, X: Series) -> NDArray[np.float64]:
+        """Return the predicted numbers (n,)."""
+        return self._logits(X)[:, 0] * self.scale_ + self.mean_
+
+    def save(self, path: Path | str) -> None:
+        """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
+        self._save(path, target_type="continuous", classes=(), target_mean=self.mean_, target_scale=self.scale_)
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "auto") -> Self:
+        """Read a checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            If it is damaged, foreign, or a classifier's.
+        """
+        estimator = cls(device=device)
+        facts = estimator._restore(Path(path), "continuous")
+        estimator.mean_, estimator.scale_ = facts.target_mean, facts.target_scale
+        return estimator
+
+
+def _runs(X: Series) -> list[Run]:
+    """Standardise the series; each is one contiguous piece."""
+    if not len(X):
+        raise UsageError("X holds no series.")
+    shapes = {np.shape(series)[1:] for series in X}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        raise UsageError("X must be an array (n, T, R) or a list of arrays (T_i, R) with the same R.")
+    return [(standardise(series), [(0, len(series))]) for series in X]

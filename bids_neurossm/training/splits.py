@@ -1,0 +1,333 @@
+"""Who is trained on and who is tested: holdout and folds, grouped by participant, balanced over labels and sites.
+
+The rules are those of docs/methods.md, section 2. All runs of a participant, and of everything that shares its group
+(a family, a site), fall on one side of every split. The result depends on the seed and on who is in the cohort, never
+on the order of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bids_neurossm.dataset.write import write_tsv
+from bids_neurossm.errors import LabelError
+from bids_neurossm.training.dealing import (
+    TargetType,
+    deal_folds,
+    groups_per_label,
+    memberships,
+    named,
+    participant_table,
+)
+
+COLUMNS = ("participant_id", "group", "label", "set", "fold")
+
+#: A smaller holdout says too little about a class (docs/methods.md, section 2).
+GROUPS_PER_CLASS = 20
+#: A continuous target counts as two classes, its lower and its upper half.
+GROUPS_CONTINUOUS = 2 * GROUPS_PER_CLASS
+DEFAULT_HOLDOUT = 0.2
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Where every participant stands.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per participant, sorted by ``participant_id``: ``participant_id``, ``group``, ``label`` (the labels of
+        a participant with several are joined by a comma), ``set`` (``development`` or ``holdout``) and ``fold``
+        (1 to K; 0 in the holdout).
+    notes : tuple of str
+        Sentences for the report: why there is no holdout, what was merged.
+    """
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def folds(self) -> int:
+        """Number of folds K."""
+        return int(self.table["fold"].max())
+
+    @property
+    def has_holdout(self) -> bool:
+        """Whether anybody is set aside."""
+        return bool((self.table["set"] == "holdout").any())
+
+    def fold_indices(self, runs: pd.DataFrame, fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of ``runs`` to train on and to test on in one fold; the holdout is in neither.
+
+        Raises
+        ------
+        LabelError
+            If a participant of ``runs`` has no place in the splits.
+        """
+        of_run = self.fold_of_runs(runs)
+        if not 1 <= fold <= self.folds:
+            raise LabelError(f"Fold {fold} does not exist: the splits have folds 1 to {self.folds}.")
+        return np.flatnonzero((of_run != fold) & (of_run != 0)), np.flatnonzero(of_run == fold)
+
+    def holdout_indices(self, runs: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of ``runs`` in the development set and in the holdout."""
+        of_run = self.fold_of_runs(runs)
+        return np.flatnonzero(of_run != 0), np.flatnonzero(of_run == 0)
+
+    def fold_of_runs(self, runs: pd.DataFrame) -> NDArray[np.int64]:
+        """Fold of every row of ``runs``, 0 for the holdout; raises LabelError for an unknown participant."""
+        of_participant = self.table.set_index("participant_id")["fold"]
+        participants = runs["participant_id"].astype(str)
+        missing = sorted(set(participants) - set(of_participant.index))
+        if missing:
+            raise LabelError(f"The splits have no row for {named(missing)}; make the splits anew for this cohort.")
+        return of_participant.reindex(participants).to_numpy(dtype=np.int64)
+
+
+def make_splits(
+    runs: pd.DataFrame,
+    classes: Sequence[str],
+    target_type: TargetType,
+    folds: int,
+    holdout: float | None,
+    group_by: str | None,
+    seed: int,
+    stratify_site: bool = True,
+) -> Splits:
+    """Set a holdout aside and deal the rest into folds.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row per run with ``participant_id``, ``label`` and, where known, ``group`` and ``site``.
+    classes : sequence of str
+        Names of the classes; ignored for a continuous target.
+    target_type : {"class", "continuous"}
+        A continuous target is balanced over its quantiles.
+    folds : int
+        Number of folds K, at least 2.
+    holdout : float or None
+        Share of the groups set aside (0 for none). None sets one fifth aside where that leaves at least 20 groups of
+        every class in the holdout (40 groups for a continuous target), else nothing; the reason is in ``notes``.
+    group_by : str or None
+        Column of ``runs`` whose values stay together; None takes the column ``group``, else the participant.
+    seed : int
+        Seed of everything random.
+    stratify_site : bool
+        Balance label x site instead of label alone, where ``site`` has values.
+
+    Returns
+    -------
+    Splits
+        The splits. Where every group is one participant, the size of a label (and of a label in a site) differs by at
+        most one between folds.
+
+    Raises
+    ------
+    LabelError
+        If a label is missing or unknown, there is a single class, or a class has fewer groups than there are folds.
+    """
+    notes: list[str] = []
+    people = participant_table(runs, classes, target_type, group_by, folds, stratify_site, notes)
+    membership = memberships(runs, people, classes, target_type)
+    _require_groups(membership, folds, "in the cohort")
+    aside = _holdout(people, membership, holdout, target_type, np.random.default_rng([seed, 0]), notes)
+    developing = people[~people["group"].isin(aside)]
+    _require_groups(membership[membership["group"].isin(developing["group"])], folds, "outside the holdout", classes)
+    table = people[["participant_id", "group", "label"]].copy()
+    table["set"] = np.where(people["group"].isin(aside), "holdout", "development")
+    table["fold"] = deal_folds(developing, folds, seed).reindex(people.index, fill_value=0).astype(np.int64)
+    _require_trainable(table, membership)
+    return Splits(table.reset_index(drop=True), tuple(notes))
+
+
+def resplit(
+    splits: Splits,
+    runs: pd.DataFrame,
+    classes: Sequence[str],
+    target_type: TargetType,
+    seed: int,
+    stratify_site: bool = True,
+) -> Splits:
+    """Deal the development set anew, for repeated cross-validation; the holdout and the groups stay as they are.
+
+    Parameters are those of :func:`make_splits`.
+    """
+    groups = splits.table.set_index("participant_id")["group"]
+    known = runs[runs["participant_id"].astype(str).isin(groups.index)]
+    known = known.assign(group=groups.reindex(known["participant_id"].astype(str)).to_numpy())
+    people = participant_table(known, classes, target_type, "group", splits.folds, stratify_site, [])
+    table = splits.table.copy()
+    developing = people[people["participant_id"].isin(table.loc[table["set"] == "development", "participant_id"])]
+    dealt = pd.Series(deal_folds(developing, splits.folds, seed).to_numpy(), index=developing["participant_id"])
+    table["fold"] = dealt.reindex(table["participant_id"], fill_value=0).to_numpy(dtype=np.int64)
+    _require_trainable(table, memberships(known, people, classes, target_type))
+    return replace(splits, table=table)
+
+
+def leave_out_splits(runs: pd.DataFrame, classes: Sequence[str], target_type: TargetType, column: str) -> Splits:
+    """Make one fold of every value of a column, for instance leave-site-out; nothing is held out besides.
+
+    Raises
+    ------
+    LabelError
+        If the column is absent, has a single value or a missing one, or a class lives in one value only.
+    """
+    if column not in runs:
+        raise LabelError(f"--leave-out {column}: the runs have no such column; they have {', '.join(runs.columns)}.")
+    values = runs[column].astype("string").fillna("")
+    if (values == "").any():
+        bare = sorted(set(runs.loc[values == "", "participant_id"].astype(str)))
+        raise LabelError(f"--leave-out {column}: {named(bare)} have no value of {column}.")
+    if values.nunique() < 2:
+        raise LabelError(f"--leave-out {column}: every run has the value {values.iloc[0]}; two values are needed.")
+    notes: list[str] = []
+    people = participant_table(runs, classes, target_type, column, 2, False, notes)
+    table = people[["participant_id", "group", "label"]].copy()
+    table["set"] = "development"
+    table["fold"] = pd.factorize(people["group"], sort=True)[0] + 1
+    if table["fold"].max() < 2:
+        raise LabelError(f"--leave-out {column}: participants tie all values of {column} into one group.")
+    _require_trainable(table, memberships(runs, people, classes, target_type))
+    return Splits(table.reset_index(drop=True), tuple(notes))
+
+
+def write_splits(splits: Splits, path: Path) -> None:
+    """Write ``splits.tsv``; the fold of the holdout is written ``n/a``."""
+    table = splits.table.copy()
+    table["fold"] = [str(fold) if fold else "n/a" for fold in table["fold"]]
+    write_tsv(path, table)
+
+
+def read_splits(path: Path) -> Splits:
+    """Read ``splits.tsv``.
+
+    Raises
+    ------
+    LabelError
+        If the file can not be read, lacks a column, or holds a set or fold that does not exist.
+    """
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise LabelError(f"{path} can not be read as a table of splits: {error}.") from error
+    absent = [column for column in COLUMNS if column not in table]
+    if absent:
+        raise LabelError(f"{path} has no column {', '.join(absent)}; a table of splits has {', '.join(COLUMNS)}.")
+    table = table[list(COLUMNS)]
+    strange = sorted(set(table["set"]) - {"development", "holdout"})
+    if strange:
+        raise LabelError(f"{path}: set {strange[0]!r} is neither development nor holdout.")
+    held = table["set"] == "holdout"
+    wrong = table[~held & ~table["fold"].str.fullmatch(r"[1-9][0-9]*")]
+    if len(wrong):
+        row = wrong.iloc[0]
+        raise LabelError(f"{path}: fold {row['fold']!r} of {row['participant_id']} is not a whole number from 1.")
+    numbers = table["fold"].where(~held, "0").astype(np.int64)
+    if set(numbers[~held]) != set(range(1, int(numbers.max()) + 1)) or numbers.max() < 2:
+        raise LabelError(f"{path}: folds {sorted(set(numbers[~held]))} were found, 1 to K with K at least 2 expected.")
+    return Splits(table.assign(fold=numbers).sort_values("participant_id", ignore_index=True))
+
+
+def check_splits(splits: Splits, runs: pd.DataFrame, series_hashes: Mapping[str, str]) -> None:
+    """Refuse splits that leak.
+
+    Parameters
+    ----------
+    splits : Splits
+        Splits, read or made.
+    runs : DataFrame
+        Runs with ``run``, ``participant_id`` and, where known, ``group``.
+    series_hashes : mapping of str to str
+        Content hash of the series of each run, by the name in ``run``.
+
+    Raises
+    ------
+    LabelError
+        If a participant or a group stands on two sides, a participant of ``runs`` is absent from the splits, or the
+        same series is there under two names; the message names them.
+    """
+    table = splits.table
+    sides = table["set"] + " " + table["fold"].astype(str)
+    for column in ("participant_id", "group"):
+        torn = sides.groupby(table[column]).nunique()
+        names = sorted(str(name) for name in torn[torn > 1].index)
+        if names:
+            raise LabelError(f"The splits put {column} {named(names)} on two sides: what was learned would leak.")
+    of_run = splits.fold_of_runs(runs)
+    if "group" in runs:
+        torn = pd.Series(of_run).groupby(runs["group"].astype(str).to_numpy()).nunique()
+        names = sorted(str(name) for name in torn[torn > 1].index)
+        if names:
+            raise LabelError(f"The splits tear the group {named(names)} of the cohort apart.")
+    seen: dict[str, str] = {}
+    owner = dict(zip(runs["run"], runs["participant_id"].astype(str), strict=True))
+    for run in sorted(owner):
+        digest = series_hashes[run]
+        if digest in seen:
+            raise LabelError(
+                f"{seen[digest]} ({owner[seen[digest]]}) and {run} ({owner[run]}) hold the same series: "
+                "the same data under two names would leak from training to test; exclude one of them."
+            )
+        seen[digest] = run
+
+
+def _require_groups(membership: pd.DataFrame, folds: int, where: str, classes: Sequence[str] | None = None) -> None:
+    counts = groups_per_label(membership)
+    if counts.min() < folds:
+        listed = ", ".join(f"{label}: {count}" for label, count in counts.items())
+        raise LabelError(
+            f"{folds} folds need {folds} independent groups of every class {where}; found {listed}. "
+            "Use fewer --folds, a smaller --holdout, or leave the class out."
+        )
+
+
+def _holdout(
+    people: pd.DataFrame,
+    membership: pd.DataFrame,
+    share: float | None,
+    target_type: TargetType,
+    random: np.random.Generator,
+    notes: list[str],
+) -> set[str]:
+    """Set groups aside: every 1/share-th of the groups ordered by label, site and chance."""
+    if share == 0:
+        notes.append("No holdout was asked for; out-of-fold predictions take its place.")
+        return set()
+    groups = people.groupby("group", sort=True).agg(
+        stratum=("stratum", lambda values: ", ".join(sorted(set(values)))), site=("site", "min")
+    )
+    order = groups.assign(draw=random.random(len(groups))).sort_values(["stratum", "site", "draw"]).index
+    wanted = DEFAULT_HOLDOUT if share is None else share
+    steps = np.floor(np.arange(len(order) + 1) * wanted + random.random())
+    aside = {str(group) for group in order[np.diff(steps) > 0]}
+    least = GROUPS_PER_CLASS if target_type == "class" else GROUPS_CONTINUOUS
+    counts = groups_per_label(membership[membership["group"].isin(aside)])
+    rarest = f"{int(counts.min())} groups of {counts.idxmin()}"
+    if share is None and counts.min() < least:
+        notes.append(
+            f"No holdout: one fifth of the groups would hold only {rarest}, and {least} are needed; "
+            "out-of-fold predictions take its place."
+        )
+        return set()
+    if counts.min() < least:
+        notes.append(f"The holdout that was asked for holds only {rarest}; below {least} its figures are unsteady.")
+    return aside
+
+
+def _require_trainable(table: pd.DataFrame, membership: pd.DataFrame) -> None:
+    """Every fold tests somebody, and trains on every class."""
+    fold_of = table.drop_duplicates("group").set_index("group")["fold"]
+    fold = fold_of.reindex(membership["group"]).to_numpy()
+    for number in range(1, int(table["fold"].max()) + 1):
+        if not (table["fold"] == number).any():
+            raise LabelError(f"Fold {number} is empty: the groups are too few or too unequal; use fewer --folds.")
+        counts = groups_per_label(membership[(fold != number) & (fold != 0)])
+        if counts.min() == 0:
+            raise LabelError(f"Without fold {number} nobody of class {counts.idxmin()} is left to train on.")

@@ -1,0 +1,28 @@
+"""Where the tests find real data, and what keeps them off the network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("NIPYPE_NO_ET", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data and reference tensors, kept outside the repository."""
+    folder = Path(os.environ.get("NEUROSSM_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the real test data are not at {folder}; set NEUROSSM_TEST_DATA")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def templateflow_home(shared_data: Path) -> Path:
+    """Return a minimal TEMPLATEFLOW_HOME with Schaefer-400."""
+    return shared_data / "atlases" / "templateflow"

@@ -1,0 +1,1 @@
+"""Nipype graphs: wiring and resources, nothing else. Imported as ``bids_neurossm.workflows``."""
