@@ -352,7 +352,7 @@ class RunConfig:
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
-        bids_dir, out_dir = self.bids_dir.absolute(), self.out_dir.absolute()
+        bids_dir, out_dir = self.bids_dir.resolve(), self.out_dir.resolve()
         _require(out_dir != bids_dir, f"OUT_DIR and BIDS_DIR are both {bids_dir}: the input is never written to.")
         _require(
             self.analysis_id is None or bool(re.fullmatch(r"[0-9A-Za-z_-]+", self.analysis_id)),

@@ -25,14 +25,15 @@ from bids_neurossm.dataset.write import replacing, write_json, write_nifti, writ
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Regions of the Harvard-Oxford atlas that carry the planted signals, chosen from the anatomy of both tasks.
+#: Regions of the Harvard-Oxford atlas that carry the planted signals. They are a positive control: the literature on
+#: the two tasks differs there, so that a sound analysis finds the regions and agrees with the literature.
 N_BACK_REGIONS = (
-    *("Middle_Frontal_Gyrus", "Superior_Frontal_Gyrus", "Superior_Parietal_Lobule", "Supramarginal_Gyrus_posterior"),
-    *("Paracingulate_Gyrus", "Precuneus"),
+    *("Middle_Frontal_Gyrus", "Angular_Gyrus", "Parahippocampal_Gyrus_anterior", "Parahippocampal_Gyrus_posterior"),
+    *("Middle_Temporal_Gyrus_posterior", "Temporal_Occipital_Fusiform"),
 )
 FLANKER_REGIONS = (
-    *("Lateral_Occipital_Cortex_inferior", "Supplementary_Motor_Area", "Insular_Cortex", "Precentral_Gyrus"),
-    *("Occipital_Pole", "Cingulate_Gyrus_anterior"),
+    *("Cingulate_Gyrus_anterior", "Supplementary_Motor_Area", "Precentral_Gyrus", "Postcentral_Gyrus"),
+    *("Supramarginal_Gyrus_anterior", "Insular_Cortex"),
 )
 
 
@@ -56,6 +57,8 @@ class PlantedTruth:
         Task to the names of the regions that carry its signal.
     period : mapping of str to float
         Task to the period of its signal, in seconds.
+    strength : mapping of str to float
+        Task to the standard deviation of its signal, in units of the region's own fluctuation.
     dead_region : mapping
         The run with a region without signal, and the region.
     short_run : str
@@ -66,6 +69,7 @@ class PlantedTruth:
     space: str
     regions: Mapping[str, list[str]]
     period: Mapping[str, float]
+    strength: Mapping[str, float]
     dead_region: Mapping[str, str]
     short_run: str
 
@@ -75,7 +79,7 @@ def simulate_derivatives(
     n_participants: int = 24,
     n_volumes: int = 160,
     repetition_time: float = 2.0,
-    effect: float = 0.55,
+    effect: float = 1.0,
     seed: int = 42,
 ) -> PlantedTruth:
     """Write a small dataset of fMRIPrep derivatives with planted regions and time scales.
@@ -91,8 +95,8 @@ def simulate_derivatives(
     repetition_time : float
         Seconds.
     effect : float
-        Standard deviation of the planted signal in units of the region's own fluctuation; it varies between
-        participants by a third.
+        Factor on the strength of the planted signals, which varies between participants by a third besides; 0 plants
+        nothing, so that there is nothing to be found.
     seed : int
         The same seed gives the same bytes.
 
@@ -114,15 +118,17 @@ def simulate_derivatives(
         space="MNI152NLin6Asym",
         regions={"nback": list(N_BACK_REGIONS), "flanker": list(FLANKER_REGIONS)},
         period={"nback": 56.0, "flanker": 3 * repetition_time},
+        strength={"nback": 0.9 * effect, "flanker": 0.45 * effect},
         dead_region={"run": f"sub-{labels[1]}_task-flanker", "region": "Frontal_Orbital_Cortex"},
         short_run=f"sub-{labels[2]}_task-nback",
     )
     _write_description(out)
     for label in labels:
-        strength = effect * (1 + rng.normal(0, 1 / 3))
+        vigour = 1 + rng.normal(0, 1 / 3)
         for task in ("nback", "flanker"):
             name = f"sub-{label}_task-{task}"
             length = 40 if name == truth.short_run else n_volumes
+            strength = truth.strength[task] * vigour
             series = _task_series(task, truth, parcellation, length, repetition_time, strength, rng)
             confounds = simulate_confounds(length, repetition_time, rng, n_dummy=2)
             if name == truth.dead_region["run"]:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from bids_neurossm import __version__
-from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.dataset.names import build_name
 from bids_neurossm.dataset.write import write_json, write_nifti, write_text, write_tsv
 from bids_neurossm.errors import UsageError
+
+if TYPE_CHECKING:
+    from bids_neurossm.atlas.parcellation import Parcellation
 
 BIDS_VERSION = "1.11.0"
 _NAME = "bids-neurossm"
@@ -129,11 +131,11 @@ def read_description(dataset: Path) -> dict[str, Any]:
 def write_desc_labels(out_dir: Path, labels: dict[str, str]) -> None:
     """Add to ``descriptions.tsv`` what ``desc-`` labels mean."""
     path = out_dir / "descriptions.tsv"
-    known = dict(_DESCRIPTIONS)
+    known = {f"desc-{name}": text for name, text in _DESCRIPTIONS}
     if path.is_file():
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
         known |= dict(zip(table["desc_id"], table["description"], strict=True))
-    known |= labels
+    known |= {f"desc-{name}": text for name, text in labels.items()}
     rows = sorted(known.items())
     write_tsv(path, pd.DataFrame(rows, columns=["desc_id", "description"]))
 

@@ -128,15 +128,18 @@ def read_participants(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise LabelError(f"{path} is not a readable table ({error}); tab-separated text is expected.") from error
     table.columns = [str(name).strip() for name in table.columns]
     if "participant_id" not in table.columns:
-        raise LabelError(f"{path} has the columns {', '.join(table.columns)}; participant_id is expected among them.")
+        raise LabelError(
+            f"{path} has the columns {', '.join(table.columns)}; a tab-separated column participant_id is expected."
+        )
     for name in table.columns:
         values = table[name].str.strip()
         table[name] = values.where(~values.isin(_MISSING), None)
+    table = table.dropna(how="all").reset_index(drop=True)  # spreadsheets leave rows of tabs behind
     table["participant_id"] = table["participant_id"].str.removeprefix("sub-")
     keys = ["participant_id"]
     if "session_id" in table.columns:
@@ -219,12 +222,14 @@ def read_target(values: pd.Series[str], wanted: str, text: str) -> tuple[pd.Seri
     Raises
     ------
     LabelError
-        If numbers are wanted and a value is none.
+        If numbers are wanted and a value is none, or is not finite.
     """
     import pandas as pd
 
     numbers = pd.to_numeric(values, errors="coerce")
     numeric = bool(numbers.notna().sum() == values.notna().sum())
+    if numeric and wanted != "class" and numbers.isin([float("inf"), float("-inf")]).any():
+        raise LabelError(f"--target {text}: a value is infinite; finite numbers or n/a are expected.")
     if wanted == "continuous":
         if not numeric:
             bad = values[numbers.isna() & values.notna()].iloc[0]

@@ -20,13 +20,6 @@ from bids_neurossm.errors import NoInputError, RunError, UsageError
 if TYPE_CHECKING:
     from bids.layout import BIDSLayout
 
-#: PyBIDS' long names for the entities that are filtered on or compared.
-_LONG = {
-    **{"subject": "sub", "session": "ses", "task": "task", "run": "run", "acquisition": "acq", "direction": "dir"},
-    **{"reconstruction": "rec", "echo": "echo", "part": "part", "space": "space", "resolution": "res"},
-    **{"ceagent": "ce", "cohort": "cohort"},
-}
-
 
 @dataclass(frozen=True)
 class BoldRun:
@@ -93,6 +86,12 @@ def find_bold_runs(dataset: Path, selection: Selection) -> list[BoldRun]:
     participants = find_participants(dataset, selection)
     layout = _layout(dataset, participants, selection)
     filters = _bold_filters(selection)
+    unknown = sorted(set(filters) - set(layout.get_entities()))
+    if unknown:
+        raise UsageError(
+            f"--bids-filter-file {selection.bids_filter_file}: {unknown[0]!r} is no entity that PyBIDS knows; task, "
+            "session, run, space and the like are expected."
+        )
     files = [Path(path) for path in layout.get(return_type="filename", **filters)]
     runs = [(path, parse_name(path)[0]) for path in sorted(files)]
     runs = [(path, entities) for path, entities in runs if entities.get("sub") in participants]
@@ -109,7 +108,7 @@ def find_participants(dataset: Path, selection: Selection) -> list[str]:
     Raises
     ------
     NoInputError
-        If the folder has no participant, or a wanted one is not there.
+        If the folder has no participant, a wanted one is not there, or all are excluded.
     """
     if not dataset.is_dir():
         raise NoInputError(f"{dataset} is not a folder: fMRIPrep derivatives with sub-* folders are expected there.")
@@ -126,7 +125,12 @@ def find_participants(dataset: Path, selection: Selection) -> list[str]:
             + (f" (and {len(absent) - 1} more of those asked for)" if len(absent) > 1 else "")
             + f"; it has {_listed(present)}."
         )
-    return [label for label in wanted if label not in selection.exclude_participant_label]
+    left = [label for label in wanted if label not in selection.exclude_participant_label]
+    if not left:
+        raise NoInputError(
+            f"--exclude-participant-label leaves no participant of {dataset}; it has {_listed(present)}."
+        )
+    return left
 
 
 def _listed(labels: Iterable[str], most: int = 6) -> str:
@@ -140,7 +144,8 @@ def _layout(dataset: Path, participants: list[str], selection: Selection) -> BID
     from bids.layout import BIDSLayout, BIDSLayoutIndexer
 
     ignore = [re.compile(r"/(figures|anat|dwi|fmap|perf|log|logs|freesurfer|sourcedata)(/|$)")]
-    if selection.participant_label:
+    if selection.participant_label and not selection.bids_database_dir:
+        # A database outlives this command and must know every participant, or the next command would miss some.
         # A string given to PyBIDS is a prefix: sub-01 would also take sub-010 along.
         labels = "|".join(re.escape(label) for label in participants)
         ignore.append(re.compile(rf"^/sub-(?!(?:{labels})(?:/|_|\.|$))"))
@@ -167,13 +172,17 @@ def _bold_filters(selection: Selection) -> dict[str, Any]:
     if selection.space:
         filters["space"] = selection.space
     if selection.res:
-        filters["resolution"] = selection.res
+        filters["res"] = selection.res
     if selection.bids_filter_file:
         filters |= _filters_from_file(selection.bids_filter_file)
     return filters
 
 
 def _filters_from_file(path: Path) -> dict[str, Any]:
+    """Read the filters for BOLD, with fMRIPrep's spellings: null is no such entity, "*" is any value of it."""
+    from bids.layout import Query
+
+    spelled = {None: Query.NONE, "*": Query.ANY}
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
@@ -181,7 +190,11 @@ def _filters_from_file(path: Path) -> dict[str, Any]:
     bold = content.get("bold", {}) if isinstance(content, dict) else None
     if not isinstance(bold, dict):
         raise UsageError(f'--bids-filter-file {path} must hold an object such as {{"bold": {{"task": "rest"}}}}.')
-    return {name: value for name, value in bold.items() if name != "datatype"}
+    return {
+        name: value if isinstance(value, (list, dict)) else spelled.get(value, value)
+        for name, value in bold.items()
+        if name != "datatype"
+    }
 
 
 def _choose_space(runs: list[tuple[Path, dict[str, str]]], selection: Selection) -> list[tuple[Path, dict[str, str]]]:
@@ -249,6 +262,7 @@ def _nothing_matched(dataset: Path, layout: BIDSLayout, selection: Selection, pa
             ("--run-id", selection.run_id),
             ("--space", (selection.space,) if selection.space else DEFAULT_SPACES),
             ("--res", (selection.res,) if selection.res else ()),
+            ("--bids-filter-file", (str(selection.bids_filter_file),) if selection.bids_filter_file else ()),
         )
         if values
     ]

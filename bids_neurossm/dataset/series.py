@@ -166,9 +166,18 @@ def _sidecar(table: Path) -> dict[str, Any]:
 
 
 def read_regions(path: Path) -> list[str]:
-    """Read the names of the regions from the first line of a table."""
-    with path.open(encoding="utf-8-sig") as stream:
-        return stream.readline().rstrip("\r\n").split("\t")
+    """Read the names of the regions from the first line of a table.
+
+    Raises
+    ------
+    RunError
+        If the file can not be read as text.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            return stream.readline().rstrip("\r\n").split("\t")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is not a readable table of numbers ({error}).") from error
 
 
 def read_series(path: Path, regions: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -198,6 +207,9 @@ def read_series(path: Path, regions: Sequence[str]) -> npt.NDArray[np.float64]:
         values = table.to_numpy(dtype=np.float64)
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise RunError(f"{path} is not a readable table of numbers ({error}).") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        # pandas would take the first cells for row names and shift every region by one.
+        raise RunError(f"{path} has rows with more cells than the {len(table.columns)} names in its first line.")
     columns = [str(name) for name in table.columns]
     if columns != list(regions):
         different = next(

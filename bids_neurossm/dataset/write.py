@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+#: A full disk, a folder that can not be written, a file where a folder is needed: the user can mend each of them.
+_NOT_WRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+}
 
 
 @contextlib.contextmanager
@@ -43,13 +47,15 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in _NOT_WRITABLE:
             raise OutputNotWritableError(
                 f"{path} can not be written: {os.strerror(error.errno or 0)}; free some room or give another OUT_DIR."
             ) from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where the folder itself can not be reached there is nothing to remove, and saying so would hide the reason.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -73,8 +79,8 @@ def _jsonable(value: Any) -> Any:
         return {str(key): _jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_jsonable(item) for item in value]
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
-        value = value.item()
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return _jsonable(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return "n/a"
     return str(value) if isinstance(value, Path) else value

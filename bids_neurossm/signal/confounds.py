@@ -89,11 +89,11 @@ def load_confounds(
         )
     displacement = None
     if content is not None and "framewise_displacement" in content:
-        displacement = np.array(content["framewise_displacement"], dtype=np.float64)
+        displacement = _numbers(content, ["framewise_displacement"], table)[:, 0]
     if dummy_scans is not None:
         n_dummy = min(dummy_scans, n_volumes)
     else:
-        n_dummy = _steady_from(content) if content is not None and strategy.needs_confounds else 0
+        n_dummy = _steady_from(content, table) if content is not None and strategy.needs_confounds else 0
     keep = np.ones(n_volumes, dtype=bool)
     regressors: npt.NDArray[np.float64] | None = None
     columns: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ def load_confounds(
             regressors, columns, sample_mask = _from_nilearn(table, content, strategy)
             keep[:] = False
             keep[sample_mask] = True
-            keep[: _steady_from(content)] = True  # those at the start are counted apart
+            keep[: _steady_from(content, table)] = True  # those at the start are counted apart
         else:
             regressors, columns = _from_columns(table, content, strategy)
     if fd_threshold is not None:
@@ -120,7 +120,7 @@ def _read(table: Path, n_volumes: int) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        content = pd.read_csv(table, sep="\t", na_values=["n/a"], encoding="utf-8-sig")
+        content = pd.read_csv(table, sep="\t", na_values=["n/a"], encoding="utf-8-sig", index_col=False)
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise RunError(f"{table} is not a readable table of confounds ({error}); run fMRIPrep again for it.") from error
     if len(content) != n_volumes:
@@ -131,12 +131,20 @@ def _read(table: Path, n_volumes: int) -> pd.DataFrame:
     return content
 
 
-def _steady_from(content: pd.DataFrame) -> int:
+def _numbers(content: pd.DataFrame, columns: list[str], table: Path | None) -> npt.NDArray[np.float64]:
+    """Read columns as numbers."""
+    try:
+        return content[columns].to_numpy(dtype=np.float64)
+    except ValueError as error:
+        raise RunError(f"{table} holds text where numbers are expected, in {', '.join(columns)}: {error}.") from error
+
+
+def _steady_from(content: pd.DataFrame, table: Path | None) -> int:
     """First volume in a steady state, by the columns ``non_steady_state_outlier*``."""
-    columns = [name for name in content if str(name).startswith("non_steady_state_outlier")]
+    columns = [str(name) for name in content if str(name).startswith("non_steady_state_outlier")]
     if not columns:
         return 0
-    marked = np.flatnonzero(content[columns].to_numpy(dtype=float).sum(axis=1) > 0)
+    marked = np.flatnonzero(_numbers(content, columns, table).sum(axis=1) > 0)
     return int(marked[-1]) + 1 if marked.size else 0
 
 
@@ -165,6 +173,11 @@ def _from_nilearn(
                 warnings.simplefilter("ignore")
                 regressors, sample_mask = nilearn_load_confounds(image, **arguments, demean=True)
         except (ValueError, KeyError, TypeError) as error:
+            if "camel case" in str(error):
+                raise RunError(
+                    f"{table} has column names in camel case, as fMRIPrep before 1.2 wrote them, so --denoise "
+                    f"{strategy.name} can not be used; run a newer fMRIPrep, or name the columns in a JSON strategy."
+                ) from error
             # nilearn's message names its scratch copy; the user knows the real one.
             reason = " ".join(str(error).replace(str(plain), str(table)).split()).rstrip(".")
             raise RunError(
@@ -187,10 +200,7 @@ def _from_columns(
                 f"{table} has no column {pattern}, which --denoise {strategy.name} names; it has {_listed(content)}."
             )
         columns += [name for name in found if name not in columns]
-    try:
-        values = content[columns].to_numpy(dtype=np.float64)
-    except ValueError as error:
-        raise RunError(f"{table} holds text in a column that --denoise {strategy.name} names: {error}.") from error
+    values = _numbers(content, columns, table)
     # Derivatives are n/a in the first row: after the mean is taken off, 0 is the neutral value.
     return np.nan_to_num(values - np.nanmean(values, axis=0, keepdims=True)), tuple(columns)
 

@@ -1,26 +1,41 @@
 """A 4D image read volume by volume, in one pass, without ever being held in memory.
 
-Compressed images are inflated by ISA-L in a thread of their own, so that the next volume is on its way while the
-last one is reduced. Scale factors are not applied to voxels: means are linear, so they are applied to the result.
+A thread of its own reads (and inflates, with ISA-L) the next volume while the last one is reduced. It picks the wanted
+voxels out of every piece as soon as that is read, while it is in the processor's cache: going back to them later costs
+more than inflating them. Scale factors are not applied to voxels: means are linear, so they are applied to the result.
 """
 
 from __future__ import annotations
 
-import gzip
+import queue
+import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from isal.igzip_lib import IsalError
 
 from bids_neurossm.errors import RunError
 
 #: Larger than any real volume: a header that claims more is damaged (512 cubed voxels).
 _MOST_VOXELS = 512**3
+
+#: One is reduced, one waits, one is being filled: a hiccup on one side does not stop the other.
+_N_BUFFERS = 3
+
+#: What is read at a time where voxels are picked: about what fits a processor's second-level cache.
+_PIECE_BYTES = 1 << 20
+
+#: Deflate can not make anything smaller than this (258 bytes from 2 bits), so a header that claims more is wrong.
+_MOST_DEFLATED = 1032
+
+#: What reading a damaged file raises; ISA-L has an error class of its own beside zlib's.
+DAMAGE: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, zlib.error, cast(type[Exception], IsalError))
 
 
 @dataclass(frozen=True)
@@ -63,52 +78,90 @@ class ImageHeader:
 def read_header(path: Path) -> ImageHeader:
     """Read the header of a 4D NIfTI image.
 
+    Parameters
+    ----------
+    path : Path
+        ``.nii`` or ``.nii.gz``, NIfTI-1 or NIfTI-2, either byte order.
+
+    Returns
+    -------
+    ImageHeader
+
     Raises
     ------
     RunError
-        If the file is missing, no NIfTI, not 4D, or of a data type without an order (colour, complex).
+        If the file is missing, no NIfTI, not 4D, of a data type without an order (colour, complex), or too small for
+        what its header claims.
     """
-    import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
-
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        raise RunError(f"{path} is no .nii or .nii.gz file; a BOLD image as fMRIPrep writes it is expected.")
     try:
-        image = nib.load(path)
-        header: Any = image.header
-        shape = tuple(int(size) for size in image.shape)
-        dtype = header.get_data_dtype()
-        # nibabel moves the scale factors out of the header of a loaded image, into its array proxy.
-        proxy: Any = image.dataobj
-        slope, intercept, offset = float(proxy.slope), float(proxy.inter), int(proxy.offset)
-    except (ImageFileError, OSError, EOFError, zlib.error, ValueError, AttributeError) as error:
+        header = _nifti_header(path)
+    except (*DAMAGE, *nifti_errors()) as error:
         raise RunError(
             f"{path} is not a readable NIfTI image ({_reason(error)}); run fMRIPrep again for it."
         ) from error
+    _check_size(path, header)
+    return header
+
+
+def nifti_errors() -> tuple[type[Exception], ...]:
+    """Give what nibabel raises when a header makes no sense, beside `DAMAGE`."""
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError, ImageDataError
+
+    found: tuple[type[Exception], ...] = (ImageFileError, HeaderDataError, ImageDataError)
+    return (*found, AttributeError, KeyError)
+
+
+def _nifti_header(path: Path) -> ImageHeader:
+    """Let nibabel read the header, and refuse what is no BOLD image."""
+    import nibabel as nib
+
+    image = nib.load(path)
+    header: Any = image.header
+    shape = tuple(int(size) for size in image.shape)
+    dtype = header.get_data_dtype()
+    # nibabel moves the scale factors out of the header of a loaded image, into its array proxy.
+    proxy: Any = image.dataobj
     while len(shape) > 4 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 4 or shape[3] < 2:
         raise RunError(f"{path} has shape {shape}; a 4D image (x, y, z, time) is expected.")
     if dtype.kind not in "iuf":
         raise RunError(f"{path} stores voxels as {dtype}; whole or floating-point numbers are expected.")
-    if min(shape) < 1 or np.prod(shape[:3]) > _MOST_VOXELS:
+    if min(shape) < 1 or np.prod(shape[:3], dtype=float) > _MOST_VOXELS:
         raise RunError(f"{path} claims the shape {shape}, which no BOLD image has; its header is damaged.")
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise RunError(f"{path} has an affine that can not be inverted; its header is damaged.")
     unit = {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1.0)
-    zooms = header.get_zooms()
     return ImageHeader(
         shape=(shape[0], shape[1], shape[2]),
         n_volumes=shape[3],
         affine=affine,
         dtype=dtype,
-        offset=offset,
-        slope=slope,
-        intercept=intercept,
-        repetition_time=float(zooms[3]) * unit if len(zooms) > 3 else 0.0,
+        offset=int(proxy.offset),
+        slope=float(proxy.slope),
+        intercept=float(proxy.inter),
+        repetition_time=float(header.get_zooms()[3]) * unit,
     )
 
 
-def volumes(path: Path, header: ImageHeader) -> Iterator[npt.NDArray[Any]]:
+def _check_size(path: Path, header: ImageHeader) -> None:
+    """Refuse a header that claims more than the file can hold, before memory is set aside for it."""
+    size = path.stat().st_size
+    claimed = header.offset + header.volume_bytes * header.n_volumes
+    if size * (_MOST_DEFLATED if _is_compressed(path) else 1) < claimed:
+        raise RunError(
+            f"{path} has {size} bytes, too few for the {header.n_volumes} volumes of {header.shape} voxels that its "
+            "header claims; copy it again or run fMRIPrep again for it."
+        )
+
+
+def volumes(
+    path: Path, header: ImageHeader, voxels: npt.NDArray[np.intp] | None = None
+) -> Generator[npt.NDArray[Any], None, None]:
     """Yield the volumes of an image in order.
 
     Parameters
@@ -117,63 +170,146 @@ def volumes(path: Path, header: ImageHeader) -> Iterator[npt.NDArray[Any]]:
         ``.nii.gz`` or ``.nii``.
     header : ImageHeader
         From `read_header`.
+    voxels : ndarray of intp, shape (V,), optional
+        The wanted voxels, ascending, counted in Fortran order; by default all.
 
     Yields
     ------
-    ndarray, shape (X * Y * Z,)
+    ndarray, shape (V,) or (X * Y * Z,)
         Stored values in Fortran order (x fastest). The array is only valid until the next one is asked for.
 
     Raises
     ------
     RunError
-        If the file ends early or is damaged; the message says at which volume.
+        If the file ends early, is damaged, or goes on behind the last volume; the message says at which volume.
+
+    Notes
+    -----
+    Closing the generator (``contextlib.closing``) ends the reading thread and closes the file.
     """
-    buffer = bytearray(header.volume_bytes)
-    values = np.frombuffer(buffer, dtype=header.dtype)
     n_read = 0
     try:
-        with closing(_open(path)) as stream:
-            _skip(stream, header.offset)
-            while n_read < header.n_volumes:
-                if not _fill(stream, memoryview(buffer)):
-                    raise EOFError("the file ends early")
+        with closing(_open(path)) as stream, closing(_ReadAhead(stream, header, voxels)) as ahead:
+            while (values := ahead.next_volume()) is not None:
                 n_read += 1
                 yield values
-            # The checksum of a gzip file stands behind the last byte: reading on verifies it.
-            stream.read(1)
-    except (EOFError, zlib.error, gzip.BadGzipFile, OSError, ValueError) as error:
+                ahead.give_back(values)
+    except DAMAGE as error:
         raise RunError(
             f"{path} is damaged: {_reason(error)} after {n_read} of {header.n_volumes} volumes; copy it again or run "
             "fMRIPrep again for it."
         ) from error
 
 
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix != ".gz":
-        return path.open("rb", buffering=0)
-    from isal import igzip_threaded
+class _ReadAhead:
+    """A thread that fills volume buffers from a stream while others are in use.
 
-    stream: IO[bytes] = igzip_threaded.open(path, "rb", threads=1, block_size=1 << 20)
+    Neither side ever waits for a buffer that the other one no longer gives: whatever happens in the thread reaches
+    `next_volume`, and `close` wakes the thread.
+    """
+
+    def __init__(self, stream: IO[bytes], header: ImageHeader, voxels: npt.NDArray[np.intp] | None) -> None:
+        n_voxels = int(np.prod(header.shape))
+        self._stream, self._header = stream, header
+        self._pieces = [] if voxels is None else _pieces(voxels, n_voxels, _PIECE_BYTES // header.dtype.itemsize)
+        self._empty: queue.SimpleQueue[npt.NDArray[Any] | None] = queue.SimpleQueue()
+        self._full: queue.SimpleQueue[npt.NDArray[Any] | BaseException | None] = queue.SimpleQueue()
+        self._stopped = False
+        for _ in range(min(_N_BUFFERS, header.n_volumes)):
+            self._empty.put(np.empty(n_voxels if voxels is None else voxels.size, dtype=header.dtype))
+        # A daemon, so that a generator that nobody closes can not keep the interpreter alive.
+        self._thread = threading.Thread(target=self._read, name="volumes", daemon=True)
+        self._thread.start()
+
+    def next_volume(self) -> npt.NDArray[Any] | None:
+        """Wait for the next volume; None behind the last one; raise what the thread met."""
+        found = self._full.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def give_back(self, values: npt.NDArray[Any]) -> None:
+        """Let a buffer be filled again."""
+        self._empty.put(values)
+
+    def close(self) -> None:
+        """End the thread; at most one more volume is read."""
+        self._stopped = True
+        self._empty.put(None)
+        self._thread.join()
+
+    def _read(self) -> None:
+        largest = max((piece.n_voxels for piece in self._pieces), default=0)
+        buffer = np.empty(largest, dtype=self._header.dtype)
+        try:
+            _skip(self._stream, self._header.offset)
+            for _ in range(self._header.n_volumes):
+                values = self._empty.get()
+                if values is None or self._stopped:
+                    return
+                if not self._pieces:
+                    _fill(self._stream, values)
+                for piece in self._pieces:
+                    _fill(self._stream, buffer[: piece.n_voxels])
+                    # mode="clip" lets numpy write into `out` without a buffer of its own; no index is out of range.
+                    np.take(buffer, piece.wanted, out=values[piece.target], mode="clip")
+                self._full.put(values)
+            # The checksum of a gzip file stands behind the last byte: reading on verifies it.
+            if self._stream.read(1):
+                raise ValueError("the file goes on behind the last volume that its header claims")
+        except BaseException as error:
+            self._full.put(error)  # raised again by `next_volume`, where it belongs
+        else:
+            self._full.put(None)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Neighbouring voxels of a volume: how many, which of them are wanted, and where those go."""
+
+    n_voxels: int
+    wanted: npt.NDArray[np.intp]
+    target: slice
+
+
+def _pieces(voxels: npt.NDArray[np.intp], n_voxels: int, step: int) -> list[_Piece]:
+    starts = range(0, n_voxels, step)
+    bounds = np.searchsorted(voxels, [*starts, n_voxels])
+    return [
+        _Piece(min(step, n_voxels - start), voxels[first:last] - start, slice(first, last))
+        for start, first, last in zip(starts, bounds[:-1], bounds[1:], strict=True)
+    ]
+
+
+def _is_compressed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
+
+
+def _open(path: Path) -> IO[bytes]:
+    if not _is_compressed(path):
+        return path.open("rb", buffering=0)
+    from isal import igzip
+
+    stream: IO[bytes] = igzip.open(path, "rb")
     return stream
 
 
 def _skip(stream: IO[bytes], count: int) -> None:
     while count > 0:
-        read = len(stream.read(count))
+        read = len(stream.read(min(count, 1 << 20)))
         if read == 0:
             raise EOFError("the file ends within its header")
         count -= read
 
 
-def _fill(stream: IO[bytes], view: memoryview) -> bool:
-    """Fill a buffer; tell whether the stream had enough."""
+def _fill(stream: IO[bytes], values: npt.NDArray[Any]) -> None:
+    view = values.view(np.uint8).data
     filled = 0
     while filled < len(view):
         read = stream.readinto(view[filled:])  # type: ignore[attr-defined]
         if not read:
-            return False
+            raise EOFError("the file ends early")
         filled += read
-    return True
 
 
 def _reason(error: BaseException) -> str:

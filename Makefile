@@ -1,0 +1,34 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer: each makes .venv and installs into it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO ?= demo
+
+.PHONY: demo test lint bench clean
+
+$(STAMP): pyproject.toml constraints.txt hatch_build.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip check
+	touch $(STAMP)
+
+demo: $(STAMP)  ## Simulate a dataset, analyse it, show what was found
+	$(BIN)/bids-neurossm-demo $(DEMO)
+
+test: $(STAMP)  ## All tests; those on real data are skipped where NEUROSSM_TEST_DATA is not there
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)  ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## The tables of docs/benchmarks.md
+	$(BIN)/python benchmarks/selective_scan.py
+	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/participant.py
+	$(BIN)/python benchmarks/reference.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist site

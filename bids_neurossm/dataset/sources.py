@@ -1,0 +1,169 @@
+"""A file or folder of ROI arrays: which files it has, and which side of an array is time."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from bids_neurossm.dataset.arrays import ArrayRun, Found, run_of_text, runs_of_mat, runs_of_npy, runs_of_npz
+from bids_neurossm.dataset.records import HCP_REST_LENGTH, HCP_TASK_LENGTHS, keep_first_release, runs_of_content
+from bids_neurossm.dataset.restricted_pickle import load_restricted
+from bids_neurossm.errors import NeuroSSMError, NoInputError, RunError, UsageError
+
+Orientation = Literal["time-roi", "roi-time"]
+
+BINARY_SUFFIXES = (".npz", ".npy", ".mat", ".pickle", ".pkl")
+TEXT_SUFFIXES = (".csv", ".tsv", ".1D")
+
+#: Tables of a study that are no series.
+_NO_SERIES = re.compile(r"(participants|sessions|descriptions|pheno|.*_(scans|events|confounds_timeseries))\.(tsv|csv)")
+
+#: Sides that give the orientation away: lengths of the HCP's runs; Schaefer's 400 and AAL3's 166 regions.
+_CANONICAL_LENGTHS = {HCP_REST_LENGTH, *HCP_TASK_LENGTHS.values()}
+_CANONICAL_REGIONS = {400, 166}
+
+
+def find_arrays(source: Path, leave_out: Iterable[Path] = ()) -> Found:
+    """Look through a file or a folder for regional series.
+
+    Parameters
+    ----------
+    source : Path
+        A file, or a folder that is searched with its subfolders. Where a folder has binary files, its text tables are
+        taken for labels and not for series.
+    leave_out : iterable of Path
+        Files and folders that are not looked at.
+
+    Returns
+    -------
+    Found
+        Sorted by file.
+
+    Raises
+    ------
+    NoInputError
+        If there is no file of a known kind.
+    UsageError
+        If a pickle asks for more than arrays and plain values, or a format can not be read here.
+    """
+    found = Found([], [], [])
+    for path in _files(source, [each.resolve() for each in leave_out]):
+        try:
+            found.runs.extend(_runs_in(path, found.notes))
+        except RunError as error:
+            found.failures.append(error)
+    return keep_first_release(found, source)
+
+
+def _files(source: Path, leave_out: Sequence[Path]) -> list[Path]:
+    if not source.exists():
+        raise NoInputError(f"{source} does not exist; a file or a folder with ROI arrays is expected.")
+    if source.is_file():
+        files = [source]
+    else:
+        listed = sorted(path for path in source.rglob("*") if path.is_file())
+        files = [path for path in listed if not any(part.startswith(".") for part in path.relative_to(source).parts)]
+    kept = [path for path in files if not any(path.resolve().is_relative_to(each) for each in leave_out)]
+    binary = [path for path in kept if path.suffix in BINARY_SUFFIXES]
+    text = [path for path in kept if path.suffix in TEXT_SUFFIXES and not _NO_SERIES.fullmatch(path.name)]
+    if not binary and not text:
+        raise NoInputError(f"{source} holds no ROI arrays; {', '.join(BINARY_SUFFIXES + TEXT_SUFFIXES)} are read.")
+    return binary or text
+
+
+def _runs_in(path: Path, notes: list[str]) -> list[ArrayRun]:
+    """List the runs of one file; what is wrong with it is a RunError that names it."""
+    readers: dict[str, Callable[[Path], Iterable[ArrayRun]]] = {
+        ".npz": lambda file: runs_of_npz(file, notes),
+        ".npy": _runs_of_npy,
+        ".mat": runs_of_mat,
+        ".pickle": _runs_of_pickle,
+        ".pkl": _runs_of_pickle,
+    }
+    try:
+        return list(readers.get(path.suffix, _runs_of_text)(path))
+    except NeuroSSMError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
+        raise RunError(f"{path} can not be read ({type(error).__name__}: {error}).") from error
+
+
+def _runs_of_text(path: Path) -> list[ArrayRun]:
+    return [run_of_text(path)]
+
+
+def _runs_of_npy(path: Path) -> list[ArrayRun]:
+    runs = runs_of_npy(path)
+    return runs_of_content(load_restricted(path, runs), path) if isinstance(runs, int) else runs
+
+
+def _runs_of_pickle(path: Path) -> list[ArrayRun]:
+    return runs_of_content(load_restricted(path), path)
+
+
+def orientations(
+    runs: Sequence[ArrayRun], wanted: Literal["time-roi", "roi-time", "auto"], n_regions: int | None
+) -> tuple[list[Orientation], str]:
+    """Tell which side of each array is time.
+
+    In this order: what the user said; the side that is as long as the atlas or the table of regions; where runs are of
+    unequal length, the side that is the same in all of them is regions; the lengths of the HCP's runs and the sizes of
+    the atlases that go with them.
+
+    Parameters
+    ----------
+    runs : sequence of ArrayRun
+        At least one.
+    wanted : {"time-roi", "roi-time", "auto"}
+        As the user gave it.
+    n_regions : int or None
+        Where it is known.
+
+    Returns
+    -------
+    list of {"time-roi", "roi-time"}
+        For each run.
+    str
+        What decided.
+
+    Raises
+    ------
+    UsageError
+        If `wanted` is ``auto`` and an array could be either, or neither.
+    """
+    if wanted != "auto":
+        return [wanted] * len(runs), "as --orientation says"
+    if n_regions is not None:
+        return _decided(runs, {n_regions}, set()), f"the side of {n_regions} is regions"
+    sides = [{run.shape[index] for run in runs} for index in (0, 1)]
+    if (len(sides[0]) == 1) != (len(sides[1]) == 1):
+        constant = 0 if len(sides[0]) == 1 else 1
+        orientation: Orientation = "roi-time" if constant == 0 else "time-roi"
+        return [orientation] * len(runs), f"the side that is {min(sides[constant])} in all runs is regions"
+    return _decided(runs, _CANONICAL_REGIONS, _CANONICAL_LENGTHS), "known lengths of runs and sizes of atlases"
+
+
+def _decided(runs: Sequence[ArrayRun], regions: set[int], lengths: set[int]) -> list[Orientation]:
+    decided: list[Orientation] = []
+    for run in runs:
+        rows, columns = run.shape
+        upright = columns in regions or rows in lengths
+        lying = rows in regions or columns in lengths
+        if rows == columns or upright == lying:
+            expected = f", {min(regions)} regions are expected" if not lengths else ""
+            raise UsageError(
+                f"{run.source}: {run.key} is {rows} x {columns}{expected}, and nothing tells which side is time: give "
+                "--orientation time-roi (one row for each volume) or --orientation roi-time."
+            )
+        decided.append("time-roi" if upright else "roi-time")
+    return decided
+
+
+def usual_regions(runs: Sequence[ArrayRun], sides: Sequence[Orientation]) -> int:
+    """Count the regions that most runs have."""
+    counts = Counter(run.shape[1 if side == "time-roi" else 0] for run, side in zip(runs, sides, strict=True))
+    return counts.most_common(1)[0][0]

@@ -1,0 +1,182 @@
+"""The group level through the real command line: what is planted is found, and every file is there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_neurossm.simulation import read_truth
+
+TABLES = ("splits", "predictions", "metrics", "comparison", "exclusions", "controls", "cpa_checks", "reference")
+IMAGES = (
+    *("stat-cpa_boldmap", "stat-cpa_desc-top25_mask", "stat-cpa_desc-dominantpathway_dseg"),
+    *("stat-neurosynth_boldmap", "stat-neurosynth_desc-top25_mask"),
+)
+
+
+def read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, sep="\t", na_values="n/a")
+
+
+@pytest.fixture(scope="module")
+def folder(group_results: Path) -> Path:
+    return group_results / "group" / "tasks"
+
+
+def test_every_file_of_the_group_tree_is_written(group_results: Path, folder: Path) -> None:
+    for name in TABLES:
+        assert (folder / f"{name}.tsv").stat().st_size > 0, name
+    for label in ("nback", "flanker"):
+        for image in IMAGES:
+            assert (
+                folder / f"space-MNI152NLin6Asym_atlas-HarvardOxford_scale-48_label-{label}_{image}.nii.gz"
+            ).exists()
+    models = group_results / "models" / "tasks"
+    assert {path.name for path in models.glob("*.safetensors")} == {
+        "final.safetensors",
+        *(f"fold-{fold}_seed-1.safetensors" for fold in range(1, 5)),
+    }
+    assert (models / "final.toml").is_file()
+    assert "independent implementation" in (models / "card.md").read_text()
+    assert (group_results / "group_tasks.html").stat().st_size > 50_000
+
+
+def test_no_participant_is_on_both_sides_of_a_split(folder: Path) -> None:
+    splits = read(folder / "splits.tsv")
+    predictions = read(folder / "predictions.tsv")
+    assert splits["participant_id"].is_unique
+    fold_of = dict(zip(splits["participant_id"].astype(str), splits["fold"], strict=True))
+    mine = predictions[predictions["model"] == "neurossm"]
+    assert mine["unit"].is_unique
+    assert all(fold_of[str(row.participant_id)] == row.fold for row in mine.itertuples())
+    # The run that is too short is not predicted, and said to be left out.
+    assert len(mine) == 15
+    assert read(folder / "exclusions.tsv")["run"].tolist() == ["sub-03_task-nback"]
+
+
+def test_baselines_ride_along_on_the_same_units(folder: Path) -> None:
+    predictions = read(folder / "predictions.tsv")
+    units = {model: sorted(part["unit"]) for model, part in predictions.groupby("model")}
+    assert set(units) == {"neurossm", "majority", "covariates", "pearson-connectivity"}
+    assert all(each == units["neurossm"] for each in units.values())
+    comparison = read(folder / "comparison.tsv")
+    assert set(comparison["baseline"]) == set(units) - {"neurossm"}
+    assert comparison["sentence"].str.contains("beat").all()
+
+
+def test_the_planted_regions_are_found(folder: Path, simulated: Path) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    truth = read_truth(simulated)
+    regions = read(next(folder.glob("*stat-cpa_regions.tsv")))
+    table = regions[regions["label"] == "discriminative"]
+    planted = [name for names in truth.regions.values() for name in names]
+    # Eight participants: the demo itself, with 24, reaches more.
+    assert roc_auc_score(table["name"].isin(planted), table["importance"]) > 0.75
+    checks = read(folder / "cpa_checks.tsv").set_index("check")
+    assert checks.loc["completeness over pathways", "value"] <= 1e-5
+
+
+def test_the_region_table_holds_the_numbers_of_the_maps(folder: Path) -> None:
+    import nibabel as nib
+
+    regions = read(next(folder.glob("*stat-cpa_regions.tsv")))
+    pathways = read(next(folder.glob("*stat-cpa_pathways.tsv")))
+    table = regions[regions["label"] == "nback"].set_index("index")
+    weights = pathways[pathways["label"] == "nback"].set_index("pathway")["weight"]
+    assert weights.sum() == pytest.approx(1)
+    summed = (table[list(weights.index)] * weights).sum(axis=1)
+    np.testing.assert_allclose(summed, table["importance"], rtol=1e-6)
+    stem = "space-MNI152NLin6Asym_atlas-HarvardOxford_scale-48_label-nback"
+    score = np.asanyarray(nib.load(folder / f"{stem}_stat-cpa_boldmap.nii.gz").dataobj)
+    atlas = folder.parents[1] / "tpl-MNI152NLin6Asym"
+    labels = np.asanyarray(nib.load(next(atlas.glob("*dseg.nii.gz"))).dataobj)
+    for index in (1, 7, 48):
+        np.testing.assert_allclose(np.unique(score[labels == index]), [table.loc[index, "importance"]], rtol=1e-6)
+    assert table["top25"].sum() == 12
+
+
+def test_the_reference_is_the_real_literature(folder: Path) -> None:
+    reference = read(folder / "reference.tsv")
+    assert len(reference) == 1
+    row = reference.iloc[0]
+    assert row["row_class"] == "flanker - nback"
+    assert row["n_studies"] == 906
+    assert row["n_surrogates"] == 1000
+    assert 0 < row["p"] <= 1
+    assert read(folder / "reference_terms.tsv")["n_studies"].tolist() == [406, 500]
+
+
+def test_finished_cells_are_kept_and_tables_come_out_the_same(
+    command: Any, simulated: Path, group_results: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(group_results, out)
+    before = {path.name: path.read_bytes() for path in (out / "group" / "tasks").iterdir()}
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "models" / "tasks" / "cells").iterdir()}
+    (out / "models" / "tasks" / "cells" / "neurossm_fold-2_seed-1.npz").unlink()
+    arguments = ["--target", "entity:task", "--recipe", "demo", "--folds", "4", "--analysis-id", "tasks"]
+    done = command(simulated, out, "group", *arguments, "--reference", "nback-flanker", "--nprocs", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = [path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp]
+    assert [path.name for path in again] == ["neurossm_fold-2_seed-1.npz"]
+    after = {path.name: path.read_bytes() for path in (out / "group" / "tasks").iterdir()}
+    assert [name for name in before if before[name] != after[name]] == []
+
+
+def test_cells_of_a_job_array_are_gathered_by_a_plain_group(
+    command: Any, simulated: Path, participant_results: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(participant_results, out, ignore=shutil.ignore_patterns("group*", "models"))
+    arguments = ["--target", "entity:task", "--model", "pearson-connectivity", "--folds", "2", "--analysis-id", "array"]
+    arguments += ["--reference", "none"]
+    for fold in ("1", "2"):
+        done = command(simulated, out, "group", *arguments, "--only-fold", fold, "--only-seed", "1")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert not (out / "group" / "array" / "metrics.tsv").exists()
+    cells = {path: path.stat().st_mtime_ns for path in (out / "models" / "array" / "cells").glob("*fold*")}
+    assert len(cells) == 6
+    done = command(simulated, out, "group", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in cells.items())
+    assert (out / "group" / "array" / "metrics.tsv").is_file()
+
+
+def test_a_checkpoint_predicts_and_explains_new_runs(
+    command: Any, simulated: Path, group_results: Path, tmp_path: Path
+) -> None:
+    checkpoint = group_results / "models" / "tasks" / "final.safetensors"
+    done = command(
+        *(simulated, tmp_path, "participant", "--atlas", "HarvardOxford", "--participant-label", "01"),
+        *("--checkpoint", checkpoint),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for task in ("nback", "flanker"):
+        stem = f"sub-01_task-{task}_space-MNI152NLin6Asym_atlas-HarvardOxford_scale-48"
+        prediction = read(tmp_path / "sub-01" / "func" / f"{stem}_desc-entitytask_prediction.tsv")
+        assert prediction["class"].tolist() == ["flanker", "nback"]
+        assert prediction["probability"].sum() == pytest.approx(1)
+        # This participant was in the training set of the final model.
+        assert prediction.loc[prediction["probability"].idxmax(), "class"] == task
+        attributions = read(tmp_path / "sub-01" / "func" / f"{stem}_stat-cpa_desc-entitytask_attributions.tsv")
+        assert attributions.shape == (6, 4 + 48)
+        np.testing.assert_allclose(attributions.iloc[:, 4:].sum(axis=1), 1, rtol=1e-6)
+        assert (tmp_path / "sub-01" / "func" / f"{stem}_stat-cpa_desc-entitytask_boldmap.nii.gz").is_file()
+    sidecar = next(tmp_path.glob("sub-01/func/*nback*prediction.json"))
+    assert len(json.loads(sidecar.read_text())["CheckpointSHA256"]) == 64
+
+
+def test_reports_can_be_rebuilt_from_disk(command: Any, simulated: Path, group_results: Path) -> None:
+    page = group_results / "group_tasks.html"
+    before = page.read_bytes()
+    page.unlink()
+    done = command(simulated, group_results, "group", "--reports-only")
+    assert done.returncode == 0, done.stderr
+    assert page.read_bytes() == before

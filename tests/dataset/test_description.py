@@ -1,0 +1,99 @@
+"""The root of the output dataset: the same bytes from every job, and nobody else's dataset is overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_neurossm.atlas import load_parcellation
+from bids_neurossm.dataset.description import read_description, write_atlas, write_desc_labels, write_description
+from bids_neurossm.errors import UsageError
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_dataset_says_what_it_is_and_where_it_comes_from(tmp_path: Path) -> None:
+    write_description(tmp_path / "out", {"fmriprep": tmp_path / "fmri prep"})
+    described = read_description(tmp_path / "out")
+    uri = (tmp_path / "fmri prep").as_uri()
+    assert described["DatasetType"] == "derivative"
+    assert described["BIDSVersion"] == "1.11.0"
+    assert described["GeneratedBy"][0]["Name"] == "bids-neurossm"
+    assert described["DatasetLinks"] == {"fmriprep": uri}
+    assert described["SourceDatasets"] == [{"URL": uri}]
+    ignored = (tmp_path / "out" / ".bidsignore").read_text().split()
+    assert {"*.html", "/models", "/group", "*_timeseries.*", "*_relmat.*", "*_boldmap.*"} <= set(ignored)
+    assert not [line for line in ignored if line.endswith("/")]
+
+
+def test_two_jobs_write_the_same_bytes(tmp_path: Path) -> None:
+    write_description(tmp_path / "out", {"fmriprep": tmp_path / "a"})
+    first = content_of(tmp_path / "out")
+    write_description(tmp_path / "out", {"fmriprep": tmp_path / "a"})
+    assert content_of(tmp_path / "out") == first
+
+
+def test_a_second_level_adds_its_sources_and_keeps_an_edited_readme(tmp_path: Path) -> None:
+    write_description(tmp_path / "out", {"fmriprep": tmp_path / "a"})
+    (tmp_path / "out" / "README.md").write_text("mine")
+    write_description(tmp_path / "out", {"raw": tmp_path / "b"})
+    assert set(read_description(tmp_path / "out")["DatasetLinks"]) == {"fmriprep", "raw"}
+    assert len(read_description(tmp_path / "out")["SourceDatasets"]) == 2
+    assert (tmp_path / "out" / "README.md").read_text() == "mine"
+
+
+def test_the_dataset_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    text = json.dumps({"Name": "x", "GeneratedBy": [{"Name": "fMRIPrep"}]})
+    (tmp_path / "dataset_description.json").write_text(text)
+    with pytest.raises(UsageError, match="already holds a dataset by fMRIPrep"):
+        write_description(tmp_path, {})
+    assert content_of(tmp_path) == {"dataset_description.json": text.encode()}
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_description_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dataset_description.json").write_text(text)
+    with pytest.raises(UsageError, match=r"dataset_description.json"):
+        read_description(tmp_path)
+
+
+def test_no_description_is_an_empty_one(tmp_path: Path) -> None:
+    assert read_description(tmp_path) == {}
+
+
+def test_desc_labels_are_explained_and_added_to(tmp_path: Path) -> None:
+    write_desc_labels(tmp_path, {"mine": "My strategy."})
+    write_desc_labels(tmp_path, {"other": "n/a"})
+    table = pd.read_csv(tmp_path / "descriptions.tsv", sep="\t", keep_default_na=False)
+    meaning = dict(zip(table["desc_id"], table["description"], strict=True))
+    assert meaning["mine"] == "My strategy."
+    assert meaning["other"] == "n/a"
+    assert {"none", "simple", "top25", "dominantpathway"} <= set(meaning)
+    assert list(meaning) == sorted(meaning)
+
+
+def test_an_atlas_is_written_once_with_its_facts(tmp_path: Path) -> None:
+    atlas = load_parcellation("HarvardOxford")
+    write_atlas(tmp_path, [atlas])
+    folder = tmp_path / "tpl-MNI152NLin6Asym"
+    image = nib.load(folder / "tpl-MNI152NLin6Asym_atlas-HarvardOxford_scale-48_res-02_dseg.nii.gz")
+    labels, affine, _ = atlas.image()
+    np.testing.assert_array_equal(np.asanyarray(image.dataobj), labels)
+    np.testing.assert_array_equal(image.affine, affine)
+    sidecar = json.loads((folder / "tpl-MNI152NLin6Asym_atlas-HarvardOxford_scale-48_res-02_dseg.json").read_text())
+    assert sidecar["SourceSHA256"] == atlas.sha256
+    assert sidecar["Resolution"] == {"02": "2x2x2 mm"}
+    assert "MNI152NLin6Asym" in sidecar["SpatialReference"]
+    table = pd.read_csv(folder / "tpl-MNI152NLin6Asym_atlas-HarvardOxford_scale-48_dseg.tsv", sep="\t")
+    assert tuple(table["name"]) == atlas.names
+    assert json.loads((tmp_path / "atlas-HarvardOxford_description.json").read_text())["Name"]
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    write_atlas(tmp_path, [atlas])
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before

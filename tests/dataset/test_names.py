@@ -1,0 +1,88 @@
+"""BIDS names: taken apart, put together in the order of the standard, and never colliding."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bids_neurossm.dataset.names import (
+    ENTITY_ORDER,
+    build_name,
+    parse_name,
+    sanitised_label,
+    sanitised_labels,
+    source_entities,
+)
+from bids_neurossm.errors import UsageError
+
+LABEL = st.text(alphabet="abcXYZ0123456789", min_size=1, max_size=6)
+
+
+def test_a_name_of_fmriprep_is_taken_apart() -> None:
+    name = "sub-01_ses-2_task-rest_run-01_space-MNI152NLin6Asym_res-2_desc-preproc_bold.nii.gz"
+    entities, suffix, extension = parse_name(f"/data/sub-01/ses-2/func/{name}")
+    assert entities == {
+        **{"sub": "01", "ses": "2", "task": "rest", "run": "01"},
+        **{"space": "MNI152NLin6Asym", "res": "2", "desc": "preproc"},
+    }
+    assert (suffix, extension) == ("bold", ".nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "extension"),
+    [
+        ("participants.tsv", "participants", ".tsv"),
+        ("sub-1_desc-lmae-rwmoe_prediction.tsv", "prediction", ".tsv"),
+        ("dataset_description.json", "description", ".json"),
+        ("README", "README", ""),
+    ],
+)
+def test_any_name_has_a_suffix_and_an_extension(name: str, suffix: str, extension: str) -> None:
+    assert parse_name(name)[1:] == (suffix, extension)
+
+
+def test_a_hyphen_inside_a_label_is_kept() -> None:
+    assert parse_name("sub-1_desc-lmae-rwmoe_prediction.tsv")[0]["desc"] == "lmae-rwmoe"
+
+
+def test_entities_are_written_in_the_order_of_the_interface() -> None:
+    entities = {
+        **{"desc": "simple", "stat": "mean", "scale": "400", "seg": "7Networks", "atlas": "Schaefer2018"},
+        **{"res": "2", "space": "MNI152NLin6Asym", "run": "1", "task": "rest", "ses": "1", "sub": "01", "label": None},
+    }
+    assert build_name(entities, "timeseries", ".tsv") == (
+        "sub-01_ses-1_task-rest_run-1_space-MNI152NLin6Asym_atlas-Schaefer2018_seg-7Networks_scale-400_res-2"
+        "_stat-mean_desc-simple_timeseries.tsv"
+    )
+
+
+@given(st.dictionaries(st.sampled_from(ENTITY_ORDER), LABEL, min_size=1))
+def test_what_is_built_is_parsed_back(entities: dict[str, str]) -> None:
+    assert parse_name(build_name(entities, "bold", ".nii.gz")) == (entities, "bold", ".nii.gz")
+
+
+def test_the_recording_is_what_remains_without_derivative_entities() -> None:
+    entities = {"sub": "01", "task": "rest", "echo": "2", "part": "mag", "space": "T1w", "res": "2", "desc": "preproc"}
+    assert source_entities(entities) == {"sub": "01", "task": "rest", "echo": "2", "part": "mag"}
+
+
+@pytest.mark.parametrize(("text", "label"), [("n-back (2)", "nback2"), ("WM", "WM"), ("Größe", "Gre"), ("--", "")])
+def test_labels_are_letters_and_digits(text: str, label: str) -> None:
+    assert sanitised_label(text) == label
+
+
+def test_distinct_texts_keep_distinct_labels() -> None:
+    assert sanitised_labels(["0-back", "2-back", "0-back"], "class") == {"0-back": "0back", "2-back": "2back"}
+
+
+@pytest.mark.parametrize("texts", [["n-back", "nback"], ["Control", "control"], ["a b", "ab"]])
+def test_two_texts_with_one_label_are_refused(texts: list[str]) -> None:
+    with pytest.raises(UsageError, match="would both be called") as caught:
+        sanitised_labels(texts, "class")
+    assert all(repr(text) in str(caught.value) for text in texts)
+
+
+def test_a_text_without_letter_or_digit_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"The class '\?!' has no letter"):
+        sanitised_labels(["yes", "?!"], "class")
