@@ -21,6 +21,7 @@ from bids_neurossm.atlas.catalogue import load_parcellation
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.dataset.names import build_name
 from bids_neurossm.dataset.write import replacing, write_json, write_nifti, write_tsv
+from bids_neurossm.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,10 +105,19 @@ def simulate_derivatives(
     -------
     PlantedTruth
 
+    Raises
+    ------
+    UsageError
+        If there are fewer than 3 participants.
+
     Notes
     -----
     Images are on a 4 mm grid in MNI152NLin6Asym, int16, non-zero inside the brain mask of NiMARE's template.
     """
+    if n_participants < 3:
+        raise UsageError(
+            f"A simulation needs at least 3 participants, one with each flaw; {n_participants} were asked for."
+        )
     out = Path(out_dir)
     parcellation = load_parcellation("HarvardOxford", "MNI152NLin6Asym")
     grid, mask = _four_millimetre_brain()

@@ -164,15 +164,20 @@ def runs_of_npz(path: Path, notes: list[str]) -> Iterator[ArrayRun]:
 
 
 def _npz_layer(path: Path, member: str, stacked: bool, index: int) -> Matrix:
-    array = _npz_member(path, member)
-    return np.asarray(array[index] if stacked else array)
+    if not stacked:
+        return _npz_member(path, member)
+    return np.asarray(_npz_stack(path, member, path.stat().st_mtime_ns)[index])
+
+
+def _npz_member(path: Path, member: str) -> Matrix:
+    with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
 
 
 # The layers of a stack are asked for one after another: it is inflated once.
 @lru_cache(maxsize=1)
-def _npz_member(path: Path, member: str) -> Matrix:
-    with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+def _npz_stack(path: Path, member: str, changed: int) -> Matrix:
+    return _npz_member(path, member)
 
 
 def runs_of_npy(path: Path) -> list[ArrayRun] | int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,8 +129,11 @@ def read_participants(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
+        with warnings.catch_warnings():
+            # Rows longer than the first line: pandas would shift or drop cells, and only warn.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise LabelError(f"{path} is not a readable table ({error}); tab-separated text is expected.") from error
     table.columns = [str(name).strip() for name in table.columns]
     if "participant_id" not in table.columns:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_neurossm.dataset.arrays import ArrayRun
-from bids_neurossm.dataset.names import parse_name, sanitised_labels, source_entities
+from bids_neurossm.dataset.names import sanitised_labels, source_entities
 from bids_neurossm.errors import LabelError, UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def stated_entities(run: ArrayRun) -> dict[str, str]:
     {'sub': '01', 'task': 'rest'}
     """
     if _BIDS_NAME.fullmatch(run.key):
-        return {**source_entities(parse_name(run.key)[0]), **run.entities}
+        # A bare ``sub-01`` has no suffix, so every pair counts, the last one too.
+        pairs = dict(pair.split("-", 1) for pair in run.key.split("_") if "-" in pair)
+        return {**source_entities(pairs), **run.entities}
     return {"sub": run.key, **run.entities}
 
 
@@ -159,7 +161,8 @@ def _bare(name: str) -> str:
 def _best_column(table: pd.DataFrame, keys: Sequence[str]) -> tuple[str, dict[str, int]]:
     """Find the column that holds the most keys, and the row of each."""
     wanted = {_bare(key): key for key in keys}
-    best, people = "participant_id", {}
+    best = "participant_id"
+    people: dict[str, int] = {}
     for column in sorted(table.columns, key=lambda name: name != "participant_id"):
         rows: dict[str, int] = {}
         for index, value in enumerate(table[column]):
@@ -189,7 +192,7 @@ def _refuse_twice(table: pd.DataFrame, path: Path | None) -> None:
     twice = table[table.duplicated(keys)]
     if len(twice):
         raise LabelError(
-            f"{path} has {' '.join(map(str, twice.iloc[0][keys]))} more than once; one row for each participant is expected."
+            f"{path} has {' '.join(map(str, twice.iloc[0][keys]))} more than once; one row each is expected."
         )
 
 
@@ -218,5 +221,5 @@ def merged(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
             "The participants.tsv that is there and the new table must both have a session_id, or neither."
         )
     keys = ["participant_id", *(["session_id"] if "session_id" in new.columns else [])]
-    both = pd.concat([known, new]).drop_duplicates(keys, keep="last").fillna("n/a")
-    return both.sort_values(keys, ignore_index=True)
+    again = pd.MultiIndex.from_frame(known[keys]).isin(pd.MultiIndex.from_frame(new[keys]))
+    return pd.concat([known[~again], new], ignore_index=True).fillna("n/a")

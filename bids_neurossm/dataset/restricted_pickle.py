@@ -175,6 +175,13 @@ def _encoded(text: Any, encoding: Any = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
+def _no_bytes(*content: Any) -> bytes:
+    # The old protocols write empty bytes so; a number here would reserve that much memory.
+    if content:
+        raise _Refusal("builtins.bytes of something")
+    return b""
+
+
 def _container(kind: Callable[..., Any]) -> Callable[..., Any]:
     def build(*content: Any) -> Any:
         if len(content) > 1 or not all(isinstance(each, (list, tuple, dict, set)) for each in content):
@@ -205,6 +212,7 @@ _ADMITTED: dict[tuple[str, str], _StandIn] = {
     ("numpy", "dtype"): _StandIn("numpy.dtype", _element_type),
     ("_codecs", "encode"): _StandIn("_codecs.encode", _encoded),
     ("collections", "OrderedDict"): _StandIn("collections.OrderedDict", _container(dict)),
+    **{(module, "bytes"): _StandIn("builtins.bytes", _no_bytes) for module in _BUILTINS},
     **{(f"{core}.multiarray", "_reconstruct"): _StandIn("_reconstruct", _reconstruct) for core in _CORES},
     **{(f"{core}.multiarray", "scalar"): _StandIn("scalar", _scalar) for core in _CORES},
     **{(f"{core}.numeric", "_frombuffer"): _StandIn("_frombuffer", _from_buffer) for core in _CORES},

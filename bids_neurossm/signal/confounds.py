@@ -120,8 +120,11 @@ def _read(table: Path, n_volumes: int) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        content = pd.read_csv(table, sep="\t", na_values=["n/a"], encoding="utf-8-sig", index_col=False)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
+        with warnings.catch_warnings():
+            # Rows longer than the first line: pandas would shift or drop cells, and only warn.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            content = pd.read_csv(table, sep="\t", na_values=["n/a"], encoding="utf-8-sig", index_col=False)
+    except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise RunError(f"{table} is not a readable table of confounds ({error}); run fMRIPrep again for it.") from error
     if len(content) != n_volumes:
         raise RunError(

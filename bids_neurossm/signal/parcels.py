@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.errors import RunError
-from bids_neurossm.signal.stream import DAMAGE, ImageHeader, nifti_errors, read_header, volumes
+from bids_neurossm.signal.stream import DAMAGE, ImageHeader, nifti_errors, read_header, reading_order, volumes
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,11 @@ def parcel_series(bold: Path, parcellations: Sequence[Parcellation], mask: Path 
     header = read_header(bold)
     inside = np.ones(int(np.prod(header.shape)), dtype=bool) if mask is None else _read_mask(mask, header)
     placed = [_placed(parcellation, header).ravel(order="F") for parcellation in parcellations]
-    wanted = np.flatnonzero(np.logical_or.reduce([regions > 0 for regions in placed]) & inside)
-    reducers = [
-        _Reducer(regions, wanted, parcellation.n_regions, header)
-        for regions, parcellation in zip(placed, parcellations, strict=True)
-    ]
-    with closing(volumes(bold, header, wanted)) as stream:
+    reducer = _Reducer(placed, [parcellation.n_regions for parcellation in parcellations], inside, header)
+    with closing(volumes(bold, header, reducer.voxels)) as stream:
         for index, volume in enumerate(stream):
-            for reducer in reducers:
-                reducer.add(index, volume)
-    return [reducer.result(bold) for reducer in reducers]
+            reducer.add(index, volume)
+    return reducer.result(bold)
 
 
 def _placed(parcellation: Parcellation, header: ImageHeader) -> npt.NDArray[np.int32]:
@@ -116,71 +111,72 @@ def _placed(parcellation: Parcellation, header: ImageHeader) -> npt.NDArray[np.i
 
 
 class _Reducer:
-    """Running sums over the regions of one parcellation.
+    """Running sums over the regions of all parcellations.
 
-    Voxels are brought into the order of their regions, and one `reduceat` sums each region's stretch in double
-    precision. Of what was tried (a sparse product, `bincount`, sums over runs of neighbours, cumulative sums) this is
-    the fastest; the figures are in docs/benchmarks.md.
+    Voxels that belong to the same region in every parcellation form a cell. The stream hands the voxels over cell by
+    cell, one `reduceat` in double precision sums them, and the few cells are then added up to the regions of each
+    parcellation: a further parcellation costs its additional voxels, and little else.
 
     Parameters
     ----------
-    placed : ndarray of int32, shape (X * Y * Z,)
-        The parcellation on the run's grid in Fortran order: 0 outside, else the region's position plus one.
-    wanted : ndarray of intp, shape (V,)
-        The voxels that each volume is reduced to before it comes here, ascending.
-    n_regions : int
-        R.
+    placed : list of ndarray of int32, shape (X * Y * Z,)
+        Each parcellation on the run's grid in Fortran order: 0 outside, else the region's position plus one.
+    n_regions : list of int
+        R of each.
+    inside : ndarray of bool, shape (X * Y * Z,)
+        Brain mask.
     header : ImageHeader
         Of the run.
     """
 
     def __init__(
-        self, placed: npt.NDArray[np.int32], wanted: npt.NDArray[np.intp], n_regions: int, header: ImageHeader
+        self,
+        placed: list[npt.NDArray[np.int32]],
+        n_regions: list[int],
+        inside: npt.NDArray[np.bool_],
+        header: ImageHeader,
     ) -> None:
-        self.n_regions = n_regions
-        self.n_voxels = np.bincount(placed, minlength=n_regions + 1)[1:]
-        regions = placed[wanted]
-        mine = np.flatnonzero(regions)
-        self.voxels = mine[np.argsort(regions[mine], kind="stable")]
-        self.regions = regions[self.voxels] - 1
-        self.present, self.starts = np.unique(self.regions, return_index=True)
-        self.header = header
-        self.gathered = np.empty(self.voxels.size, dtype=header.dtype)
-        # The sums want the machine's own byte order; where it is the file's, nothing is copied.
-        native = header.dtype.newbyteorder("=")
-        self.values = self.gathered if header.dtype.isnative else np.empty(self.voxels.size, dtype=native)
+        self.header, self.n_regions = header, n_regions
+        self.n_voxels = [
+            np.bincount(each, minlength=n + 1)[1:].astype(np.int64) for each, n in zip(placed, n_regions, strict=True)
+        ]
+        voxels = np.flatnonzero(np.logical_or.reduce([each > 0 for each in placed]) & inside)
+        order, self.starts = reading_order(voxels, _cells([each[voxels] for each in placed]), header)
+        self.voxels = voxels[order]
+        # Region plus one of every voxel, and of every stretch of voxels that is summed, for each parcellation.
+        self.regions = [each[self.voxels] for each in placed]
+        self.stretch_regions = [each[self.starts] for each in self.regions]
+        self.sums = [np.zeros((header.n_volumes, n), dtype=np.float64) for n in n_regions]
         self.nothing = _stored_zero(header)
         # Voxels that have been zero or not finite in all volumes so far.
         self.silent = np.arange(self.voxels.size)
         self.n_bad = np.zeros(self.voxels.size, dtype=np.int32)
         self.first_bad = -1
-        self.sums = np.zeros((header.n_volumes, self.present.size), dtype=np.float64)
 
     def add(self, index: int, volume: npt.NDArray[Any]) -> None:
-        """Add the wanted voxels of one volume."""
+        """Add one volume, as `volumes` yields it for `voxels`."""
         if not self.voxels.size:
             return
-        np.take(volume, self.voxels, out=self.gathered, mode="clip")
-        if self.values is not self.gathered:
-            self.values[:] = self.gathered
+        values = volume if volume.dtype.isnative else volume.astype(volume.dtype.newbyteorder("="))
         # Infinities of both signs in one region are no accident to warn of: they are dealt with below.
         with np.errstate(invalid="ignore", over="ignore"):
-            sums = np.add.reduceat(self.values, self.starts, dtype=np.float64)
-        if not np.isfinite(sums).all():
-            self._mark_bad(index)
-            sums = np.add.reduceat(self.values, self.starts, dtype=np.float64)
-        self.sums[index] = sums
+            stretches = np.add.reduceat(values, self.starts, dtype=np.float64)
+            if not np.isfinite(stretches).all():
+                self._mark_bad(index, values)
+                stretches = np.add.reduceat(values, self.starts, dtype=np.float64)
+        for sums, regions, n_regions in zip(self.sums, self.stretch_regions, self.n_regions, strict=True):
+            sums[index] = np.bincount(regions, weights=stretches, minlength=n_regions + 1)[1:]
         if self.silent.size:
-            self.silent = self.silent[self.values[self.silent] == self.nothing]
+            self.silent = self.silent[values[self.silent] == self.nothing]
 
-    def _mark_bad(self, index: int) -> None:
-        bad = ~np.isfinite(self.values)
+    def _mark_bad(self, index: int, values: npt.NDArray[Any]) -> None:
+        bad = ~np.isfinite(values)
         if bad.any() and self.first_bad < 0:
             self.first_bad = index
         self.n_bad += bad
-        self.values[bad] = self.nothing  # adds nothing real to the sum, and leaves the voxel without signal
+        values[bad] = self.nothing  # adds nothing real to the sum, and leaves the voxel without signal
 
-    def result(self, bold: Path) -> ParcelSeries:
+    def result(self, bold: Path) -> list[ParcelSeries]:
         """Turn sums into means."""
         sometimes = (self.n_bad > 0) & (self.n_bad < self.header.n_volumes)
         if sometimes.any():
@@ -189,15 +185,27 @@ class _Reducer:
                 f"(first in volume {self.first_bad + 1}) and finite in others; such an image is damaged, run fMRIPrep "
                 "again for it."
             )
-        n_silent = np.bincount(self.regions[self.silent], minlength=self.n_regions)
-        n_covered = np.bincount(self.regions, minlength=self.n_regions) - n_silent
-        # Silent voxels were summed with the others: take out what they are stored as.
-        stored = self.sums - n_silent[self.present] * self.nothing if self.silent.size else self.sums
-        covered = n_covered[self.present] > 0
-        means = stored[:, covered] / n_covered[self.present[covered]]
-        series = np.full((self.header.n_volumes, self.n_regions), np.nan)
-        series[:, self.present[covered]] = means * self.header.slope + self.header.intercept
-        return ParcelSeries(series, self.n_voxels.astype(np.int64), n_covered.astype(np.int64))
+        found = []
+        for sums, regions, n_voxels in zip(self.sums, self.regions, self.n_voxels, strict=True):
+            n_silent = np.bincount(regions[self.silent], minlength=n_voxels.size + 1)[1:]
+            n_covered = np.bincount(regions, minlength=n_voxels.size + 1)[1:] - n_silent
+            # Silent voxels were summed with the others: take out what they are stored as.
+            covered = n_covered > 0
+            stored = sums[:, covered] - n_silent[covered] * (self.nothing if self.silent.size else 0.0)
+            series = np.full(sums.shape, np.nan)
+            series[:, covered] = stored / n_covered[covered] * self.header.slope + self.header.intercept
+            if not np.isfinite(series[:, covered]).all():
+                raise RunError(f"{bold} holds values too large to be averaged; run fMRIPrep again for it.")
+            found.append(ParcelSeries(series, n_voxels, n_covered.astype(np.int64)))
+        return found
+
+
+def _cells(regions: list[npt.NDArray[np.int32]]) -> npt.NDArray[np.intp]:
+    """Give every combination of regions that occurs a number."""
+    cells = np.zeros(regions[0].size if regions else 0, dtype=np.intp)
+    for each in regions:
+        _, cells = np.unique(cells * (int(each.max(initial=0)) + 1) + each, return_inverse=True)
+    return cells
 
 
 def _stored_zero(header: ImageHeader) -> float:

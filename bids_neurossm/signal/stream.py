@@ -111,7 +111,7 @@ def nifti_errors() -> tuple[type[Exception], ...]:
     from nibabel.spatialimages import HeaderDataError, ImageDataError
 
     found: tuple[type[Exception], ...] = (ImageFileError, HeaderDataError, ImageDataError)
-    return (*found, AttributeError, KeyError)
+    return (*found, AttributeError, KeyError, TypeError)
 
 
 def _nifti_header(path: Path) -> ImageHeader:
@@ -159,6 +159,34 @@ def _check_size(path: Path, header: ImageHeader) -> None:
         )
 
 
+def reading_order(
+    voxels: npt.NDArray[np.intp], groups: npt.NDArray[np.integer[Any]], header: ImageHeader
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Arrange voxels so that `volumes` gives those of a group next to each other, as far as it reads them together.
+
+    Parameters
+    ----------
+    voxels : ndarray of intp, shape (V,)
+        Wanted voxels, counted in Fortran order.
+    groups : ndarray of int, shape (V,)
+        Group of each, for instance its region.
+    header : ImageHeader
+        Of the image.
+
+    Returns
+    -------
+    order : ndarray of intp, shape (V,)
+        ``voxels[order]`` is what `volumes` wants.
+    starts : ndarray of intp, shape (S,)
+        Where in that order a stretch of one group begins. A group has one stretch in each piece of the file that it
+        reaches into, so there are hardly more stretches than groups.
+    """
+    piece = voxels // _piece_voxels(header)
+    order = np.lexsort((voxels, groups, piece))
+    changes = (np.diff(groups[order]) != 0) | (np.diff(piece[order]) != 0)
+    return order, np.flatnonzero(np.concatenate([[voxels.size > 0], changes]))
+
+
 def volumes(
     path: Path, header: ImageHeader, voxels: npt.NDArray[np.intp] | None = None
 ) -> Generator[npt.NDArray[Any], None, None]:
@@ -171,25 +199,29 @@ def volumes(
     header : ImageHeader
         From `read_header`.
     voxels : ndarray of intp, shape (V,), optional
-        The wanted voxels, ascending, counted in Fortran order; by default all.
+        The wanted voxels, counted in Fortran order (x fastest) and arranged by `reading_order`; by default all.
 
     Yields
     ------
     ndarray, shape (V,) or (X * Y * Z,)
-        Stored values in Fortran order (x fastest). The array is only valid until the next one is asked for.
+        Stored values of the wanted voxels. The array is only valid until the next one is asked for.
 
     Raises
     ------
     RunError
         If the file ends early, is damaged, or goes on behind the last volume; the message says at which volume.
+    ValueError
+        If the voxels are not in the order of reading.
 
     Notes
     -----
     Closing the generator (``contextlib.closing``) ends the reading thread and closes the file.
     """
+    pieces = [] if voxels is None else _pieces(voxels, header)
+    n_wanted = int(np.prod(header.shape)) if voxels is None else voxels.size
     n_read = 0
     try:
-        with closing(_open(path)) as stream, closing(_ReadAhead(stream, header, voxels)) as ahead:
+        with closing(_open(path)) as stream, closing(_ReadAhead(stream, header, pieces, n_wanted)) as ahead:
             while (values := ahead.next_volume()) is not None:
                 n_read += 1
                 yield values
@@ -208,15 +240,13 @@ class _ReadAhead:
     `next_volume`, and `close` wakes the thread.
     """
 
-    def __init__(self, stream: IO[bytes], header: ImageHeader, voxels: npt.NDArray[np.intp] | None) -> None:
-        n_voxels = int(np.prod(header.shape))
-        self._stream, self._header = stream, header
-        self._pieces = [] if voxels is None else _pieces(voxels, n_voxels, _PIECE_BYTES // header.dtype.itemsize)
+    def __init__(self, stream: IO[bytes], header: ImageHeader, pieces: list[_Piece], n_wanted: int) -> None:
+        self._stream, self._header, self._pieces = stream, header, pieces
         self._empty: queue.SimpleQueue[npt.NDArray[Any] | None] = queue.SimpleQueue()
         self._full: queue.SimpleQueue[npt.NDArray[Any] | BaseException | None] = queue.SimpleQueue()
         self._stopped = False
         for _ in range(min(_N_BUFFERS, header.n_volumes)):
-            self._empty.put(np.empty(n_voxels if voxels is None else voxels.size, dtype=header.dtype))
+            self._empty.put(np.empty(n_wanted, dtype=header.dtype))
         # A daemon, so that a generator that nobody closes can not keep the interpreter alive.
         self._thread = threading.Thread(target=self._read, name="volumes", daemon=True)
         self._thread.start()
@@ -272,13 +302,21 @@ class _Piece:
     target: slice
 
 
-def _pieces(voxels: npt.NDArray[np.intp], n_voxels: int, step: int) -> list[_Piece]:
+def _pieces(voxels: npt.NDArray[np.intp], header: ImageHeader) -> list[_Piece]:
+    n_voxels, step = int(np.prod(header.shape)), _piece_voxels(header)
+    order = voxels // step
+    if np.any(np.diff(order) < 0):
+        raise ValueError("voxels are expected in the order of `reading_order`")
     starts = range(0, n_voxels, step)
-    bounds = np.searchsorted(voxels, [*starts, n_voxels])
+    bounds = np.searchsorted(order, np.arange(len(starts) + 1))
     return [
         _Piece(min(step, n_voxels - start), voxels[first:last] - start, slice(first, last))
         for start, first, last in zip(starts, bounds[:-1], bounds[1:], strict=True)
     ]
+
+
+def _piece_voxels(header: ImageHeader) -> int:
+    return _PIECE_BYTES // header.dtype.itemsize
 
 
 def _is_compressed(path: Path) -> bool:

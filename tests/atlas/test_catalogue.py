@@ -54,7 +54,7 @@ class TestSchaefer:
         import templateflow.api
 
         monkeypatch.setattr(templateflow.api, "get", lambda *_, **__: [])
-        with pytest.raises(ResourceMissingError, match="desc-100Parcels7Networks_dseg.nii.gz is missing"):
+        with pytest.raises(ResourceMissingError, match=r"desc-100Parcels7Networks_dseg\.nii\.gz is missing"):
             load_parcellation("Schaefer100", C2009, atlas_dir=atlases)
 
     def test_a_client_that_returns_nothing_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ class TestAal3:
     ) -> None:
         for name in ("HOME", "NILEARN_DATA", "NILEARN_SHARED_DATA", "TEMPLATEFLOW_HOME"):
             monkeypatch.setenv(name, str(tmp_path))
-        with pytest.raises(ResourceMissingError, match="want of a licence.*--fetch-resources.*--atlas-dir") as caught:
+        with pytest.raises(ResourceMissingError, match=r"want of a licence.*--fetch-resources.*--atlas-dir") as caught:
             load_parcellation("AAL3", ASYM6)
         assert str(tmp_path / "aal_3v2" / "AAL3") in str(caught.value)
 

@@ -73,9 +73,9 @@ def test_desc_labels_are_explained_and_added_to(tmp_path: Path) -> None:
     write_desc_labels(tmp_path, {"other": "n/a"})
     table = pd.read_csv(tmp_path / "descriptions.tsv", sep="\t", keep_default_na=False)
     meaning = dict(zip(table["desc_id"], table["description"], strict=True))
-    assert meaning["mine"] == "My strategy."
-    assert meaning["other"] == "n/a"
-    assert {"none", "simple", "top25", "dominantpathway"} <= set(meaning)
+    assert meaning["desc-mine"] == "My strategy."
+    assert meaning["desc-other"] == "n/a"
+    assert {"desc-none", "desc-simple", "desc-top25", "desc-dominantpathway"} <= set(meaning)
     assert list(meaning) == sorted(meaning)
 
 

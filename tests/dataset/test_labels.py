@@ -81,7 +81,7 @@ class TestFindTable:
 class TestReadParticipants:
     def test_spreadsheet_habits_do_no_harm(self, tmp_path: Path) -> None:
         path = tmp_path / "participants.tsv"
-        rows = ("participant_id\t dx ", "sub-01\t PD\t", "02\tn/a\t", "\t\t", "\t\t")
+        rows = ("participant_id\t dx ", "sub-01\t PD ", "02\tn/a", "\t", "\t", "")
         path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode())
         content = read_participants(path)
         assert list(content.columns) == ["participant_id", "dx"]
@@ -115,6 +115,7 @@ class TestReadParticipants:
             ("subject\tdx\nsub-01\t1\n", "has the columns subject, dx; .*participant_id is expected"),
             ("participant_id,dx\nsub-01,1\n", "a tab-separated column participant_id is expected"),
             ("participant_id\tdx\nsub-01\t1\nsub-02\t1\t2\n", "is not a readable table"),
+            ("participant_id\tdx\nsub-01\t1\t2\nsub-02\t1\t2\n", "is not a readable table .*Length of header"),
             ("", "is not a readable table"),
         ],
     )

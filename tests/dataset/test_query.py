@@ -146,7 +146,7 @@ def test_a_filter_file_that_can_not_be_used_is_refused(make_tree: Any, tmp_path:
 def test_a_filter_file_that_matches_nothing_is_named(make_tree: Any, tmp_path: Path) -> None:
     path = tmp_path / "filters.json"
     path.write_text('{"bold": {"task": "motor"}}')
-    with pytest.raises(NoInputError, match="--bids-filter-file .*filters.json; .*tasks rest"):
+    with pytest.raises(NoInputError, match=r"--bids-filter-file .*filters\.json; .*tasks rest"):
         found(make_tree(bold("sub-01_task-rest", C2009)), bids_filter_file=path)
 
 

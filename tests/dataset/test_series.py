@@ -74,9 +74,9 @@ def test_several_kinds_are_listed_and_refused(tmp_path: Path) -> None:
 def test_nothing_of_the_wanted_kind_says_what_there_is(tmp_path: Path) -> None:
     add(tmp_path, "sub-01_task-rest", AAL)
     files = find_series(tmp_path, Selection())
-    with pytest.raises(NoInputError, match="there are .*atlas-AAL3v2 scale-166 .*Run the participant level first"):
+    with pytest.raises(NoInputError, match=r"there are .*atlas-AAL3v2 scale-166 .*Run the participant level first"):
         choose_kind(files, {"atlas": "Schaefer2018"}, None, tmp_path)
-    with pytest.raises(NoInputError, match="has no .*timeseries.tsv that matches the options. Run the participant"):
+    with pytest.raises(NoInputError, match=r"has no .*timeseries\.tsv that matches the options\. Run the participant"):
         choose_kind([], None, None, tmp_path)
 
 

@@ -79,7 +79,7 @@ def test_a_folder_that_may_not_be_written_is_said(mode: int, name: str) -> None:
 def test_a_file_where_a_folder_is_needed_is_said(tmp_path: Path) -> None:
     (tmp_path / "sub-01").write_text("a file")
     for path in (tmp_path / "sub-01" / "a.txt", tmp_path / "sub-01" / "func" / "a.txt"):
-        with pytest.raises(OutputNotWritableError, match="Not a directory|File exists"):
+        with pytest.raises(OutputNotWritableError, match=r"Not a directory|File exists"):
             write_text(path, "x")
 
 

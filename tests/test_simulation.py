@@ -1,0 +1,180 @@
+"""The simulated derivatives: fMRIPrep's names and habits, and a truth that is really in the images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_neurossm import simulate_derivatives
+from bids_neurossm.atlas import load_parcellation
+from bids_neurossm.config import Selection
+from bids_neurossm.dataset.query import BoldRun, find_bold_runs, repetition_time
+from bids_neurossm.errors import UsageError
+from bids_neurossm.signal import parcel_means
+from bids_neurossm.signal.confounds import load_confounds
+from bids_neurossm.signal.strategy import load_strategy
+from bids_neurossm.simulation import PlantedTruth, read_truth, simulate_confounds
+
+T, TR = 84, 2.0
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("simulated")
+    simulate_derivatives(folder, n_participants=3, n_volumes=T, repetition_time=TR, effect=2.0, seed=7)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def truth(dataset: Path) -> PlantedTruth:
+    return read_truth(dataset)
+
+
+@pytest.fixture(scope="module")
+def runs(dataset: Path) -> dict[str, BoldRun]:
+    found = find_bold_runs(dataset, Selection())
+    return {f"sub-{run.participant}_task-{run.entities['task']}": run for run in found}
+
+
+@pytest.fixture(scope="module")
+def series(runs: dict[str, BoldRun]) -> dict[str, np.ndarray]:
+    """Regional means of every run, as the program itself reads them."""
+    atlas = load_parcellation("HarvardOxford", "MNI152NLin6Asym")
+    return {name: parcel_means(run.bold, [atlas], run.mask)[0] for name, run in runs.items()}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_it_is_a_dataset_of_derivatives_that_owns_up_to_being_simulated(dataset: Path) -> None:
+    described = json.loads((dataset / "dataset_description.json").read_text())
+    assert described["DatasetType"] == "derivative"
+    assert "imulated" in described["Name"]
+    assert not any(path.name.startswith(".") for path in dataset.rglob("*"))
+
+
+def test_every_participant_does_both_tasks_and_nothing_is_missing(dataset: Path, runs: dict[str, BoldRun]) -> None:
+    assert sorted(runs) == [f"sub-{i:02d}_task-{task}" for i in (1, 2, 3) for task in ("flanker", "nback")]
+    for run in runs.values():
+        assert run.space == "MNI152NLin6Asym"
+        assert run.mask is not None
+        assert run.confounds is not None
+        assert repetition_time(run.bold, dataset) == TR
+
+
+def test_images_are_what_fmriprep_would_write(runs: dict[str, BoldRun], truth: PlantedTruth) -> None:
+    for name, run in runs.items():
+        image, mask = nib.load(run.bold), nib.load(run.mask)
+        assert image.shape == (*mask.shape, 40 if name == truth.short_run else T)
+        np.testing.assert_array_equal(image.affine, mask.affine)
+        assert image.get_data_dtype() == np.int16
+        assert image.header.get_zooms() == (4, 4, 4, TR)
+        assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (4, 4)
+
+
+def test_there_is_signal_inside_the_brain_and_none_outside(runs: dict[str, BoldRun]) -> None:
+    run = runs["sub-01_task-nback"]
+    volumes, mask = np.asanyarray(nib.load(run.bold).dataobj), np.asanyarray(nib.load(run.mask).dataobj) > 0
+    assert not volumes[~mask].any()
+    assert (volumes[mask] > 0).all()
+
+
+def test_the_first_two_volumes_are_brighter_and_marked(runs: dict[str, BoldRun], series: dict[str, np.ndarray]) -> None:
+    for name, run in runs.items():
+        confounds = load_confounds(run.confounds, load_strategy("simple"), len(series[name]))
+        assert confounds.n_dummy == 2
+        alive = series[name][:, np.nan_to_num(series[name]).any(axis=0)]
+        assert alive[:2].mean() > 1.2 * alive[2:].mean()
+
+
+def test_planted_regions_carry_the_rhythm_of_their_task(series: dict[str, np.ndarray], truth: PlantedTruth) -> None:
+    names = load_parcellation("HarvardOxford").names
+    for run, values in series.items():
+        task = run.split("_task-")[1]
+        if run == truth.short_run:
+            continue
+        steady = values[2:, :] - values[2:].mean(axis=0)
+        power = np.abs(np.fft.rfft(steady, axis=0)) ** 2
+        nearest = round(len(steady) * TR / truth.period[task])
+        share = power[nearest - 1 : nearest + 2].sum(axis=0) / np.maximum(power[1:].sum(axis=0), 1e-12)
+        planted = np.isin(names, truth.regions[task])
+        dead = np.array(names) == truth.dead_region["region"]
+        assert np.median(share[planted]) > 2 * np.median(share[~planted & ~dead]), run
+
+
+def test_the_two_tasks_plant_different_regions(truth: PlantedTruth) -> None:
+    names = load_parcellation("HarvardOxford").names
+    n_back, flanker = (set(truth.regions[task]) for task in ("nback", "flanker"))
+    assert n_back
+    assert flanker
+    assert not n_back & flanker
+    assert n_back | flanker <= set(names)
+    assert truth.period["nback"] > 4 * truth.period["flanker"]
+
+
+def test_one_run_has_a_dead_region_and_only_that_one(series: dict[str, np.ndarray], truth: PlantedTruth) -> None:
+    position = load_parcellation("HarvardOxford").names.index(truth.dead_region["region"])
+    dead = {run for run, values in series.items() if not np.nan_to_num(values[:, position]).any()}
+    assert dead == {truth.dead_region["run"]}
+
+
+def test_one_run_is_too_short(series: dict[str, np.ndarray], truth: PlantedTruth) -> None:
+    assert {name for name, values in series.items() if len(values) < T} == {truth.short_run}
+
+
+def test_the_truth_is_read_back_as_it_was_returned(tmp_path: Path) -> None:
+    planted = simulate_derivatives(tmp_path, n_participants=3, n_volumes=12)
+    assert read_truth(tmp_path) == planted
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        simulate_derivatives(tmp_path / name, n_participants=3, n_volumes=10, seed=seed)
+    first, second, other = (digests(tmp_path / name) for name in "abc")
+    assert first == second
+    assert first.keys() == other.keys()
+    changed = {name for name in first if first[name] != other[name]}
+    assert changed == {name for name in first if name.endswith(("_bold.nii.gz", "_timeseries.tsv"))}
+
+
+def test_no_effect_plants_nothing(tmp_path: Path) -> None:
+    """With `effect=0` what remains is noise, the same whichever regions would have been planted."""
+    simulate_derivatives(tmp_path, n_participants=3, n_volumes=T, effect=0, seed=3)
+    atlas = load_parcellation("HarvardOxford", "MNI152NLin6Asym")
+    planted = np.isin(atlas.names, read_truth(tmp_path).regions["nback"])
+    run = find_bold_runs(tmp_path, Selection(participant_label=("01",), task_id=("nback",)))[0]
+    deviation = parcel_means(run.bold, [atlas], run.mask)[0][2:].std(axis=0)
+    assert np.median(deviation[planted]) < 1.3 * np.median(deviation[~planted])
+
+
+@pytest.mark.parametrize("n_participants", [0, 2])
+def test_fewer_than_three_participants_are_refused(tmp_path: Path, n_participants: int) -> None:
+    with pytest.raises(UsageError, match="at least 3 participants"):
+        simulate_derivatives(tmp_path / "out", n_participants=n_participants)
+    assert not (tmp_path / "out").exists()
+
+
+def test_confounds_have_the_columns_of_fmriprep_23() -> None:
+    table = simulate_confounds(100, TR, np.random.default_rng(0), n_dummy=2)
+    assert len(table) == 100
+    for name in ("csf", "white_matter", "global_signal", "trans_x", "rot_z"):
+        parts = (name, f"{name}_derivative1", f"{name}_power2", f"{name}_derivative1_power2")
+        assert set(parts) <= set(table)
+        np.testing.assert_allclose(table[f"{name}_power2"], table[name] ** 2)
+        assert np.isnan(table[f"{name}_derivative1"][0])
+        np.testing.assert_allclose(table[f"{name}_derivative1"][1:], np.diff(table[name]))
+    steady = [name for name in table if name.startswith("non_steady_state_outlier")]
+    assert [int(np.flatnonzero(table[name])[0]) for name in steady] == [0, 1]
+    assert pd.isna(table["framewise_displacement"][0])
+    assert (table["framewise_displacement"][1:] >= 0).all()
+    cosines = table[[name for name in table if name.startswith("cosine")]].to_numpy()
+    assert cosines.shape[1] == int(2 * 100 * TR / 128)
+    np.testing.assert_allclose(cosines.T @ cosines, np.eye(cosines.shape[1]) * 50, atol=1e-9)
