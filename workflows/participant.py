@@ -107,7 +107,6 @@ def init_run_wf(
     extract = pe.Node(ExtractParcels(parcellations=parcellations, **common), name="extract", mem_gb=0.4, n_procs=1)
     clean = pe.Node(
         DenoiseSeries(
-            n_parcellations=len(parcellations),
             dataset=str(places.dataset),
             strategy=strategy,
             extraction=extraction,

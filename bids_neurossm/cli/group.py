@@ -9,8 +9,7 @@ import pandas as pd
 
 from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.engine import run_workflow
-from bids_neurossm.cli.environment import check_writable
-from bids_neurossm.cli.logs import new_log_folder, write_crashes
+from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
 from bids_neurossm.cli.plan_group import GroupPlan, plan_group, refuse_checkpoint
 from bids_neurossm.config import RunConfig
@@ -35,9 +34,7 @@ def run_group(config: RunConfig, work_dir: Path) -> int:
     if config.execution.dry_run:
         _print_plan(config, plan, Console(config.execution.log_format))
         return 0
-    check_writable(config.out_dir, "output folder", "give another OUT_DIR")
-    log_folder = new_log_folder(config)
-    console = Console(config.execution.log_format, log_folder / "run.jsonl")
+    console, log_folder = begin(config)
     sources = {} if plan.source == config.out_dir else {"series": plan.source}
     write_description(config.out_dir, {"input": config.bids_dir, **sources})
     if plan.cohort.parcellation is not None:

@@ -8,13 +8,27 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bids_neurossm.cli.console import Console
+from bids_neurossm.cli.environment import check_writable
 from bids_neurossm.config import RunConfig, to_plain
 from bids_neurossm.dataset.write import write_text
 from bids_neurossm.interfaces.base import Record
 
 
-def new_log_folder(config: RunConfig) -> Path:
-    """Name a folder for a command, and write its settings there."""
+def begin(config: RunConfig) -> tuple[Console, Path]:
+    """Start writing: test the output folder, name a log folder, write the settings there, open the console.
+
+    Raises
+    ------
+    OutputNotWritableError
+        If OUT_DIR can not be written.
+    """
+    check_writable(config.out_dir, "output folder", "give another OUT_DIR")
+    folder = _new_log_folder(config)
+    return Console(config.execution.log_format, folder / "run.jsonl"), folder
+
+
+def _new_log_folder(config: RunConfig) -> Path:
     import tomli_w
 
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

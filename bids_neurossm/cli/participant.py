@@ -12,8 +12,7 @@ from pathlib import Path
 from bids_neurossm.atlas import Parcellation, load_parcellation
 from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.engine import run_workflow
-from bids_neurossm.cli.environment import check_writable
-from bids_neurossm.cli.logs import new_log_folder, write_crashes
+from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
 from bids_neurossm.config import Extraction, RunConfig
 from bids_neurossm.dataset.description import write_atlas, write_desc_labels, write_description
@@ -60,9 +59,7 @@ def run_participant(config: RunConfig, work_dir: Path) -> int:
     if config.execution.dry_run:
         _print_plan(config, plan, Console(config.execution.log_format))
         return 0
-    check_writable(config.out_dir, "output folder", "give another OUT_DIR")
-    log_folder = new_log_folder(config)
-    console = Console(config.execution.log_format, log_folder / "run.jsonl")
+    console, log_folder = begin(config)
     write_description(config.out_dir, {"fmriprep": plan.dataset})
     write_desc_labels(config.out_dir, {plan.strategy.name: plan.strategy.description})
     everything = {each.image_file: each for group in plan.parcellations.values() for each in group}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from bids_neurossm.atlas import Parcellation, load_parcellation
+from bids_neurossm.atlas import Parcellation
 from bids_neurossm.atlas.catalogue import atlas_entities
 from bids_neurossm.atlas.tables import network_of, read_label_table
+from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
 from bids_neurossm.config import ModelSpec, RunConfig
 from bids_neurossm.dataset.labels import find_table, join, parse_target, read_participants, read_target
 from bids_neurossm.dataset.names import parse_name, sanitised_label, sanitised_labels
@@ -21,8 +21,6 @@ from bids_neurossm.dataset.series import SeriesFile, choose_kind, find_series, r
 from bids_neurossm.errors import LabelError, NoInputError, ResourceMissingError, UsageError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import series_facts
-from bids_neurossm.interfaces.reference import SHIPPED_STUDIES
-from bids_neurossm.reference.terms import load_term_table, match_classes, shipped_tables
 from bids_neurossm.signal.strategy import load_strategy
 from bids_neurossm.training.estimator import registered_models
 from bids_neurossm.training.recipes import load_recipe
@@ -33,7 +31,6 @@ BASELINES = ("majority", "covariates", "pearson-connectivity")
 #: Columns that the covariate baseline takes where a table has them.
 _COVARIATES = ("age", "sex", "gender", "site")
 _SITE_COLUMNS = ("site", "site_id", "SITE_ID", "Site", "scanner")
-REFERENCE_SPACE = "MNI152NLin6Asym"
 
 
 @dataclass(frozen=True)
@@ -241,7 +238,7 @@ def _parcellation(
     reason = "the names of the series state no space" if space is None else "no atlas image was found for them"
     if space is not None and wanted:
         try:
-            found = _atlas_in(source, space, wanted) or _atlas_by_name(config, wanted, space)
+            found = _atlas_in(source, space, wanted) or atlas_by_name(config, wanted, space)
         except ResourceMissingError as error:
             found, reason = None, str(error)
         if found is not None and list(found.names) == list(regions):
@@ -264,95 +261,6 @@ def _atlas_in(dataset: Path, space: str, wanted: Mapping[str, str]) -> Parcellat
                 dict(wanted), entities["tpl"], image, table, labels.labels, labels.names, labels.networks
             )
     return None
-
-
-def _atlas_by_name(config: RunConfig, wanted: Mapping[str, str], space: str) -> Parcellation | None:
-    """Look the atlas up in the catalogue."""
-    name = {
-        "Schaefer2018": f"Schaefer{wanted.get('scale')}_{wanted.get('seg', '7Networks')}",
-        "AAL3v2": "AAL3",
-        "HarvardOxford": "HarvardOxford",
-    }.get(wanted["atlas"])
-    if name is None:
-        return None
-    try:
-        return load_parcellation(name, space, atlas_dir=config.extraction.atlas_dir)
-    except UsageError:
-        return None
-
-
-def plan_reference(
-    config: RunConfig, classes: Sequence[str], parcellation: Parcellation | None, entities: Mapping[str, str]
-) -> ReferencePlan:
-    """Decide where the reference comes from, before anything is trained.
-
-    What the user asked for by name must be there; what is only the default is left out with the reason.
-    """
-    source = config.reference.source
-    if source == "none" or not config.attribution.cpa:
-        return ReferencePlan(notes=["No reference: it was switched off."])
-    try:
-        return _reference(config, classes, parcellation, entities)
-    except (UsageError, ResourceMissingError) as error:
-        if source is not None and parcellation is not None:
-            raise
-        return ReferencePlan(notes=[f"No reference: {error}"])
-
-
-def _reference(
-    config: RunConfig, classes: Sequence[str], parcellation: Parcellation | None, entities: Mapping[str, str]
-) -> ReferencePlan:
-    if parcellation is None:
-        raise UsageError("the series come without an atlas image, so no literature can be averaged in their regions.")
-    if len(classes) < 2:
-        raise UsageError("a continuous target has no classes that the literature could speak of.")
-    source = config.reference.source or "neurosynth"
-    folder = source if source == SHIPPED_STUDIES else str(neurosynth_folder(source))
-    terms = config.reference.terms or next((name for name in shipped_tables() if _knows(name, classes)), None)
-    if terms is None:
-        raise UsageError(
-            f"no shipped table has terms for the classes {', '.join(classes)}; give --reference-terms TOML, or "
-            "--reference none."
-        )
-    match_classes(load_term_table(terms), classes, "skip")
-    if parcellation.space == REFERENCE_SPACE or parcellation.any_space:
-        return ReferencePlan(folder, terms, parcellation)
-    # Term maps are in MNI152NLin6Asym, so they are averaged in that version of the atlas.
-    wanted = {name: entities[name] for name in ("atlas", "seg", "scale") if name in entities}
-    other = _atlas_by_name(config, wanted, REFERENCE_SPACE)
-    if other is None or other.names != parcellation.names:
-        raise ResourceMissingError(f"the atlas {parcellation.name} could not be had in {REFERENCE_SPACE}.")
-    return ReferencePlan(folder, terms, other)
-
-
-def _knows(table: str, classes: Sequence[str]) -> bool:
-    try:
-        return len(match_classes(load_term_table(table), classes, "skip").classes) == len(classes)
-    except UsageError:
-        return False
-
-
-def neurosynth_folder(source: str) -> Path:
-    """Find the folder with Neurosynth's files.
-
-    Raises
-    ------
-    ResourceMissingError
-        If it is not there.
-    """
-    if source != "neurosynth":
-        if not Path(source).is_dir():
-            raise ResourceMissingError(f"--reference {source} is neither a known name nor a folder that is there.")
-        return Path(source)
-    places = [os.environ.get("NEUROSSM_RESOURCES"), os.environ.get("NIMARE_DATA")]
-    candidates = [Path(place) / "neurosynth" for place in places if place] + [Path.home() / ".nimare" / "neurosynth"]
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    raise ResourceMissingError(
-        f"Neurosynth's files are in none of {', '.join(map(str, candidates))}; give the folder that holds "
-        "data-neurosynth_version-7_coordinates.tsv.gz as --reference DIR."
-    )
 
 
 def refuse_checkpoint(config: RunConfig) -> None:

@@ -5,7 +5,6 @@ A thousand jobs write them at the same time; all write the same bytes, and each 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import pandas as pd
 from bids_neurossm import __version__
 from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.dataset.names import build_name
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.dataset.write import write_json, write_nifti, write_text, write_tsv
 from bids_neurossm.errors import UsageError
 
@@ -87,7 +87,6 @@ def write_description(out_dir: Path, sources: dict[str, Path]) -> None:
         "Name": "bids-neurossm: regional series, models of their dynamics, and maps",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
-        "License": "CC0",
         "GeneratedBy": [{"Name": _NAME, "Version": __version__}],
         "SourceDatasets": [{"URL": each.resolve().as_uri()} for each in sources.values()],
         "DatasetLinks": {name: each.resolve().as_uri() for name, each in sources.items()},
@@ -119,13 +118,7 @@ def read_description(dataset: Path) -> dict[str, Any]:
     path = dataset / "dataset_description.json"
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is not readable JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} must hold a JSON object.")
-    return content
+    return read_json_object(path, UsageError)
 
 
 def write_desc_labels(out_dir: Path, labels: dict[str, str]) -> None:

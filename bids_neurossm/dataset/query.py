@@ -6,7 +6,6 @@ only, to leave figures and anatomy aside, and not to read any JSON: the few side
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_neurossm.config import DEFAULT_SPACES, Selection
 from bids_neurossm.dataset.names import build_name, parse_name, source_entities
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import NoInputError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -183,11 +183,7 @@ def _filters_from_file(path: Path) -> dict[str, Any]:
     from bids.layout import Query
 
     spelled = {None: Query.NONE, "*": Query.ANY}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--bids-filter-file {path} is not readable JSON: {error}.") from error
-    bold = content.get("bold", {}) if isinstance(content, dict) else None
+    bold = read_json_object(path, UsageError).get("bold", {})
     if not isinstance(bold, dict):
         raise UsageError(f'--bids-filter-file {path} must hold an object such as {{"bold": {{"task": "rest"}}}}.')
     return {
@@ -297,11 +293,8 @@ def repetition_time(bold: Path, dataset: Path) -> float:
     value: Any = None
     where = bold.with_name(bold.name.partition(".")[0] + ".json")
     for sidecar in _inherited_sidecars(bold, dataset):
-        try:
-            content = json.loads(sidecar.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{sidecar} is not readable JSON: {error}.") from error
-        if isinstance(content, dict) and "RepetitionTime" in content:
+        content = read_json_object(sidecar, RunError)
+        if "RepetitionTime" in content:
             value, where = content["RepetitionTime"], sidecar
     if value is None:
         raise RunError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.names import build_name, parse_name, source_entities
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import NoInputError, RunError, UsageError
 
 #: Entities that tell kinds of series apart: one analysis uses one kind.
@@ -154,15 +154,7 @@ def with_sidecars(files: Sequence[SeriesFile]) -> list[SeriesFile]:
 
 def _sidecar(table: Path) -> dict[str, Any]:
     path = table.with_suffix(".json")
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is not readable JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} must hold a JSON object.")
-    return content
+    return read_json_object(path, RunError) if path.is_file() else {}
 
 
 def read_regions(path: Path) -> list[str]:

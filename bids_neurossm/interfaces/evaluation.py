@@ -21,6 +21,11 @@ from bids_neurossm.training.metrics import METRICS, prediction_frame, score_colu
 from bids_neurossm.training.scoring import score
 from bids_neurossm.training.splits import read_splits
 
+#: Bootstraps behind each interval.
+RESAMPLES = 1000
+#: Each of their bootstraps would be an iterative fit, and small cells make it diverge.
+_WITHOUT_INTERVAL = ("calibration_slope", "calibration_intercept", "expected_calibration_error")
+
 
 class EvaluateInputSpec(RecordingInputSpec):
     """The cells of all models."""
@@ -132,8 +137,9 @@ def _metrics(analysis: Analysis, cohort: Cohort, units: pd.DataFrame) -> pd.Data
             "n_folds": len(defined),
             "n_undefined": len(part) - len(defined),
         }
-        if metric in METRICS and len(defined):
-            given = bootstrap_interval(mine, METRICS[metric], cohort.classes, seed=analysis.execution.random_seed)
+        if metric in METRICS and metric not in _WITHOUT_INTERVAL and len(defined):
+            seed = analysis.execution.random_seed
+            given = bootstrap_interval(mine, METRICS[metric], cohort.classes, resamples=RESAMPLES, seed=seed)
             summary |= {"ci_low": given.low, "ci_high": given.high, "interval": f"{given.label}: {given.method}"}
         if len(part) > 1:
             procedure = nadeau_bengio_interval(part["value"].to_numpy(), ratio_of_test_to_train(mine))

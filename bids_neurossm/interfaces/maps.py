@@ -217,10 +217,7 @@ def _write_images(
     pathways: tuple[str, ...],
 ) -> None:
     """Write the NIfTI images of every class, on the grid of the atlas."""
-    image, affine, header = parcellation.image()
-    table = parcellation.index_map()
-    placed = np.where(image < table.size, table[np.minimum(image, table.size - 1)], 0)
-    painter = _Painter(analysis, placed, affine, header)
+    painter = _Painter(analysis, parcellation)
     for each in maps:
         if not each.label and len(cohort.classes) > 2:
             continue  # with three classes and more there is no single contrast
@@ -242,31 +239,28 @@ class _Painter:
     """Paints one value per region into images on the atlas grid."""
 
     analysis: Analysis
-    placed: npt.NDArray[np.int32]
-    affine: npt.NDArray[np.float64]
-    header: Any
+    parcellation: Parcellation
 
     def _save(
         self, suffix: str, data: npt.NDArray[Any], stat: str, label: str | None, desc: str | None, text: str
     ) -> Path:
         path = self.analysis.outputs.named(suffix, ".nii.gz", stat, label, desc)
-        write_nifti(path, data, self.affine, self.header)
+        _, affine, header = self.parcellation.image()
+        write_nifti(path, data, affine, header)
         write_json(path.with_name(path.name.replace(".nii.gz", ".json")), {"Description": text})
         return path
 
     def values(
         self, suffix: str, values: npt.NDArray[np.float64], stat: str, label: str | None, desc: str | None, text: str
     ) -> None:
-        padded = np.concatenate([[np.nan], values]).astype(np.float32)
-        self._save(suffix, padded[self.placed], stat, label, desc, text)
+        self._save(suffix, self.parcellation.painted(values.astype(np.float32), np.nan), stat, label, desc, text)
 
     def mask(self, marked: npt.NDArray[np.bool_], stat: str, label: str | None, text: str) -> None:
-        padded = np.concatenate([[False], marked]).astype(np.uint8)
-        self._save("mask", padded[self.placed], stat, label, "top25", text)
+        self._save("mask", self.parcellation.painted(marked.astype(np.uint8), 0), stat, label, "top25", text)
 
     def labels(self, dominant: npt.NDArray[np.int64], pathways: tuple[str, ...], label: str | None, text: str) -> None:
-        padded = np.concatenate([[0], dominant + 1]).astype(np.int16)
-        path = self._save("dseg", padded[self.placed], "cpa", label, "dominantpathway", text)
+        data = self.parcellation.painted((dominant + 1).astype(np.int16), 0)
+        path = self._save("dseg", data, "cpa", label, "dominantpathway", text)
         rows = {"index": range(len(pathways) + 1), "name": ["none stable", *pathways]}
         write_tsv(path.with_name(path.name.replace(".nii.gz", ".tsv")), pd.DataFrame(rows))
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
@@ -15,10 +13,11 @@ from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.dataset.query import BoldRun, repetition_time
 from bids_neurossm.dataset.write import write_json, write_tsv
+from bids_neurossm.interfaces.arrays import CleanRun, load_arrays, save_arrays
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.provenance import run_sidecar
 from bids_neurossm.interfaces.resume import input_hash
-from bids_neurossm.signal.confounds import load_confounds
+from bids_neurossm.signal.confounds import Confounds, load_confounds
 from bids_neurossm.signal.denoise import CleanSeries, denoise
 from bids_neurossm.signal.parcels import ParcelSeries, parcel_series
 from bids_neurossm.signal.quality import RegionQuality, pearson_connectivity, region_quality
@@ -35,7 +34,7 @@ class ExtractParcelsInputSpec(RecordingInputSpec):
 class ExtractParcelsOutputSpec(TraitedSpec):  # type: ignore[misc]
     """Regional means."""
 
-    parcels = traits.Str(desc="npz with series, n_voxels and n_covered for each parcellation")
+    parcels = traits.List(traits.Str, desc="npz of a ParcelSeries for each parcellation")
 
 
 class ExtractParcels(RecordingInterface):
@@ -47,23 +46,14 @@ class ExtractParcels(RecordingInterface):
     def _work(self, cwd: Path) -> None:
         run: BoldRun = self.inputs.run
         found = parcel_series(run.bold, self.inputs.parcellations, run.mask)
-        arrays: dict[str, npt.NDArray[Any]] = {}
-        for index, each in enumerate(found):
-            arrays |= {
-                f"series{index}": each.series,
-                f"voxels{index}": each.n_voxels,
-                f"covered{index}": each.n_covered,
-            }
-        np.savez(cwd / "parcels.npz", allow_pickle=False, **arrays)
-        self._results["parcels"] = str(cwd / "parcels.npz")
+        self._results["parcels"] = [save_arrays(cwd / f"parcels-{index}.npz", each) for index, each in enumerate(found)]
 
 
 class DenoiseSeriesInputSpec(RecordingInputSpec):
     """Regional means and how to clean them."""
 
     run = traits.Instance(BoldRun, mandatory=True)
-    parcels = traits.Str(mandatory=True, desc="npz of ExtractParcels")
-    n_parcellations = traits.Int(mandatory=True)
+    parcels = traits.List(traits.Str, mandatory=True, desc="npz of ExtractParcels")
     dataset = traits.Str(mandatory=True, desc="root of the input dataset")
     strategy = traits.Instance(Strategy, mandatory=True)
     extraction = traits.Instance(Extraction, mandatory=True)
@@ -72,7 +62,7 @@ class DenoiseSeriesInputSpec(RecordingInputSpec):
 class DenoiseSeriesOutputSpec(TraitedSpec):  # type: ignore[misc]
     """Clean series with everything that the sidecars say of them."""
 
-    clean = traits.Str(desc="npz with clean series, quality and volumes kept")
+    clean = traits.List(traits.Str, desc="npz of a CleanRun for each parcellation")
 
 
 class DenoiseSeries(RecordingInterface):
@@ -86,52 +76,44 @@ class DenoiseSeries(RecordingInterface):
         extraction: Extraction = self.inputs.extraction
         strategy: Strategy = self.inputs.strategy
         seconds = repetition_time(run.bold, Path(self.inputs.dataset))
-        arrays: dict[str, npt.NDArray[Any]] = {}
-        with np.load(self.inputs.parcels, allow_pickle=False) as stored:
-            parcels = [
-                ParcelSeries(stored[f"series{index}"], stored[f"voxels{index}"], stored[f"covered{index}"])
-                for index in range(self.inputs.n_parcellations)
-            ]
+        parcels = [load_arrays(path, ParcelSeries) for path in self.inputs.parcels]
         confounds = load_confounds(
             run.confounds, strategy, parcels[0].series.shape[0], extraction.dummy_scans, extraction.fd_threshold
         )
+        written = []
         for index, each in enumerate(parcels):
             quality = region_quality(each, confounds.kept, extraction.min_coverage)
-            clean = denoise(each.series, quality.used, confounds, strategy, seconds)
-            arrays |= _packed(index, each, quality, clean)
-        arrays["kept"] = confounds.kept
-        arrays["displacement"] = (
-            np.full(parcels[0].series.shape[0], np.nan)
-            if confounds.framewise_displacement is None
-            else confounds.framewise_displacement
-        )
-        arrays["counts"] = np.array([confounds.n_dummy, confounds.n_censored])
-        arrays["columns"] = np.array(confounds.columns, dtype=np.str_)
-        np.savez(cwd / "clean.npz", allow_pickle=False, **arrays)
-        self._results["clean"] = str(cwd / "clean.npz")
+            cleaned = denoise(each.series, quality.used, confounds, strategy, seconds)
+            written.append(save_arrays(cwd / f"clean-{index}.npz", _clean_run(each, quality, cleaned, confounds)))
+        self._results["clean"] = written
 
 
-def _packed(
-    index: int, parcels: ParcelSeries, quality: RegionQuality, clean: CleanSeries
-) -> dict[str, npt.NDArray[Any]]:
-    return {
-        f"series{index}": clean.series,
-        f"segments{index}": np.array(clean.segments, dtype=np.int64).reshape(-1, 2),
-        f"degrees{index}": np.array(clean.degrees_of_freedom),
-        f"voxels{index}": parcels.n_voxels,
-        f"covered{index}": parcels.n_covered,
-        f"coverage{index}": quality.coverage,
-        f"mean{index}": quality.mean,
-        f"tsnr{index}": quality.tsnr,
-        f"used{index}": quality.used,
-    }
+def _clean_run(parcels: ParcelSeries, quality: RegionQuality, clean: CleanSeries, confounds: Confounds) -> CleanRun:
+    displacement = confounds.framewise_displacement
+    unknown = np.full(parcels.series.shape[0], np.nan)
+    return CleanRun(
+        series=clean.series,
+        segments=np.array(clean.segments, dtype=np.int64).reshape(-1, 2),
+        degrees_of_freedom=np.array(clean.degrees_of_freedom),
+        n_voxels=parcels.n_voxels,
+        n_covered=parcels.n_covered,
+        coverage=quality.coverage,
+        mean=quality.mean,
+        tsnr=quality.tsnr,
+        used=quality.used,
+        kept=confounds.kept,
+        framewise_displacement=unknown if displacement is None else displacement,
+        n_dummy=np.array(confounds.n_dummy),
+        n_censored=np.array(confounds.n_censored),
+        columns=np.array(confounds.columns, dtype=np.str_),
+    )
 
 
 class WriteDerivativesInputSpec(RecordingInputSpec):
     """Clean series and where they go."""
 
     run = traits.Instance(BoldRun, mandatory=True)
-    clean = traits.Str(mandatory=True, desc="npz of DenoiseSeries")
+    clean = traits.List(traits.Str, mandatory=True, desc="npz of DenoiseSeries")
     parcellations = traits.List(traits.Instance(Parcellation), mandatory=True)
     strategy = traits.Instance(Strategy, mandatory=True)
     extraction = traits.Instance(Extraction, mandatory=True)
@@ -154,77 +136,55 @@ class WriteDerivatives(RecordingInterface):
     always_run = True
 
     def _work(self, cwd: Path) -> None:
-        written = []
-        with np.load(self.inputs.clean, allow_pickle=False) as stored:
-            arrays = dict(stored)
-        for index, parcellation in enumerate(self.inputs.parcellations):
-            outputs = RunOutputs(
-                Path(self.inputs.out_dir),
-                self.inputs.run.entities,
-                parcellation.entities,
-                self.inputs.strategy.name,
-            )
-            written.append(str(self._write(outputs, parcellation, index, arrays)))
-        self._results["timeseries"] = written
+        self._results["timeseries"] = [
+            str(self._write(parcellation, load_arrays(path, CleanRun)))
+            for parcellation, path in zip(self.inputs.parcellations, self.inputs.clean, strict=True)
+        ]
 
-    def _write(
-        self, outputs: RunOutputs, parcellation: Parcellation, index: int, arrays: dict[str, npt.NDArray[Any]]
-    ) -> Path:
+    def _write(self, parcellation: Parcellation, clean: CleanRun) -> Path:
         run: BoldRun = self.inputs.run
-        extraction: Extraction = self.inputs.extraction
+        dataset, strategy = Path(self.inputs.dataset), self.inputs.strategy
         cache = Path(self.inputs.hash_cache) if self.inputs.hash_cache else None
-        digest = input_hash(run, Path(self.inputs.dataset), parcellation, self.inputs.strategy, extraction, cache)
-        series = arrays[f"series{index}"]
+        digest = input_hash(run, dataset, parcellation, strategy, self.inputs.extraction, cache)
+        outputs = RunOutputs(Path(self.inputs.out_dir), run.entities, parcellation.entities, strategy.name)
         names = list(parcellation.names)
-        write_tsv(outputs.coverage, _coverage_table(parcellation, index, arrays))
+        write_tsv(outputs.coverage, _coverage_table(parcellation, clean))
         write_json(outputs.coverage.with_suffix(".json"), _COVERAGE_COLUMNS)
-        write_tsv(outputs.connectivity, pd.DataFrame(pearson_connectivity(series), columns=names))
-        write_json(
-            outputs.connectivity.with_suffix(".json"),
-            {
-                "Description": "Pearson correlation between regions; rows in the order of the columns.",
-                "RelationshipMeasure": "Pearson correlation",
-                "Weighted": True,
-                "Directed": False,
-                "ValidDiagonal": True,
-                "StorageFormat": "Full",
-            },
-        )
-        n_volumes = arrays["displacement"].size
-        kept = np.isin(np.arange(n_volumes), arrays["kept"]).astype(int)
-        write_tsv(outputs.motion, pd.DataFrame({"framewise_displacement": arrays["displacement"], "kept": kept}))
-        write_tsv(outputs.timeseries, pd.DataFrame(series, columns=names))
-        write_json(
-            outputs.timeseries.with_suffix(".json"),
-            run_sidecar(
-                run,
-                Path(self.inputs.dataset),
-                parcellation,
-                self.inputs.strategy,
-                extraction,
-                index,
-                arrays,
-                digest,
-            ),
-        )
+        write_tsv(outputs.connectivity, pd.DataFrame(pearson_connectivity(clean.series), columns=names))
+        write_json(outputs.connectivity.with_suffix(".json"), _CONNECTIVITY)
+        kept = np.isin(np.arange(clean.framewise_displacement.size), clean.kept).astype(int)
+        motion = {"framewise_displacement": clean.framewise_displacement, "kept": kept}
+        write_tsv(outputs.motion, pd.DataFrame(motion))
+        write_tsv(outputs.timeseries, pd.DataFrame(clean.series, columns=names))
+        sidecar = run_sidecar(run, dataset, parcellation, strategy, self.inputs.extraction, clean, digest)
+        write_json(outputs.timeseries.with_suffix(".json"), sidecar)
         return outputs.timeseries
 
 
-def _coverage_table(parcellation: Parcellation, index: int, arrays: dict[str, npt.NDArray[Any]]) -> pd.DataFrame:
+def _coverage_table(parcellation: Parcellation, clean: CleanRun) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "index": parcellation.labels,
             "name": parcellation.names,
             "network": parcellation.networks,
-            "n_voxels": arrays[f"voxels{index}"],
-            "n_covered": arrays[f"covered{index}"],
-            "coverage": arrays[f"coverage{index}"],
-            "mean": arrays[f"mean{index}"],
-            "tsnr": arrays[f"tsnr{index}"],
-            "used": arrays[f"used{index}"].astype(int),
+            "n_voxels": clean.n_voxels,
+            "n_covered": clean.n_covered,
+            "coverage": clean.coverage,
+            "mean": clean.mean,
+            "tsnr": clean.tsnr,
+            "used": clean.used.astype(int),
         }
     )
 
+
+_CONNECTIVITY = {
+    "Description": "Pearson correlation between regions; rows in the order of the columns.",
+    "RelationshipMeasure": "Pearson correlation",
+    "Weighted": True,
+    "Directed": False,
+    "ValidDiagonal": True,
+    "StorageFormat": "Full",
+}
 
 _COVERAGE_COLUMNS = {
     "index": {"Description": "Value of the region in the label image."},

@@ -185,10 +185,7 @@ def _write_attribution(
     }
     write_json(outputs.attributions(label).with_suffix(".json"), facts_of_map)
     score = np.tensordot(weight, share, axes=1)
-    image, affine, header = parcellation.image()
-    padded = np.concatenate([[np.nan], score]).astype(np.float32)
-    table = parcellation.index_map()
-    placed = np.where(image < table.size, table[np.minimum(image, table.size - 1)], 0)
+    _, affine, header = parcellation.image()
     path = outputs.attribution_map(label)
-    write_nifti(path, padded[placed], affine, header)
+    write_nifti(path, parcellation.painted(score.astype(np.float32), np.nan), affine, header)
     write_json(path.with_name(path.name.replace(".nii.gz", ".json")), facts_of_map)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bids_neurossm import __version__
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.query import BoldRun, repetition_time
+from bids_neurossm.interfaces.arrays import CleanRun
 from bids_neurossm.signal.strategy import Strategy
 
 
@@ -40,8 +40,7 @@ def run_sidecar(
     parcellation: Parcellation,
     strategy: Strategy,
     extraction: Extraction,
-    index: int,
-    arrays: dict[str, npt.NDArray[Any]],
+    clean: CleanRun,
     digest: str,
 ) -> dict[str, Any]:
     """Assemble the sidecar of a run's series.
@@ -50,10 +49,8 @@ def run_sidecar(
     ----------
     run, dataset, parcellation, strategy, extraction
         What the series were made from.
-    index : int
-        Position of the parcellation among those of the run.
-    arrays : dict of ndarray
-        As `DenoiseSeries` stored them.
+    clean : CleanRun
+        The run after denoising.
     digest : str
         Hash of inputs and settings.
 
@@ -63,11 +60,11 @@ def run_sidecar(
         Ready to be written as JSON.
     """
     seconds = repetition_time(run.bold, dataset)
-    displacement = arrays["displacement"]
+    displacement = clean.framewise_displacement
     finite = displacement[np.isfinite(displacement)]
-    n_dummy, n_censored = (int(value) for value in arrays["counts"])
+    n_dummy, n_censored = int(clean.n_dummy), int(clean.n_censored)
     sources = [path for path in (run.bold, run.mask, run.confounds) if path]
-    warnings = _warnings(run, parcellation, arrays, index)
+    warnings = _warnings(run, parcellation, clean)
     return {
         "Description": f"Mean over each region of {parcellation.facts.get('title', parcellation.name)}; "
         f"{strategy.description}",
@@ -78,12 +75,12 @@ def run_sidecar(
         "NumberOfVolumes": int(displacement.size),
         "NumberOfVolumesDropped": n_dummy,
         "NumberOfVolumesCensored": n_censored,
-        "NumberOfVolumesKept": int(arrays["kept"].size),
-        "Segments": arrays[f"segments{index}"].tolist(),
-        "DegreesOfFreedom": int(arrays[f"degrees{index}"]),
+        "NumberOfVolumesKept": int(clean.kept.size),
+        "Segments": clean.segments.tolist(),
+        "DegreesOfFreedom": int(clean.degrees_of_freedom),
         "DenoisingStrategy": strategy.name,
         "DenoisingDescription": strategy.description,
-        "ConfoundColumns": [str(name) for name in arrays["columns"]],
+        "ConfoundColumns": [str(name) for name in clean.columns],
         "Detrend": strategy.detrend,
         "HighPass": strategy.high_pass if strategy.high_pass is not None else "n/a",
         "LowPass": strategy.low_pass if strategy.low_pass is not None else "n/a",
@@ -98,24 +95,22 @@ def run_sidecar(
             "SHA256": parcellation.sha256,
             "NumberOfRegions": parcellation.n_regions,
         },
-        "NumberOfRegionsUsed": int(arrays[f"used{index}"].sum()),
-        "RegionsNotUsed": [
-            name for name, used in zip(parcellation.names, arrays[f"used{index}"], strict=True) if not used
-        ],
-        "Exclusion": exclusion(extraction, arrays, index),
+        "NumberOfRegionsUsed": int(clean.used.sum()),
+        "RegionsNotUsed": [name for name, used in zip(parcellation.names, clean.used, strict=True) if not used],
+        "Exclusion": exclusion(extraction, clean),
         "Warnings": warnings,
         "InputHash": digest,
         "SoftwareVersions": software_versions(),
     }
 
 
-def exclusion(extraction: Extraction, arrays: dict[str, npt.NDArray[Any]], index: int) -> dict[str, str] | None:
+def exclusion(extraction: Extraction, clean: CleanRun) -> dict[str, str] | None:
     """Say why a run should not be analysed, or None.
 
     Its series are written all the same: a rule may be changed later, and nothing is lost.
     """
-    kept, degrees = int(arrays["kept"].size), int(arrays[f"degrees{index}"])
-    used = arrays[f"used{index}"]
+    kept, degrees = int(clean.kept.size), int(clean.degrees_of_freedom)
+    used = clean.used
     if kept < extraction.min_volumes:
         return {
             "Reason": "too few volumes",
@@ -136,7 +131,7 @@ def exclusion(extraction: Extraction, arrays: dict[str, npt.NDArray[Any]], index
     return None
 
 
-def _warnings(run: BoldRun, parcellation: Parcellation, arrays: dict[str, npt.NDArray[Any]], index: int) -> list[str]:
+def _warnings(run: BoldRun, parcellation: Parcellation, clean: CleanRun) -> list[str]:
     found = []
     if parcellation.space != run.space:
         found.append(
@@ -145,7 +140,7 @@ def _warnings(run: BoldRun, parcellation: Parcellation, arrays: dict[str, npt.ND
         )
     if run.mask is None:
         found.append("No brain mask stands beside the image: voxels count as covered where they are not zero.")
-    vanished = int((arrays[f"voxels{index}"] == 0).sum())
+    vanished = int((clean.n_voxels == 0).sum())
     if vanished:
         found.append(f"{vanished} regions have no voxel at the resolution of this run and are n/a.")
     return found

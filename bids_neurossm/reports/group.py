@@ -171,7 +171,7 @@ def _prediction_figures(
         rows = rows[rows["set"] == chosen]
     if "fold" in rows.columns and "all" in set(rows["fold"]):
         rows = rows[rows["fold"] == "all"]
-    unit = _first(rows, "unit") or "participant"
+    unit = str(summary.get("scored") or "participant")
     where = f"{'held-out' if chosen == 'holdout' else 'out-of-fold'} {unit}s"
     if summary.get("target_type") == "continuous":
         return group_figures.scatter(rows, str(summary.get("target") or "value"), where), None

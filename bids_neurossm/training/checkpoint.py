@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +17,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from bids_neurossm.errors import CheckpointError, OutputNotWritableError
+from bids_neurossm.dataset.write import write_bytes, write_text
+from bids_neurossm.errors import CheckpointError
 
 FORMAT = 1
 
@@ -98,12 +97,8 @@ def save_checkpoint(path: Path, state: Mapping[str, Tensor], facts: Facts) -> No
     tensors = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
     table = {"format": FORMAT, "sha256": hashlib.sha256(tensors).hexdigest(), **dataclasses.asdict(facts)}
     text = tomli_w.dumps({name: value for name, value in table.items() if value is not None})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, tensors)
-        _replace(path.with_suffix(".toml"), text.encode())
-    except OSError as error:
-        raise OutputNotWritableError(f"{path} can not be written: {error.strerror}.") from error
+    write_bytes(path, tensors)
+    write_text(path.with_suffix(".toml"), text)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
@@ -192,14 +187,3 @@ def load_state(module: torch.nn.Module, state: Mapping[str, Tensor], path: Path)
         raise CheckpointError(
             f"{path} does not fit its own architecture: {str(error).splitlines()[-1].strip()}"
         ) from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from bids_neurossm.dataset.write import replacing, write_json, write_text
 from bids_neurossm.errors import LabelError, NoInputError, OutputNotWritableError, RunError, UsageError
 
 FORMAT = 1
@@ -124,9 +123,9 @@ class Cohort:
                 "columns": {str(name): _kind(table[name]) for name in table.columns},
                 "extra": dict(extra or {}),
             }
-            _replace(folder / "runs.tsv", text)
+            write_text(folder / "runs.tsv", text)
             # Written last: a folder without it is not a cohort.
-            _replace(folder / "cohort.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
+            write_json(folder / "cohort.json", facts)
         except OSError as error:
             raise OutputNotWritableError(f"{folder} can not be written: {error.strerror}.") from error
         return cls.open(folder)
@@ -249,29 +248,24 @@ def _write_series(
     """Stream the runs into ``series.npy``; return the running hash and the length of each run."""
     digest, lengths = hashlib.sha256(), []
     stated = table["n_volumes"].to_numpy()
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".series-", suffix=".npy")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(b"\0" * _HEADER_BYTES)
-            for number, values in enumerate(series):
-                if number >= len(table):
-                    raise UsageError(f"There are more series than the {len(table)} runs of the table.")
-                run, block = table["run"].iloc[number], np.ascontiguousarray(values, dtype="<f4")
-                if block.ndim != 2 or block.shape[1] != n_regions or not len(block):
-                    raise RunError(f"{run}: the series has shape {block.shape}; (T, {n_regions}) is expected.")
-                if stated[number] and int(stated[number]) != len(block):
-                    raise RunError(f"{run}: the series has {len(block)} rows, the table says {stated[number]}.")
-                file.write(block.tobytes())
-                digest.update(block.tobytes())
-                lengths.append(len(block))
-            if len(lengths) != len(table):
-                raise UsageError(f"There are {len(lengths)} series for the {len(table)} runs of the table.")
-            # The number of rows is known only now; the header has a fixed size so that it can be laid in front.
-            file.seek(0)
-            _write_header(file, sum(lengths), n_regions)
-        Path(name).replace(folder / "series.npy")
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with replacing(folder / "series.npy") as temporary, temporary.open("wb") as file:
+        file.write(b"\0" * _HEADER_BYTES)
+        for number, values in enumerate(series):
+            if number >= len(table):
+                raise UsageError(f"There are more series than the {len(table)} runs of the table.")
+            run, block = table["run"].iloc[number], np.ascontiguousarray(values, dtype="<f4")
+            if block.ndim != 2 or block.shape[1] != n_regions or not len(block):
+                raise RunError(f"{run}: the series has shape {block.shape}; (T, {n_regions}) is expected.")
+            if stated[number] and int(stated[number]) != len(block):
+                raise RunError(f"{run}: the series has {len(block)} rows, the table says {stated[number]}.")
+            file.write(block.tobytes())
+            digest.update(block.tobytes())
+            lengths.append(len(block))
+        if len(lengths) != len(table):
+            raise UsageError(f"There are {len(lengths)} series for the {len(table)} runs of the table.")
+        # The number of rows is known only now; the header has a fixed size so that it can be laid in front.
+        file.seek(0)
+        _write_header(file, sum(lengths), n_regions)
     return digest, lengths
 
 
@@ -313,14 +307,3 @@ def _as_kind(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
     if kind == "int":
         return column.astype(np.int64)
     return column.replace("n/a", "nan").astype(np.float64) if kind == "float" else column.astype(object)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a text file so that nobody ever sees half of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)

@@ -156,7 +156,7 @@ def labelled(participant_results: Path, tmp_path_factory: pytest.TempPathFactory
         (["--target", "same"], 7, "one class"),
         (["--target", "rare"], 7, "fold"),
         (["--target", "word", "--target-type", "continuous"], 7, "'x' is not a number"),
-        (["--target", "phenotype/../secret:x"], 2, "phenotype/FILE:COLUMN"),
+        (["--target", "phenotype/../secret:x"], 2, "directly under phenotype/"),
         (["--target", "dx", "--model", "oracle"], 2, "known are"),
         (["--target", "dx", "--recipe", "nowhere"], 2, "recipe"),
         (["--target", "dx", "--reference", "/nowhere"], 4, "/nowhere"),
@@ -211,5 +211,6 @@ def test_a_gzip_file_that_is_none(command: Any, simulated: Path, tmp_path: Path)
     image_of(dataset, "01").write_bytes(gzip.compress(b"not an image"))
     done = command(dataset, tmp_path / "out", "participant", "--atlas", "HarvardOxford")
     assert done.returncode == 1
-    assert "no readable NIfTI image" in done.stdout
+    assert "failed: sub-01_task-nback" in done.stdout
+    assert str(image_of(dataset, "01")) in done.stdout
     assert "1 of 2 runs done" in done.stdout

@@ -130,7 +130,7 @@ def test_a_filter_file_is_read_as_fmriprep_reads_it(
     ("text", "message"),
     [
         ("{", "is not readable JSON"),
-        ("[]", "must hold an object such as"),
+        ("[]", "must hold a JSON object"),
         ('{"bold": ["rest"]}', "must hold an object such as"),
         ('{"bold": {"taks": "rest"}}', "'taks' is no entity that PyBIDS knows"),
     ],
