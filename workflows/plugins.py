@@ -9,9 +9,10 @@ fresh worker.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from pathlib import Path
 from traceback import format_exception
 from typing import Any
@@ -21,8 +22,20 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializ
 from bids_neurossm.errors import WorkerLostError
 from bids_neurossm.interfaces.base import Record, write_record
 
-#: Loaded once in the server from which workers are forked, so that a worker starts in milliseconds.
-_PRELOAD = ("numpy", "pandas", "nibabel", "nilearn.signal", "nipype.pipeline.engine", "bids_neurossm.interfaces.base")
+#: Loaded once in the server from which workers are forked: they start in milliseconds and share the pages.
+_PRELOAD = ("nibabel", "nipype.pipeline.engine", "bids_neurossm.interfaces.base")
+
+
+def start_server(preload: Sequence[str]) -> None:
+    """Start the process from which workers are forked, and let it import while the caller goes on planning.
+
+    Parameters
+    ----------
+    preload : sequence of str
+        Modules that the workers will need. It counts only before the server has started.
+    """
+    multiprocessing.set_forkserver_preload([*_PRELOAD, *preload])
+    forkserver.ensure_running()
 
 
 class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
@@ -31,7 +44,7 @@ class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
     Parameters
     ----------
     plugin_args : dict
-        As for MultiProc. ``preload`` names further modules for the fork server.
+        As for MultiProc.
     """
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
@@ -40,7 +53,6 @@ class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
         # The shared pool starts its processes on first use; it is never used.
         self.pool.shutdown()
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([*_PRELOAD, *plugin_args.get("preload", ())])
         self._idle: list[ProcessPoolExecutor] = []
         self._busy: dict[int, ProcessPoolExecutor] = {}
 

@@ -19,7 +19,6 @@ def run_workflow(
     execution: Execution,
     records: Path,
     on_end: _STATUS,
-    preload: tuple[str, ...] = (),
 ) -> list[Record]:
     """Run a workflow to its end.
 
@@ -33,8 +32,6 @@ def run_workflow(
         Folder of the records.
     on_end : callable
         Called with the node's name, the unit it worked on, and whether it failed.
-    preload : tuple of str
-        Modules that are loaded once, before workers are forked.
 
     Returns
     -------
@@ -43,7 +40,7 @@ def run_workflow(
     """
     # Crash files are for people; they belong with the scratch of this command.
     workflow.config["execution"]["crashdump_dir"] = str(workflow.base_dir)
-    plugin, arguments = _plugin(execution, preload)
+    plugin, arguments = _plugin(execution)
     arguments["status_callback"] = _status_callback(on_end)
     os.environ.setdefault("LOGNAME", "unknown")  # Nipype's batch plugins ask for it
     runner: Any = plugin if isinstance(plugin, str) else plugin(plugin_args=arguments)
@@ -70,26 +67,37 @@ def _stop(runner: Any) -> None:
         runner.close(kill=True)
 
 
-def _plugin(execution: Execution, preload: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
+def _plugin(execution: Execution) -> tuple[Any, dict[str, Any]]:
     if execution.use_plugin is not None:
-        return _plugin_file(execution.use_plugin)
+        return read_plugin_file(execution.use_plugin)
     from bids_neurossm.workflows.plugins import ResilientMultiProcPlugin
 
-    arguments: dict[str, Any] = {"n_procs": execution.nprocs, "preload": preload}
+    arguments: dict[str, Any] = {"n_procs": execution.nprocs}
     if execution.mem_mb is not None:
         arguments["memory_gb"] = execution.mem_mb / 1000
     return ResilientMultiProcPlugin, arguments
 
 
-def _plugin_file(path: Path) -> tuple[str, dict[str, Any]]:
+def read_plugin_file(path: Path) -> tuple[str, dict[str, Any]]:
+    """Read the name and the arguments of a Nipype plugin.
+
+    Raises
+    ------
+    UsageError
+        If the file is no such table, or Nipype has no plugin of that name.
+    """
     import yaml
+    from nipype.pipeline import plugins
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"--use-plugin {path} is not readable YAML: {error}.") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"--use-plugin {path} is not readable YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):
         raise UsageError(f"--use-plugin {path} must hold `plugin: NAME` and, where wanted, `plugin_args:`.")
+    if not hasattr(plugins, f"{content['plugin']}Plugin"):
+        known = sorted(name.removesuffix("Plugin") for name in vars(plugins) if name.endswith("Plugin"))
+        raise UsageError(f"--use-plugin {path}: Nipype has no plugin {content['plugin']!r}; it has {', '.join(known)}.")
     arguments = content.get("plugin_args") or {}
     if not isinstance(arguments, dict):
         raise UsageError(f"--use-plugin {path}: plugin_args must be a table.")

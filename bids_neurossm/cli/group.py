@@ -66,13 +66,7 @@ def _work(config: RunConfig, plan: GroupPlan, work_dir: Path, console: Console) 
     for note in (*plan.cohort.extra["notes"], *plan.reference.notes):
         console.event("note", note)
     with console.start(total, "models"):
-        return run_workflow(
-            workflow,
-            config.execution,
-            records,
-            on_end,
-            preload=("bids_neurossm.interfaces.training", "sklearn.metrics"),
-        )
+        return run_workflow(workflow, config.execution, records, on_end)
 
 
 def _conclude(config: RunConfig, plan: GroupPlan, records: list[Record], console: Console, log_folder: Path) -> int:

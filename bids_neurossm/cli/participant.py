@@ -170,9 +170,7 @@ def _work(config: RunConfig, plan: Plan, work_dir: Path, hash_cache: Path, conso
             console.advance(unit, failed)
 
     with console.start(len(plan.to_do), "runs"):
-        return run_workflow(
-            workflow, config.execution, places.records, on_end, preload=("bids_neurossm.interfaces.participant",)
-        )
+        return run_workflow(workflow, config.execution, places.records, on_end)
 
 
 def _conclude(config: RunConfig, plan: Plan, records: list[Record], console: Console, log_folder: Path) -> int:

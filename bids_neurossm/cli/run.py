@@ -14,6 +14,17 @@ from bids_neurossm.errors import NeuroSSMError
 
 INTERRUPTED, TERMINATED = 130, 143
 
+#: What the workers of a level will need; imported by their server while the command makes its plan.
+_PRELOAD = {
+    "participant": (
+        "bids_neurossm.interfaces.participant",
+        "nilearn.signal",
+        "nilearn.interfaces.fmriprep",
+        "bids_neurossm.reports.participant",
+    ),
+    "group": ("bids_neurossm.interfaces.training", "bids_neurossm.interfaces.evaluation"),
+}
+
 
 class Terminated(BaseException):
     """SIGTERM arrived: leave through the same doors as an interrupt does."""
@@ -70,6 +81,14 @@ def _run(argv: Sequence[str] | None) -> int:
     from bids_neurossm.cli.environment import prepared_environment
 
     with prepared_environment(config.execution) as work_dir:
+        if config.execution.use_plugin is not None:
+            from bids_neurossm.cli.engine import read_plugin_file
+
+            read_plugin_file(config.execution.use_plugin)
+        if not config.execution.dry_run and config.execution.use_plugin is None:
+            from bids_neurossm.workflows.plugins import start_server
+
+            start_server(_PRELOAD[config.level])
         if config.level == "participant":
             from bids_neurossm.cli.participant import run_participant
 

@@ -113,7 +113,7 @@ class ApplyModel(RecordingInterface):
             label = prediction_label(facts)
             path = outputs.prediction(label)
             write_tsv(path, _prediction_table(scores[0], facts))
-            write_json(path.with_suffix(".json"), _sidecar(checkpoint, facts, table))
+            write_json(path.with_suffix(".json"), _sidecar(checkpoint, facts, table.relative_to(outputs.out_dir)))
             if self.inputs.attribution.cpa:
                 target = scores.argmax(axis=1) if facts.classes else np.zeros(1, dtype=np.int64)
                 found = estimator.attribute(cohort, rows, target, self.inputs.attribution.localisation)
@@ -146,7 +146,7 @@ def _prediction_table(scores: np.ndarray[Any, Any], facts: Facts) -> pd.DataFram
 def _sidecar(checkpoint: Path, facts: Facts, table: Path) -> dict[str, Any]:
     return {
         "Description": f"Prediction of {facts.target} by a trained model.",
-        "Sources": [f"bids::{'/'.join(table.parts[table.parts.index('func') - 1 :])}" if "func" in table.parts else ""],
+        "Sources": [f"bids::{table.as_posix()}"],
         "Checkpoint": checkpoint.name,
         "CheckpointSHA256": hash_file(checkpoint),
         "TrainingHash": facts.training_hash,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import re
 import zipfile
 import zlib
@@ -145,6 +146,9 @@ def load_nimare_task_studies() -> Studies:
         If the installed NiMARE has no such studyset.
     """
     import pandas as pd
+
+    # NiMARE logs each space that it does not transform; the counts are in `spaces`, and in the report.
+    logging.getLogger("nimare").setLevel(logging.ERROR)
     from nimare.nimads import Studyset
     from nimare.utils import get_resource_path
     from scipy.sparse import csr_matrix

@@ -94,20 +94,12 @@ def parcel_series(bold: Path, parcellations: Sequence[Parcellation], mask: Path 
     """
     header = read_header(bold)
     inside = np.ones(int(np.prod(header.shape)), dtype=bool) if mask is None else _read_mask(mask, header)
-    placed = [_placed(parcellation, header).ravel(order="F") for parcellation in parcellations]
+    placed = [parcellation.on_grid(header.shape, header.affine).ravel(order="F") for parcellation in parcellations]
     reducer = _Reducer(placed, [parcellation.n_regions for parcellation in parcellations], inside, header)
     with closing(volumes(bold, header, reducer.voxels)) as stream:
         for index, volume in enumerate(stream):
             reducer.add(index, volume)
     return reducer.result(bold)
-
-
-def _placed(parcellation: Parcellation, header: ImageHeader) -> npt.NDArray[np.int32]:
-    """Lay a parcellation over a run; one that is drawn on the run's own grid needs no nilearn."""
-    labels, affine, _ = parcellation.image()
-    if labels.shape == header.shape and np.allclose(affine, header.affine, atol=1e-4):
-        return parcellation.index_map()[labels]
-    return parcellation.on_grid(header.shape, header.affine)
 
 
 class _Reducer:

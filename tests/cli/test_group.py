@@ -170,7 +170,9 @@ def test_a_checkpoint_predicts_and_explains_new_runs(
         np.testing.assert_allclose(attributions.iloc[:, 4:].sum(axis=1), 1, rtol=1e-6)
         assert (tmp_path / "sub-01" / "func" / f"{stem}_stat-cpa_desc-entitytask_boldmap.nii.gz").is_file()
     sidecar = next(tmp_path.glob("sub-01/func/*nback*prediction.json"))
-    assert len(json.loads(sidecar.read_text())["CheckpointSHA256"]) == 64
+    content = json.loads(sidecar.read_text())
+    assert len(content["CheckpointSHA256"]) == 64
+    assert (tmp_path / content["Sources"][0].removeprefix("bids::")).is_file()
 
 
 def test_reports_can_be_rebuilt_from_disk(command: Any, simulated: Path, group_results: Path) -> None:

@@ -263,6 +263,24 @@ def test_one_killed_worker_fails_its_run_and_the_command_ends(
     assert (tmp_path / "out" / "sub-01.html").is_file()
 
 
+def test_another_nipype_plugin_is_passed_through(command: Any, simulated: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin.yml"
+    plugin.write_text("plugin: Linear\n")
+    options = ["--atlas", "HarvardOxford", "--participant-label", "01", "--use-plugin", plugin]
+    done = command(simulated, tmp_path / "out", "participant", *options)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 runs done" in done.stdout
+    plugin.write_text("plugin: [\n")
+    refused = command(simulated, tmp_path / "again", "participant", *options)
+    assert refused.returncode == 2
+    assert "not readable YAML" in refused.stderr
+    plugin.write_text("plugin: Slurrm\n")
+    unknown = command(simulated, tmp_path / "again", "participant", *options)
+    assert unknown.returncode == 2
+    assert "no plugin 'Slurrm'; it has" in unknown.stderr
+    assert not (tmp_path / "again").exists()
+
+
 def test_help_answers_at_once(environment: dict[str, str]) -> None:
     """Not a benchmark: the slowest acceptable answer, best of three."""
     times = []
