@@ -208,8 +208,8 @@ class Evaluation:
         Table used instead of the participants.tsv that would be found.
     covariates : tuple of str
         Columns for the covariate baseline.
-    group_by, leave_out : str or None
-        Column whose values stay together on one side of every split; column left out value by value.
+    group_by : str or None
+        Column whose values stay together on one side of every split.
     folds, seeds : int
         Folds of the cross-validation; models trained per fold.
     holdout : float or None
@@ -227,7 +227,6 @@ class Evaluation:
     participants_file: Path | None = None
     covariates: tuple[str, ...] = ()
     group_by: str | None = None
-    leave_out: str | None = None
     folds: int = 5
     seeds: int = 1
     holdout: float | None = None
@@ -336,7 +335,10 @@ class Execution:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One command, whole."""
+    """One command, whole.
+
+    ``training`` holds only what was said explicitly: it wins over the recipe, whatever the defaults of `Training` are.
+    """
 
     bids_dir: Path
     out_dir: Path
@@ -345,7 +347,7 @@ class RunConfig:
     selection: Selection = field(default_factory=Selection)
     extraction: Extraction = field(default_factory=Extraction)
     model: ModelSpec = field(default_factory=ModelSpec)
-    training: Training = field(default_factory=Training)
+    training: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Evaluation = field(default_factory=Evaluation)
     attribution: Attribution = field(default_factory=Attribution)
     reference: Reference = field(default_factory=Reference)

@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from bids_neurossm.atlas.parcellation import SPACE_ALIASES, Parcellation, read_label_image
+from bids_neurossm.atlas.combined import combined_name, load_combined
+from bids_neurossm.atlas.dense import read_dense_labels
+from bids_neurossm.atlas.names import canonical_names
+from bids_neurossm.atlas.parcellation import DENSE_EXTENSIONS, SPACE_ALIASES, Parcellation, read_label_image
 from bids_neurossm.atlas.tables import LabelTable, read_label_table
 from bids_neurossm.dataset.names import parse_name, sanitised_label
 from bids_neurossm.errors import ResourceMissingError, UsageError
 
 _DATA = Path(str(files("bids_neurossm"))) / "data" / "atlases"
+
+#: Space of CIFTI series: the surfaces of the Human Connectome Project with subcortical voxels.
+DENSE_SPACE = "fsLR"
 
 
 def known_atlases() -> dict[str, dict[str, Any]]:
@@ -33,6 +40,7 @@ def load_parcellation(
     *,
     atlas_dir: Path | None = None,
     atlas_space: str | None = None,
+    download: bool = True,
 ) -> Parcellation:
     """Find a parcellation.
 
@@ -40,7 +48,8 @@ def load_parcellation(
     ----------
     name_or_file : str or Path
         ``Schaefer400`` (any size from 100 to 1000, ``Schaefer400_17Networks`` ...), ``AAL3``, ``HarvardOxford``,
-        or a label image with its table beside it (same name, ``.tsv``, ``.csv``, ``.txt`` or ``.xml``).
+        a label image with its table beside it (same name, ``.tsv``, ``.csv``, ``.txt`` or ``.xml``), a CIFTI-2 label
+        image (``.dlabel.nii``), or a TOML file that combines several of them (`bids_neurossm.atlas.combined`).
     space : str, optional
         Space in which it will be used; an atlas of another space is refused.
     resolution : int, optional
@@ -49,10 +58,13 @@ def load_parcellation(
         Folder that is searched before TemplateFlow.
     atlas_space : str, optional
         Space of a label image whose name does not say it.
+    download : bool
+        Whether TemplateFlow's client may be asked for what is not there.
 
     Returns
     -------
     Parcellation
+        Its regions have the newest names that are known for them, whichever table was read.
 
     Raises
     ------
@@ -62,10 +74,27 @@ def load_parcellation(
         If a file is missing, empty or damaged, and can not be fetched.
     """
     path = Path(name_or_file)
-    if path.name.endswith((".nii", ".nii.gz")):
+    if path.suffix == ".toml":
+
+        def load(part: str, part_space: str | None) -> Parcellation:
+            if part.endswith(".toml"):
+                raise UsageError(f"--atlas {path}: a part can not be a combination itself; list its parts.")
+            return load_parcellation(
+                part, space, resolution, atlas_dir=atlas_dir, atlas_space=part_space or atlas_space, download=download
+            )
+
+        parcellation = load_combined(path, load)
+    elif path.name.endswith(DENSE_EXTENSIONS):
+        parcellation = _from_dense(path, atlas_space)
+    elif path.name.endswith((".nii", ".nii.gz")):
         parcellation = _from_file(path, atlas_space)
     else:
-        parcellation = _by_name(str(name_or_file), space, resolution or 2, atlas_dir)
+        parcellation = _by_name(str(name_or_file), space, resolution or 2, atlas_dir, download)
+    if space is not None and parcellation.dense != (space == DENSE_SPACE):
+        raise UsageError(
+            f"The runs are in {space}, the atlas {parcellation.image_file.name} is drawn in {parcellation.space}: runs "
+            f"in {DENSE_SPACE} (CIFTI) take a .dlabel.nii as --atlas, runs on voxels take a NIfTI image."
+        )
     if space is not None and parcellation.space != space and not parcellation.any_space:
         raise UsageError(
             f"The atlas {parcellation.image_file.name} is drawn in {parcellation.space}, the runs are in {space}: "
@@ -75,14 +104,18 @@ def load_parcellation(
     return parcellation
 
 
-def _by_name(name: str, space: str | None, resolution: int, atlas_dir: Path | None) -> Parcellation:
+def _by_name(name: str, space: str | None, resolution: int, atlas_dir: Path | None, download: bool) -> Parcellation:
     _, facts, match = _recognise(name)
     entities = atlas_entities(name)
+    if space == DENSE_SPACE:
+        return _dense_by_name(name, match, atlas_dir)
     if facts["source"] == "templateflow":
         if space is not None and space not in facts["spaces"]:
             raise UsageError(f"--atlas {name} exists in {' and '.join(facts['spaces'])}, not in {space}.")
         networks = f"{match['networks'] or 7}Networks"
-        image, table = _schaefer_files(match["parcels"], networks, space or facts["spaces"][0], resolution, atlas_dir)
+        image, table = _schaefer_files(
+            match["parcels"], networks, space or facts["spaces"][0], resolution, atlas_dir, download
+        )
         return _assemble(image, table, entities, space or facts["spaces"][0], facts)
     if facts["source"] == "aal3":
         image = _search(("AAL3v1.nii", "AAL3v1.nii.gz"), _aal3_folders(atlas_dir), f"--atlas {name}", _AAL3_REMEDY)
@@ -101,6 +134,10 @@ def atlas_entities(name_or_file: str, atlas_space: str | None = None) -> dict[st
     UsageError
         If the name is not known, or the file can not be used.
     """
+    if name_or_file.endswith(".toml"):
+        return {"atlas": combined_name(Path(name_or_file))}
+    if name_or_file.endswith(DENSE_EXTENSIONS):
+        return dict(_from_dense(Path(name_or_file), atlas_space).entities)
     if name_or_file.endswith((".nii", ".nii.gz")):
         return dict(_from_file(Path(name_or_file), atlas_space).entities)
     atlas, facts, match = _recognise(name_or_file)
@@ -115,8 +152,8 @@ def _recognise(name: str) -> tuple[str, dict[str, Any], re.Match[str]]:
         if match:
             return atlas, facts, match
     raise UsageError(
-        f"--atlas {name} is not known; give Schaefer400 (100 to 1000, _17Networks), AAL3, HarvardOxford, or the "
-        "path of a label image with a TSV beside it."
+        f"--atlas {name} is not known; give Schaefer400 (100 to 1000, _17Networks), AAL3, HarvardOxford, the path of "
+        "a label image with a TSV beside it, of a .dlabel.nii, or of a TOML file that combines several."
     )
 
 
@@ -137,13 +174,52 @@ def _from_file(path: Path, atlas_space: str | None) -> Parcellation:
     if space is None:
         raise UsageError(f"--atlas {path}: its name does not say its space; add --atlas-space MNI152NLin6Asym or so.")
     labels = read_label_table(table)
-    cbig = re.match(r"(Schaefer2018)_(\d+)Parcels_(7|17)Networks_order", stem)
-    if cbig:
-        entities |= {"atlas": cbig[1], "seg": f"{cbig[3]}Networks", "scale": cbig[2]}
-    named = {key: sanitised_label(entities[key]) for key in ("atlas", "seg", "scale") if entities.get(key)}
-    named.setdefault("atlas", sanitised_label(stems[1]))
-    named.setdefault("scale", str(len(labels.labels)))
+    named = _named(entities, stem, stems[1], len(labels.labels))
     return _assemble(path, table, named, SPACE_ALIASES.get(space, space), {"title": stem}, labels)
+
+
+def _named(entities: Mapping[str, str], stem: str, fallback: str, n_regions: int) -> dict[str, str]:
+    """Tell how an atlas that is a file is called in the names of others."""
+    cbig = re.match(r"(Schaefer2018)_(\d+)Parcels_(7|17)Networks_order", stem)
+    known = {"atlas": cbig[1], "seg": f"{cbig[3]}Networks", "scale": cbig[2]} if cbig else entities
+    named = {key: sanitised_label(known[key]) for key in ("atlas", "seg", "scale") if known.get(key)}
+    named.setdefault("atlas", sanitised_label(fallback))
+    named.setdefault("scale", str(n_regions))
+    return named
+
+
+def _from_dense(path: Path, atlas_space: str | None) -> Parcellation:
+    if not path.is_file():
+        raise UsageError(f"--atlas {path}: there is no such file.")
+    entities, _, extension = parse_name(path)
+    stem = path.name.removesuffix(extension)
+    labels, _, own = read_dense_labels(path.absolute())
+    beside = path.with_name(f"{stem}.tsv")
+    if own is None and not beside.is_file():
+        raise UsageError(
+            f"--atlas {path}: it carries no names and no table stands beside it; {beside.name} is expected."
+        )
+    table = own or read_label_table(beside)
+    if len(set(table.names)) < len(table.names):
+        raise UsageError(f"{path} gives one name to several labels; each region needs its own.")
+    space = atlas_space or entities.get("tpl") or entities.get("space") or DENSE_SPACE
+    return _checked(
+        labels, path.absolute(), beside if own is None else path, _named(entities, stem, stem, len(table.labels)), space,
+        {"title": stem}, table,
+    )  # fmt: skip
+
+
+def _dense_by_name(name: str, match: re.Match[str], atlas_dir: Path | None) -> Parcellation:
+    """Take CBIG's own CIFTI-2 file from `atlas_dir`; other atlases by name have no version on grayordinates."""
+    named = match.groupdict()
+    if "parcels" in named and atlas_dir is not None:
+        file = atlas_dir / f"Schaefer2018_{named['parcels']}Parcels_{named['networks'] or 7}Networks_order.dlabel.nii"
+        if _filled(file):
+            return _from_dense(file, None)
+    raise UsageError(
+        f"--atlas {name} is an image of voxels; for runs in {DENSE_SPACE} give the path of a label image on "
+        "grayordinates as --atlas FILE.dlabel.nii."
+    )
 
 
 def _assemble(
@@ -155,8 +231,19 @@ def _assemble(
     labels: LabelTable | None = None,
 ) -> Parcellation:
     """Check that image and table speak of the same regions."""
-    labels = labels or read_label_table(table)
     data, _, _ = read_label_image(image)
+    return _checked(data, image, table, entities, space, facts, labels or read_label_table(table))
+
+
+def _checked(
+    data: npt.NDArray[np.int32],
+    image: Path,
+    table: Path,
+    entities: Mapping[str, str],
+    space: str,
+    facts: Mapping[str, Any],
+    labels: LabelTable,
+) -> Parcellation:
     unnamed = sorted(set(np.unique(data).tolist()) - {0} - set(labels.labels))
     if unnamed:
         raise UsageError(
@@ -169,7 +256,7 @@ def _assemble(
         image_file=image,
         table_file=table,
         labels=labels.labels,
-        names=labels.names,
+        names=canonical_names(labels.labels, labels.names),
         networks=labels.networks,
         any_space=bool(facts.get("any_space", False)),
         facts={key: str(facts[key]) for key in ("title", "license", "citation", "doi") if key in facts},
@@ -177,7 +264,7 @@ def _assemble(
 
 
 def _schaefer_files(
-    parcels: str, networks: str, space: str, resolution: int, atlas_dir: Path | None
+    parcels: str, networks: str, space: str, resolution: int, atlas_dir: Path | None, download: bool
 ) -> tuple[Path, Path]:
     """Find Schaefer's image and table: in `atlas_dir`, in TemplateFlow's home, or through its client."""
     atlas = f"atlas-Schaefer2018_desc-{parcels}Parcels{networks}_dseg"
@@ -192,7 +279,8 @@ def _schaefer_files(
         order = f"Schaefer2018_{parcels}Parcels_{networks}_order"
         if _filled(atlas_dir / f"{order}_FSLMNI152_2mm.nii.gz") and _filled(atlas_dir / f"{order}.txt"):
             return atlas_dir / f"{order}_FSLMNI152_2mm.nii.gz", atlas_dir / f"{order}.txt"
-    _fetch_from_templateflow(space, f"{parcels}Parcels{networks}", resolution, home / f"tpl-{space}" / image)
+    if download:
+        _fetch_from_templateflow(space, f"{parcels}Parcels{networks}", resolution, home / f"tpl-{space}" / image)
     for needed in (image, table):
         if not _filled(home / f"tpl-{space}" / needed):
             raise ResourceMissingError(_templateflow_remedy(home / f"tpl-{space}" / needed, space))

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_neurossm.dataset.hashing import hash_file
-from bids_neurossm.errors import ResourceMissingError
+from bids_neurossm.dataset.hashing import hash_content, hash_file
+from bids_neurossm.errors import ResourceMissingError, UsageError
 
 #: Names that other software gives to the spaces of TemplateFlow.
 SPACE_ALIASES = {
@@ -20,6 +20,26 @@ SPACE_ALIASES = {
     "FSLMNI152": "MNI152NLin6Asym",
     "MNI152NLin2009c": "MNI152NLin2009cAsym",
 }
+
+
+#: Label images on grayordinates (CIFTI-2): cortical vertices and subcortical voxels.
+DENSE_EXTENSIONS = (".dlabel.nii", ".dscalar.nii")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Regions that are taken from one label image.
+
+    Parameters
+    ----------
+    image_file : Path
+        The label image.
+    labels : tuple of int
+        Labels that are taken, in the order of the regions.
+    """
+
+    image_file: Path
+    labels: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -42,6 +62,10 @@ class Parcellation:
         Whether it may be laid over another MNI space (with a warning).
     facts : mapping
         Title, licence, citation, DOI.
+    layers : tuple of Layer
+        Of a combined parcellation: what it takes from which image. A voxel that two layers claim belongs to the first
+        of them; everything is drawn on the grid of the first image, with labels from 1 to R in the order of the
+        layers. Empty for a parcellation that is one label image.
     """
 
     entities: Mapping[str, str]
@@ -53,6 +77,7 @@ class Parcellation:
     networks: tuple[str, ...]
     any_space: bool = False
     facts: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
 
     @property
     def name(self) -> str:
@@ -66,8 +91,15 @@ class Parcellation:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the image file."""
-        return hash_file(self.image_file)
+        """SHA-256 of the image file; of a combined parcellation, of everything that it is drawn from."""
+        if not self.layers:
+            return hash_file(self.image_file)
+        return hash_content([[hash_file(layer.image_file), layer.labels] for layer in self.layers])
+
+    @property
+    def dense(self) -> bool:
+        """Whether it is drawn on grayordinates, for CIFTI series, and not on a grid of voxels."""
+        return self.image_file.name.endswith(DENSE_EXTENSIONS)
 
     def image(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], Any]:
         """Read the label image.
@@ -82,8 +114,14 @@ class Parcellation:
         ------
         ResourceMissingError
             If the file is empty or damaged.
+        UsageError
+            If it is drawn on grayordinates.
         """
-        return read_label_image(self.image_file)
+        self._refuse_dense()
+        if not self.layers:
+            return read_label_image(self.image_file)
+        _, affine, header = read_label_image(self.layers[0].image_file)
+        return _positions(self.layers).copy(), affine, header
 
     def index_map(self) -> npt.NDArray[np.int32]:
         """Table that turns a label into a region's position plus one; other labels become 0."""
@@ -125,7 +163,16 @@ class Parcellation:
         ndarray of int32, shape (X, Y, Z)
             0 outside, else the region's position plus one. Regions can vanish on a coarse grid.
         """
-        return _on_grid(self.image_file, self.labels, shape, tuple(np.asarray(affine, float).ravel()))
+        self._refuse_dense()
+        layers = self.layers or (Layer(self.image_file, self.labels),)
+        return _on_grid(layers, shape, tuple(np.asarray(affine, float).ravel()))
+
+    def _refuse_dense(self) -> None:
+        if self.dense:
+            raise UsageError(
+                f"{self.image_file} is drawn on grayordinates and can not be laid over voxels; choose runs with "
+                f"--space {self.space}, or an atlas that is a NIfTI image."
+            )
 
 
 def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], Any]:
@@ -160,22 +207,43 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
 
 
 @lru_cache(maxsize=4)
-def _on_grid(
-    image_file: Path, labels: tuple[int, ...], shape: tuple[int, int, int], flat_affine: tuple[float, ...]
-) -> npt.NDArray[np.int32]:
-    """Resample as nilearn does, so that voxels on a tie fall where its maskers put them, but without importing it."""
-    data, affine, _ = read_label_image(image_file)
-    table = np.zeros(max(int(data.max()), *labels) + 1, dtype=np.int32)
-    table[list(labels)] = np.arange(1, len(labels) + 1)
-    target = np.asarray(flat_affine).reshape(4, 4)
-    if data.shape != shape or not np.allclose(affine, target, atol=1e-4):
-        from scipy.ndimage import affine_transform
+def _positions(layers: tuple[Layer, ...]) -> npt.NDArray[np.int32]:
+    """Draw layers on the grid of the first image: 0 outside, else the region's position plus one."""
+    first = layers[0]
+    labels, affine, _ = read_label_image(first.image_file)
+    table = np.zeros(max(int(labels.max()), *first.labels) + 1, dtype=np.int32)
+    table[list(first.labels)] = np.arange(1, len(first.labels) + 1)
+    drawn = table[labels]
+    n_regions = len(first.labels)
+    for layer in layers[1:]:
+        placed = _on_grid((layer,), labels.shape, tuple(affine.ravel()))
+        drawn = np.where((drawn == 0) & (placed > 0), placed + n_regions, drawn)
+        n_regions += len(layer.labels)
+    drawn.flags.writeable = False  # shared by every run
+    return drawn
 
-        step = np.linalg.inv(affine) @ target
-        turn = step[:3, :3]
-        # A vector instead of a diagonal matrix makes scipy take its separable path: other ties, and nilearn's.
-        turn = np.diag(turn) if np.array_equal(np.diag(np.diag(turn)), turn) else turn
-        data = affine_transform(data, turn, offset=step[:3, 3], output_shape=shape, order=0)
-    placed = table[data]
+
+@lru_cache(maxsize=4)
+def _on_grid(
+    layers: tuple[Layer, ...], shape: tuple[int, ...], flat_affine: tuple[float, ...]
+) -> npt.NDArray[np.int32]:
+    """Resample with nilearn, so that voxels on a tie fall where nilearn's maskers put them."""
+    import nibabel as nib
+    from nilearn.image import resample_img
+
+    drawn = _positions(layers)
+    _, affine, _ = read_label_image(layers[0].image_file)
+    target = np.asarray(flat_affine).reshape(4, 4)
+    if drawn.shape == tuple(shape) and np.allclose(affine, target, atol=1e-4):
+        return drawn
+    resampled = resample_img(
+        nib.Nifti1Image(drawn, affine),
+        target_affine=target,
+        target_shape=shape,
+        interpolation="nearest",
+        force_resample=True,
+        copy_header=True,
+    )
+    placed = np.asanyarray(resampled.dataobj).astype(np.int32)
     placed.flags.writeable = False  # shared by every run on this grid
     return placed

@@ -20,12 +20,21 @@ _SECTIONS: dict[str, type[Any]] = {
     "selection": cfg.Selection,
     "extraction": cfg.Extraction,
     "model": cfg.ModelSpec,
-    "training": cfg.Training,
     "evaluation": cfg.Evaluation,
     "attribution": cfg.Attribution,
     "reference": cfg.Reference,
     "execution": cfg.Execution,
 }
+
+#: Settings that are paths, or names that may be paths.
+_PATHS = (
+    *(("selection", name) for name in ("bids_filter_file", "bids_database_dir")),
+    *(("extraction", name) for name in ("atlas", "atlas_dir", "denoise")),
+    ("model", "recipe"),
+    *(("evaluation", name) for name in ("participants_file", "splits", "checkpoint")),
+    *(("reference", name) for name in ("source", "terms")),
+    *(("execution", name) for name in ("use_plugin", "work_dir")),
+)
 
 _DESCRIPTION = """\
 State-space models of brain dynamics from fMRIPrep derivatives, explained and read against the literature.
@@ -157,6 +166,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     _add(group, "evaluation", "--only-seed", type=int, metavar="S", help="one cell of the grid, for job arrays")
     _add(group, "evaluation", "--checkpoint", type=Path, metavar="FILE", help="participant level: a model to apply")
     _add(group, "execution", "--device", choices=("auto", "cpu", "cuda"), help="default: auto")
+    _add(group, "execution", "--precision", choices=("float32", "bfloat16"), help="of the training (default: float32)")
 
 
 def _add_maps(group: argparse._ArgumentGroup) -> None:
@@ -205,8 +215,7 @@ def parse_config(argv: Sequence[str] | None = None) -> cfg.RunConfig:
         With 2 where argparse refuses, with 0 for ``--help`` and ``--version``.
     """
     given = vars(build_parser().parse_args(argv))
-    tables: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
-    tables["run"] = {}
+    tables: dict[str, dict[str, Any]] = {name: {} for name in (*_SECTIONS, "training", "run")}
     if "config_file" in given:
         _merge_file(given["config_file"], tables)
     for dest, value in given.items():
@@ -214,12 +223,14 @@ def parse_config(argv: Sequence[str] | None = None) -> cfg.RunConfig:
         if dot:
             tables[section][field] = tuple(value) if isinstance(value, list) else value
     _convert(tables)
+    cfg.section_from(cfg.Training, tables["training"], "training")  # only checked: the recipe gives the rest
     sections = {name: cfg.section_from(kind, tables[name], name) for name, kind in _SECTIONS.items()}
     return cfg.RunConfig(
         bids_dir=given["bids_dir"].absolute(),
         out_dir=given["out_dir"].absolute(),
         level=given["level"],
         analysis_id=tables["run"].get("analysis_id"),
+        training=tables["training"],
         **sections,
     )
 
@@ -228,10 +239,11 @@ def _merge_file(path: Path, tables: dict[str, dict[str, Any]]) -> None:
     for name, table in cfg.read_toml(path).items():
         if name == "analysis_id":
             tables["run"]["analysis_id"] = table
-        elif name in _SECTIONS and isinstance(table, dict):
+        elif name in tables and name != "run" and isinstance(table, dict):
             tables[name].update(table)
         elif name not in ("bids_dir", "out_dir", "level"):  # these stand in the config.toml of every run
-            raise UsageError(f"{path}: unknown table {name!r}; known are {', '.join(_SECTIONS)}.")
+            known = ", ".join(name for name in tables if name != "run")
+            raise UsageError(f"{path}: unknown table {name!r}; known are {known}.")
 
 
 def _convert(tables: dict[str, dict[str, Any]]) -> None:
@@ -252,3 +264,16 @@ def _convert(tables: dict[str, dict[str, Any]]) -> None:
             raise UsageError(f"-d {wrong[0]!r}: NAME=PATH is expected, for instance fmriprep=/data/fmriprep.")
         selection["derivatives"] = {name: str(Path(path).absolute()) for name, _, path in pairs}
     execution.setdefault("nprocs", len(os.sched_getaffinity(0)))
+    for section, field in _PATHS:
+        value = tables[section].get(field)
+        if value is not None:
+            many = isinstance(value, tuple)
+            absolute = tuple(_absolute(each) for each in (value if many else (value,)))
+            tables[section][field] = absolute if many else absolute[0]
+
+
+def _absolute(value: str | Path) -> str | Path:
+    """Make a path independent of the folder that a worker happens to be in; names are left as they are."""
+    if isinstance(value, Path):
+        return value.absolute()
+    return str(Path(value).absolute()) if "/" in value or Path(value).exists() else value

@@ -255,7 +255,7 @@ def _print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
     megabytes = sum(each.run.bold.stat().st_size for each in plan.to_do) / 1e6
     # Inflating and averaging take about a second for 30 MB of compressed image, start-up five seconds.
     minutes = (5 + megabytes / 30 / config.execution.nprocs) / 60
-    memory = 250 + 150 * min(config.execution.nprocs, max(len(plan.to_do), 1))
+    memory = 350 + 120 * min(config.execution.nprocs, max(len(plan.to_do), 1))
     console.event(
         "plan",
         f"{len(plan.to_do)} of {len(plan.runs)} runs to do with {', '.join(atlases)}, denoising {plan.strategy.name}: "

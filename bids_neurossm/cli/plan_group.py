@@ -13,8 +13,8 @@ from bids_neurossm.atlas import Parcellation
 from bids_neurossm.atlas.catalogue import atlas_entities
 from bids_neurossm.atlas.tables import network_of, read_label_table
 from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
-from bids_neurossm.config import ModelSpec, RunConfig
-from bids_neurossm.dataset.labels import find_table, join, parse_target, read_participants, read_target
+from bids_neurossm.config import Evaluation, ModelSpec, RunConfig, Training
+from bids_neurossm.dataset.labels import TargetType, find_table, join, parse_target, read_participants, read_target
 from bids_neurossm.dataset.names import parse_name, sanitised_label, sanitised_labels
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.dataset.series import SeriesFile, choose_kind, find_series, read_regions, with_sidecars
@@ -24,6 +24,7 @@ from bids_neurossm.interfaces.cohort import series_facts
 from bids_neurossm.signal.strategy import load_strategy
 from bids_neurossm.training.estimator import registered_models
 from bids_neurossm.training.recipes import load_recipe
+from bids_neurossm.training.splits import make_splits, read_splits
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
 
 #: Models that are trained beside the one that was asked for.
@@ -52,12 +53,12 @@ def plan_group(config: RunConfig) -> GroupPlan:
     NeuroSSMError
         If something is missing or can not be used; the message says what mends it.
     """
-    evaluation = config.evaluation
-    if evaluation.target is None:
+    if config.evaluation.target is None:
         raise UsageError(
             "The group level needs --target: a column of participants.tsv, phenotype/FILE:COLUMN, or entity:task."
         )
-    target = parse_target(evaluation.target)
+    target = parse_target(config.evaluation.target)
+    _require_device(config)
     spec, training = _model(config)
     source, files = _series(config)
     strategy = str(files[0].sidecar.get("DenoisingStrategy") or files[0].entities.get("desc", ""))
@@ -84,7 +85,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
         model=spec,
         baselines=tuple(name for name in BASELINES if name != spec.name),
         training=training,
-        evaluation=evaluation,
+        evaluation=_checked_evaluation(config, kept, classes, target_type),
         execution=config.execution,
         attribution=config.attribution,
         reference=config.reference,
@@ -115,16 +116,30 @@ def plan_group(config: RunConfig) -> GroupPlan:
     return GroupPlan(analysis, cohort, reference, source, labels_from)
 
 
-def _model(config: RunConfig) -> tuple[ModelSpec, Any]:
-    """Read the recipe; settings of a configuration file win over it."""
+def _model(config: RunConfig) -> tuple[ModelSpec, Training]:
+    """Read the recipe; what was said explicitly wins over it."""
     if config.model.name not in registered_models():
         raise UsageError(f"--model {config.model.name} is not known; known are {', '.join(registered_models())}.")
     settings, training = load_recipe(config.model.recipe)
-    changed = {
-        name: value for name, value in vars(config.training).items() if value != getattr(type(config.training)(), name)
-    }
     spec = ModelSpec(config.model.name, config.model.recipe, {**settings, **config.model.settings})
-    return spec, replace(training, **changed)
+    return spec, replace(training, **config.training)
+
+
+def _checked_evaluation(config: RunConfig, runs: pd.DataFrame, classes: Sequence[str], kind: TargetType) -> Evaluation:
+    """Make sure that the runs can be split as asked, and take the number of folds from a given file.
+
+    Raises
+    ------
+    LabelError
+        If they can not.
+    """
+    evaluation = config.evaluation
+    if evaluation.splits is None:
+        make_splits(runs, classes, kind, evaluation.folds, evaluation.holdout, "group", config.execution.random_seed)
+        return evaluation
+    splits = read_splits(evaluation.splits)
+    splits.fold_of_runs(runs)
+    return replace(evaluation, folds=splits.folds)
 
 
 def _series(config: RunConfig) -> tuple[Path, list[SeriesFile]]:
@@ -185,7 +200,8 @@ def _labelled(config: RunConfig, files: Sequence[SeriesFile]) -> tuple[pd.DataFr
         runs = join(runs, read_participants(path), extra, path)
     site = next((name for name in _SITE_COLUMNS if name in runs.columns), None)
     runs["site"] = runs[site].fillna("") if site else ""
-    runs["group"] = runs[evaluation.group_by].fillna("") if evaluation.group_by else ""
+    group = runs[evaluation.group_by].fillna("") if evaluation.group_by else pd.Series("", index=runs.index)
+    runs["group"] = group.where(group != "", runs["participant_id"])
     runs["label"], target_type = read_target(runs["label"], evaluation.target_type, target.text)
     return runs, target_type, labels_from
 
@@ -224,9 +240,9 @@ def _plain(runs: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _identifier(target: str, model: str, entities: Mapping[str, str], strategy: str) -> str:
-    atlas = "".join(entities.get(name, "") for name in ("atlas", "seg", "scale"))
-    parts = (target, model, atlas or "series", strategy or "asis")
-    return "_".join(sanitised_label(part) or "x" for part in parts)
+    atlas = "-".join(sanitised_label(entities[name]) for name in ("atlas", "seg", "scale") if entities.get(name))
+    named = [sanitised_label(part) or "x" for part in (target, model, strategy or "asis")]
+    return "_".join([named[0], named[1], atlas or "series", named[2]])
 
 
 def _parcellation(
@@ -261,6 +277,14 @@ def _atlas_in(dataset: Path, space: str, wanted: Mapping[str, str]) -> Parcellat
                 dict(wanted), entities["tpl"], image, table, labels.labels, labels.names, labels.networks
             )
     return None
+
+
+def _require_device(config: RunConfig) -> None:
+    """Find out about a missing GPU before anything is read; torch is imported only where one was asked for."""
+    if config.execution.device == "cuda":
+        from bids_neurossm.training.neural import torch_device
+
+        torch_device(config.execution.device)
 
 
 def refuse_checkpoint(config: RunConfig) -> None:

@@ -84,7 +84,7 @@ class WriteMaps(RecordingInterface):
         if not self.inputs.reference:
             return None, []
         with np.load(self.inputs.reference, allow_pickle=False) as stored:
-            references = stored["maps"]
+            references, n_studies = stored["maps"], stored["n_studies"]
         atlas: Parcellation = self.inputs.reference_parcellation
         image, affine, _ = atlas.image()
         sizes, centroids = region_geometry(image, affine, atlas.labels)
@@ -103,12 +103,9 @@ class WriteMaps(RecordingInterface):
         except UsageError as error:
             return None, [f"The maps were not scored against the literature: {error}"]
         table = scores.table.copy()
-        terms = pd.read_csv(analysis.outputs.table("reference_terms"), sep="\t")
-        counts = terms[terms["used"]].groupby("class")["n_studies"].sum() if len(terms) else pd.Series(dtype=int)
-        table["n_studies"] = [
-            sum(int(counts.get(name, 0)) for name in cohort.classes if name in str(column))
-            for column in table["column_class"]
-        ]
+        count = dict(zip(cohort.classes, n_studies.tolist(), strict=True))
+        # A contrast rests on the studies of both classes.
+        table["n_studies"] = [count.get(str(name), int(n_studies.sum())) for name in table["column_class"]]
         write_tsv(analysis.outputs.table("reference"), table)
         return scores, list(scores.notes)
 

@@ -155,6 +155,7 @@ class WriteDerivatives(RecordingInterface):
         kept = np.isin(np.arange(clean.framewise_displacement.size), clean.kept).astype(int)
         motion = {"framewise_displacement": clean.framewise_displacement, "kept": kept}
         write_tsv(outputs.motion, pd.DataFrame(motion))
+        write_json(outputs.motion.with_suffix(".json"), _MOTION_COLUMNS)
         write_tsv(outputs.timeseries, pd.DataFrame(clean.series, columns=names))
         sidecar = run_sidecar(run, dataset, parcellation, strategy, self.inputs.extraction, clean, digest)
         write_json(outputs.timeseries.with_suffix(".json"), sidecar)
@@ -176,6 +177,11 @@ def _coverage_table(parcellation: Parcellation, clean: CleanRun) -> pd.DataFrame
         }
     )
 
+
+_MOTION_COLUMNS = {
+    "framewise_displacement": {"Description": "As fMRIPrep computed it; n/a where it is not known.", "Units": "mm"},
+    "kept": {"Description": "1 where the volume is part of the series, 0 where it was dropped or censored."},
+}
 
 _CONNECTIVITY = {
     "Description": "Pearson correlation between regions; rows in the order of the columns.",

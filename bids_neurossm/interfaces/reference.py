@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.parcellation import Parcellation
@@ -14,7 +15,7 @@ from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.reference.regions import reference_region_maps
 from bids_neurossm.reference.studies import Studies, load_neurosynth, load_nimare_task_studies
-from bids_neurossm.reference.terms import load_term_table, match_classes
+from bids_neurossm.reference.terms import load_term_table, match_classes, select_studies
 
 #: The studies that NiMARE ships, which need no download.
 SHIPPED_STUDIES = "nback-flanker"
@@ -49,8 +50,9 @@ class ComputeReference(RecordingInterface):
         parcellation: Parcellation = self.inputs.parcellation
         matched = match_classes(load_term_table(self.inputs.terms), self.inputs.classes, "skip")
         image, affine, _ = parcellation.image()
+        studies = load_studies(self.inputs.source)
         found = reference_region_maps(
-            load_studies(self.inputs.source),
+            studies,
             matched.classes,
             image,
             affine,
@@ -62,11 +64,22 @@ class ComputeReference(RecordingInterface):
             found.regions[name].to_numpy(dtype=np.float64) if name in found.regions else nothing
             for name in self.inputs.classes
         ]
-        np.savez(cwd / "reference.npz", allow_pickle=False, maps=np.array(maps))
+        counts = [_studies_of(studies, found.terms, name) for name in self.inputs.classes]
+        np.savez(cwd / "reference.npz", allow_pickle=False, maps=np.array(maps), n_studies=np.array(counts))
         write_tsv(analysis.outputs.table("reference_terms"), found.terms)
         self._results["reference"] = str(cwd / "reference.npz")
         skipped = [f"No reference for the class {name}: {reason}." for name, reason in matched.skipped.items()]
         self._results["notes"] = [*found.notes, *skipped]
+
+
+def _studies_of(studies: Studies, terms: pd.DataFrame, name: str) -> int:
+    """Count the studies behind a class; one that carries two of its terms counts once."""
+    rows = terms[(terms["class"] == name) & terms["used"]]
+    if rows.empty:
+        return 0
+    evidence = str(rows["evidence"].iloc[0])
+    chosen = select_studies(studies, list(rows["term"]), evidence) & studies.has_peaks  # type: ignore[arg-type]
+    return int(chosen.any(axis=0).sum())
 
 
 def load_studies(source: str) -> Studies:

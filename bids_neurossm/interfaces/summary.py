@@ -133,7 +133,7 @@ def model_card(summary: dict[str, Any], metrics: pd.DataFrame, comparison: pd.Da
     lines += [
         f"| {row.set} | {row.metric} | {row.value:.3f} | {row.ci_low:.3f} to {row.ci_high:.3f} |"
         for row in mine.itertuples()
-        if row.value == row.value
+        if row.value == row.value and row.ci_low == row.ci_low
     ]
     lines += ["", "## Against baselines", "", *(f"- {text}" for text in comparison["sentence"].dropna())]
     lines += ["", "## Controls", "", *(f"- {row.control}: {row.verdict}" for row in controls.itertuples())]
