@@ -91,6 +91,7 @@ def cpa(
     runs: Tensor | None = None,
     localisation: Localisation = "gradient",
     steps: int = 32,
+    repetition_times: Tensor | None = None,
 ) -> PathwayAttribution:
     """Attribute the decision about each run to pathways and regions.
 
@@ -111,6 +112,8 @@ def cpa(
         g_p(A_p) - g_p(0) but for `gap`.
     steps : int
         Points of the path integral.
+    repetition_times : Tensor (B,), optional
+        Of each piece in s, for a model whose scales are in seconds.
 
     Returns
     -------
@@ -119,7 +122,7 @@ def cpa(
     Raises
     ------
     UsageError
-        If the target does not fit the runs or the classes.
+        If the target does not fit the runs or the classes, or the repetition times do not fit the scales.
 
     Notes
     -----
@@ -134,28 +137,28 @@ def cpa(
     try:
         values, lengths = _padded(series, lengths, next(model.parameters()).device)
         runs = torch.arange(len(values), device=values.device) if runs is None else runs
-        return _attribute(model, values, lengths, runs, np.asarray(target, dtype=np.int64), localisation, steps)
+        with torch.no_grad():
+            inputs = model.pathway_inputs(values, lengths, repetition_times)
+        return _attribute(model, inputs, runs, np.asarray(target, dtype=np.int64), localisation, steps)
     finally:
         model.train(was_training)
 
 
 def _attribute(
     model: NeuroSSM,
-    series: Tensor,
-    lengths: Tensor,
+    inputs: list[tuple[Tensor, Tensor]],
     runs: Tensor,
     target: NDArray[np.int64],
     localisation: Localisation,
     steps: int,
 ) -> PathwayAttribution:
-    """Compute all parts for a padded batch."""
+    """Compute all parts from the inputs of the pathways."""
     n_runs = int(runs.max()) + 1
     _check_target(target, n_runs, model.config.n_outputs)
     with torch.no_grad():
-        inputs = model.pathway_inputs(series, lengths)
         features = model.encode(inputs, runs)
         gates = model.gates(features)
-        contrast = _contrasts(model.config.n_outputs, target).to(series.device)
+        contrast = _contrasts(model.config.n_outputs, target).to(runs.device)
         # (n, P, W): the centred row of W_p for each run's class, times the frozen gate.
         rows = gates[:, :, None].double() * torch.einsum("nc,pcw->npw", contrast, model.head.double())
         logits = model.bias + model.terms(features, gates).sum(dim=1)

@@ -7,6 +7,7 @@ pathways; a pathway is a stream (raw, difference) at a scale. This file is read 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -18,6 +19,8 @@ from bids_neurossm.errors import UsageError
 from bids_neurossm.models.mamba import Mamba
 
 STREAMS = ("raw", "difference")
+# Time points that differ by less are the same: repetition times are rounded, some of them to float32.
+_CLOSE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,10 @@ class NeuroSSMConfig:
     ----------
     n_regions, n_outputs : int
         R; C classes, or 1 for a continuous target.
-    scales : tuple of int
-        Time points per bin of each scale.
+    scales : tuple of int or float
+        Length of each scale's bins: whole time points, or seconds.
+    scale_unit : {"time points", "seconds"}
+        What the scales are given in. In seconds, runs of different repetition times see the same bins.
     streams : tuple of str
         Of ``raw`` and ``difference``.
     width, state, depth, convolution, expand : int
@@ -46,7 +51,7 @@ class NeuroSSMConfig:
 
     n_regions: int
     n_outputs: int
-    scales: tuple[int, ...] = (1, 2, 4)
+    scales: tuple[int | float, ...] = (1, 2, 4)
     streams: tuple[str, ...] = STREAMS
     width: int = 32
     state: int = 8
@@ -59,12 +64,18 @@ class NeuroSSMConfig:
     pathway_dropout: float = 0.0
     fusion: Literal["additive", "gated"] = "additive"
     amplitude: bool = False
+    scale_unit: Literal["time points", "seconds"] = "time points"
 
     def __post_init__(self) -> None:
+        if self.scale_unit not in ("time points", "seconds"):
+            raise UsageError(f"model.scale_unit {self.scale_unit!r} must be 'time points' or 'seconds'.")
         for scale in self.scales:
-            if isinstance(scale, bool) or not isinstance(scale, int) or scale < 1:
+            if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < math.inf:
+                raise UsageError(f"model.scales: {scale!r} is no positive number.")
+            if self.scale_unit == "time points" and not isinstance(scale, int):
                 raise UsageError(
-                    f"model.scales: {scale!r} is no whole number of time points; scales in seconds are not available."
+                    f"model.scales: {scale!r} is no whole number of time points; for scales in seconds set "
+                    "model.scale_unit to 'seconds'."
                 )
         if not self.scales or len(set(self.scales)) != len(self.scales):
             raise UsageError(f"model.scales {list(self.scales)} must name each scale once, and one at least.")
@@ -82,14 +93,20 @@ class NeuroSSMConfig:
             raise UsageError("model.amplitude is not available in this release; set it to false.")
 
     @property
-    def pathways(self) -> tuple[tuple[str, int], ...]:
+    def pathways(self) -> tuple[tuple[str, float], ...]:
         """Stream and scale of each pathway, in the order of every array over pathways."""
         return tuple((stream, scale) for stream in self.streams for scale in self.scales)
 
     @property
     def pathway_names(self) -> tuple[str, ...]:
-        """Name of each pathway, for instance ``raw-1``."""
-        return tuple(f"{stream}-{scale}" for stream, scale in self.pathways)
+        """Name of each pathway, for instance ``raw-1``; ``raw-4s`` where scales are in seconds."""
+        unit = "s" if self.in_seconds else ""
+        return tuple(f"{stream}-{scale:.10g}{unit}" for stream, scale in self.pathways)
+
+    @property
+    def in_seconds(self) -> bool:
+        """Whether the scales are in seconds, so that the model has to be told repetition times."""
+        return self.scale_unit == "seconds"
 
 
 class SelectiveLayers(nn.Module):
@@ -160,7 +177,9 @@ class NeuroSSM(nn.Module):
         self.register_buffer("input_scale", torch.ones(n_pathways))
         self.register_buffer("pathway_mean", torch.zeros(n_pathways, config.width))
 
-    def forward(self, series: Tensor, lengths: Tensor, runs: Tensor | None = None) -> Tensor:
+    def forward(
+        self, series: Tensor, lengths: Tensor, runs: Tensor | None = None, repetition_times: Tensor | None = None
+    ) -> Tensor:
         """Return the logits of each run.
 
         Parameters
@@ -172,33 +191,47 @@ class NeuroSSM(nn.Module):
         runs : Tensor (B,), int64, optional
             Which run each piece belongs to, 0 to n - 1: pieces of a censored run are separate sequences, pooled
             together, so that nothing crosses a gap. By default each piece is a run.
+        repetition_times : Tensor (B,), optional
+            Seconds between the time points of each piece. Scales in seconds need it; scales in time points do not
+            look at it.
 
         Returns
         -------
         Tensor (n, C)
-        """
-        return self.bias + self.pathway_terms(series, lengths, runs).sum(dim=1)
 
-    def pathway_terms(self, series: Tensor, lengths: Tensor, runs: Tensor | None = None) -> Tensor:
+        Raises
+        ------
+        UsageError
+            If scales are in seconds, and a repetition time is missing or longer than the smallest scale.
+        """
+        return self.bias + self.pathway_terms(series, lengths, runs, repetition_times).sum(dim=1)
+
+    def pathway_terms(
+        self, series: Tensor, lengths: Tensor, runs: Tensor | None = None, repetition_times: Tensor | None = None
+    ) -> Tensor:
         """Return each pathway's own logits (n, P, C); with the bias they add up to the logits. See `forward`."""
         runs = torch.arange(len(series), device=series.device) if runs is None else runs
-        features = self.encode(self.pathway_inputs(series, lengths), runs)
+        features = self.encode(self.pathway_inputs(series, lengths, repetition_times), runs)
         return self.terms(self._without_pathways(features), self.gates(features))
 
-    def pathway_inputs(self, series: Tensor, lengths: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return the input (B, T_p, R) of each pathway, and its valid lengths (B,).
+    def pathway_inputs(
+        self, series: Tensor, lengths: Tensor, repetition_times: Tensor | None = None
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return the input (B, T_p, R) of each pathway, and its valid lengths (B,). See `forward`.
 
-        Bins of s time points are averaged and partial bins dropped; differences are taken after that (the other way
-        round they would telescope to two samples of a bin), without the first sample; see docs/methods.md, 1.4 and 1.5.
+        Bins are averaged and partial bins dropped; differences are taken after that (the other way round they would
+        telescope to two samples of a bin), without the first sample; see docs/methods.md, 1.4 and 1.5.
         """
-        # At least two bins of the largest scale, so that no pathway is empty; what is added is not valid.
-        shortfall = 2 * max(self.config.scales) - series.shape[1]
-        series = functional.pad(series, (0, 0, 0, max(shortfall, 0)))
+        times = usable_repetition_times(self.config, repetition_times, len(series)) if self.config.in_seconds else None
+        pooled = {
+            scale: bins_of_time_points(series, lengths, int(scale))
+            if times is None
+            else bins_of_seconds(series, lengths, times, scale)
+            for scale in self.config.scales
+        }
         inputs = []
         for number, (stream, scale) in enumerate(self.config.pathways):
-            n_bins = series.shape[1] // scale
-            values = series[:, : n_bins * scale].reshape(len(series), n_bins, scale, -1).mean(dim=2)
-            valid = lengths // scale
+            values, valid = pooled[scale]
             if stream == "difference":
                 values, valid = values.diff(dim=1), (valid - 1).clamp_min(0)
             inputs.append((values / self.input_scale[number], valid))
@@ -245,6 +278,69 @@ class NeuroSSM(nn.Module):
         """Pathway dropout: whole pathways of a run, (n, P, W)."""
         ones = features.new_ones(*features.shape[:2], 1)
         return features * functional.dropout(ones, self.config.pathway_dropout, self.training)
+
+
+def bins_of_time_points(series: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return means (B, K, R) of `size` neighbouring time points of (B, T, R), and how many are whole (B,)."""
+    # At least two bins, so that no pathway is empty; what is added is not valid.
+    series = functional.pad(series, (0, 0, 0, max(2 * size - series.shape[1], 0)))
+    n_bins = series.shape[1] // size
+    return series[:, : n_bins * size].reshape(len(series), n_bins, size, -1).mean(dim=2), lengths // size
+
+
+def bins_of_seconds(series: Tensor, lengths: Tensor, repetition_times: Tensor, seconds: float) -> tuple[Tensor, Tensor]:
+    """Return means (B, K, R) over bins of `seconds`, and how many are whole (B,).
+
+    Each time point stands for the whole of its repetition time; one that lies in two bins is shared between them by
+    the time that it spends in each (docs/methods.md, 1.4). The bins of a piece begin with it.
+    """
+    # Time points per bin, and their whole numbers, which rounding must not miss: 8 s / 0.8 s is 10.
+    ratio = _whole_if_close(seconds / repetition_times)
+    size = int(ratio[0])
+    if bool((ratio == size).all()):
+        return bins_of_time_points(series, lengths, size)
+    valid = _whole_if_close(lengths / ratio).floor().to(lengths.dtype)
+    number = torch.arange(max(int(valid.max()), 2), device=series.device)
+    begin, end = _whole_if_close(number * ratio[:, None]), _whole_if_close((number + 1) * ratio[:, None])
+    pooled = series.new_zeros(len(series), len(number), series.shape[2])
+    for step in range(math.ceil(float(ratio.max())) + 1):
+        place = begin.floor() + step
+        weight = (torch.minimum(end, place + 1) - torch.maximum(begin, place)).clamp_min(0) / (end - begin)
+        # Places after the end have no weight in a valid bin; they are moved to a valid one, since padding may be NaN.
+        place = place.long().minimum((lengths[:, None] - 1).clamp_min(0))
+        taken = series.gather(1, place[:, :, None].expand(-1, -1, series.shape[2]))
+        pooled = pooled + weight[:, :, None].to(series.dtype) * taken
+    return pooled, valid
+
+
+def usable_repetition_times(config: NeuroSSMConfig, repetition_times: Tensor | None, n_pieces: int) -> Tensor:
+    """Return the repetition times (B,) in double precision, once it is known that the scales can be laid over them.
+
+    Raises
+    ------
+    UsageError
+        If one is missing, or longer than the smallest scale.
+    """
+    if repetition_times is None or not bool((repetition_times > 0).all() & repetition_times.isfinite().all()):
+        raise UsageError(
+            "Series without a repetition time can not use scales in seconds: give the repetition time, or scales in "
+            "time points (model.scale_unit = 'time points')."
+        )
+    if repetition_times.shape != (n_pieces,):
+        raise UsageError(f"There are {n_pieces} pieces and repetition times of shape {tuple(repetition_times.shape)}.")
+    longest, smallest = float(repetition_times.max()), min(config.scales)
+    if smallest < longest * (1 - _CLOSE):
+        raise UsageError(
+            f"model.scales: {smallest:g} s is shorter than the longest repetition time, {longest:g} s; every scale in "
+            "seconds must be at least as long."
+        )
+    return repetition_times.double()
+
+
+def _whole_if_close(values: Tensor) -> Tensor:
+    """Round what is a whole number but for rounding errors of a repetition time."""
+    whole = values.round()
+    return torch.where((values - whole).abs() < _CLOSE, whole, values)
 
 
 def reverse_valid(sequence: Tensor, lengths: Tensor) -> Tensor:

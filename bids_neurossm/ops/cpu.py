@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bids_neurossm.errors import UsageError
 from bids_neurossm.ops import kernels
+from bids_neurossm.ops.shapes import check_shapes, grouped
 
 # Below this many state updates a second thread costs more than it saves.
 _WORTH_THREADS = 200_000
@@ -49,7 +49,7 @@ def selective_scan_cpu(
         If the shapes do not fit each other.
     """
     batch, channels, length = u.shape
-    _check_shapes(u, delta, A, D, z, delta_bias)
+    check_shapes(u, delta, A, D, z, delta_bias)
     kind = torch.float64 if u.dtype == torch.float64 else torch.float32
 
     def last(tensor: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def selective_scan_cpu(
     def vector(tensor: Tensor | None) -> Tensor:
         return torch.zeros(channels, dtype=kind) if tensor is None else tensor.to("cpu", kind).contiguous()
 
-    inputs, outputs = _grouped(B, C, batch, channels, length)
+    inputs, outputs = grouped(B, C, batch, channels, length)
     result, state = _Scan.apply(  # type: ignore[no-untyped-call]
         last(u),
         last(delta),
@@ -71,48 +71,6 @@ def selective_scan_cpu(
     )
     result = result.transpose(1, 2).to(u.device, u.dtype)
     return (result, state.transpose(1, 2).to(u.device)) if return_last_state else result
-
-
-def _check_shapes(
-    u: Tensor, delta: Tensor, A: Tensor, D: Tensor | None, z: Tensor | None, delta_bias: Tensor | None
-) -> None:
-    channels = u.shape[1]
-    same = (
-        ("delta", delta, u.shape),
-        ("z", z, u.shape),
-        ("D", D, (channels,)),
-        ("delta_bias", delta_bias, (channels,)),
-    )
-    for name, tensor, shape in same:
-        if tensor is not None and tensor.shape != shape:
-            raise UsageError(f"{name} has shape {tuple(tensor.shape)}; {tuple(shape)} is expected.")
-    if A.ndim != 2 or A.shape[0] != channels or A.is_complex():
-        raise UsageError(
-            f"A is {A.dtype} of shape {tuple(A.shape)}; real numbers of shape ({channels}, N) are expected."
-        )
-
-
-def _grouped(B: Tensor, C: Tensor, batch: int, channels: int, length: int) -> tuple[Tensor, Tensor]:
-    """Bring B and C to (B, G, N, L) with one number of groups."""
-
-    def form(matrix: Tensor, name: str) -> Tensor:
-        if matrix.ndim == 2 and matrix.shape[0] == channels:
-            return matrix[None, :, :, None].expand(batch, -1, -1, length)
-        groups = matrix[:, None] if matrix.ndim == 3 else matrix
-        fits = groups.ndim == 4 and groups.shape[0] == batch and groups.shape[3] == length
-        if not fits or channels % groups.shape[1]:
-            raise UsageError(
-                f"{name} has shape {tuple(matrix.shape)}; ({channels}, N), ({batch}, N, {length}) or "
-                f"({batch}, G, N, {length}) with G dividing {channels} is expected."
-            )
-        return groups
-
-    first, second = form(B, "B"), form(C, "C")
-    groups = max(first.shape[1], second.shape[1])
-    if first.shape[1] != second.shape[1]:
-        groups = channels if groups % min(first.shape[1], second.shape[1]) else groups
-        first, second = (matrix.repeat_interleave(groups // matrix.shape[1], dim=1) for matrix in (first, second))
-    return first, second
 
 
 class _Scan(torch.autograd.Function):

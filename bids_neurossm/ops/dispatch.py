@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Literal, cast
 
 from torch import Tensor
@@ -34,7 +35,8 @@ def selective_scan(
     u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state
         See `bids_neurossm.ops.reference.selective_scan_reference`.
     backend : {"auto", "reference", "cpu", "triton", "mamba-ssm"}
-        ``auto`` takes mamba-ssm for CUDA tensors where it is installed, and the compiled CPU kernels otherwise.
+        ``auto`` takes the compiled CPU kernels, and for CUDA tensors mamba-ssm where it can be imported, else the
+        Triton kernels; it never brings CUDA tensors to the CPU.
 
     Returns
     -------
@@ -43,13 +45,11 @@ def selective_scan(
     Raises
     ------
     DeviceUnavailableError
-        If the backend asked for is not there.
+        If the backend asked for is not there, or the tensors are on a device that it does not serve.
     UsageError
         If the backend is unknown or the shapes do not fit each other.
     """
-    chosen: str = backend
-    if backend == "auto":
-        chosen = "mamba-ssm" if u.is_cuda and find_spec("mamba_ssm") is not None else "cpu"
+    chosen = _chosen(u) if backend == "auto" else backend
     arguments = (u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state)
     if chosen == "reference":
         from bids_neurossm.ops.reference import selective_scan_reference
@@ -63,20 +63,59 @@ def selective_scan(
     if chosen == "mamba-ssm":
         return _mamba_ssm(*arguments)
     if chosen == "triton":
-        raise DeviceUnavailableError(
-            "The triton kernels come with a later release; backend='mamba-ssm' or backend='cpu' can be used."
-        )
+        return _triton(*arguments)
     raise UsageError(f"The backend {backend!r} is not known; auto, reference, cpu, triton, mamba-ssm are.")
+
+
+def _chosen(u: Tensor) -> str:
+    """Name the engine that serves a tensor best."""
+    if not u.is_cuda:
+        return "cpu"
+    # An installed mamba-ssm that was built for another torch can not be imported: the Triton kernels do as well.
+    return "triton" if isinstance(_mamba_function(), ImportError) else "mamba-ssm"
+
+
+@cache
+def _mamba_function() -> Callable[..., Result] | ImportError:
+    """Return the scan of the mamba-ssm package, or why there is none; asked once per process."""
+    try:
+        module = import_module("mamba_ssm.ops.selective_scan_interface")
+    except ImportError as error:
+        return error
+    return cast(Callable[..., Result], module.selective_scan_fn)
 
 
 def _mamba_ssm(u: Tensor, *arguments: Tensor | bool | None) -> Result:
     """Call the CUDA kernels of the mamba-ssm package."""
     if not u.is_cuda:
         raise DeviceUnavailableError(f"backend='mamba-ssm' needs CUDA tensors; u is on {u.device}.")
+    function = _mamba_function()
+    if isinstance(function, ImportError):
+        raise DeviceUnavailableError(
+            f"backend='mamba-ssm' can not be imported ({function}); install bids-neurossm[cuda]."
+        ) from function
+    return function(u, *arguments)
+
+
+def _triton(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+    return_last_state: bool,
+) -> Result:
+    """Call the package's own GPU kernels."""
     try:
-        module = import_module("mamba_ssm.ops.selective_scan_interface")
+        # Imported here: only machines with a GPU need Triton.
+        from bids_neurossm.ops.triton import selective_scan_triton
     except ImportError as error:
         raise DeviceUnavailableError(
-            f"backend='mamba-ssm' can not be imported ({error}); install bids-neurossm[cuda]."
+            f"The GPU kernels need Triton, which can not be imported ({error}); install bids-neurossm[cuda], or work "
+            "on the CPU with --device cpu."
         ) from error
-    return cast(Result, module.selective_scan_fn(u, *arguments))
+    return selective_scan_triton(u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state)

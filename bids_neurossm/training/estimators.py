@@ -20,7 +20,7 @@ from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import Run, predict_logits
 from bids_neurossm.training.neural import chosen_window, torch_device
 from bids_neurossm.training.recipes import load_recipe
-from bids_neurossm.training.windows import check_length
+from bids_neurossm.training.windows import check_length, sampling_for
 
 Series = NDArray[np.floating[Any]] | Sequence[NDArray[np.floating[Any]]]
 
@@ -35,14 +35,16 @@ class _SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         training_settings: dict[str, Any] | None = None,
         random_state: int = 0,
         device: str = "auto",
+        repetition_time: float | None = None,
     ) -> None:
         self.recipe = recipe
         self.model_settings = model_settings
         self.training_settings = training_settings
         self.random_state = random_state
         self.device = device
+        self.repetition_time = repetition_time
 
-    def _fit(self, X: Series, targets: NDArray[Any], n_outputs: int) -> None:
+    def _fit(self, X: Series, targets: NDArray[Any], n_outputs: int, times: ArrayLike | None) -> None:
         """Train on standardised series."""
         runs = _runs(X)
         if len(runs) != len(targets):
@@ -56,30 +58,46 @@ class _SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         config = section_from(
             NeuroSSMConfig, {**settings, "n_regions": self.n_regions_, "n_outputs": n_outputs}, "model_settings"
         )
-        self.window_ = chosen_window(training.window, [segments for _, segments in runs])
+        names = [f"X[{number}]" for number in range(len(runs))]
+        sampling = sampling_for(config, self._times(times, len(runs)), names)
+        self.reference_time_ = self.repetition_time if sampling is None else sampling.reference
+        self.window_ = chosen_window(training.window, [segments for _, segments in runs], sampling)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
             self.model_ = NeuroSSM(config).to(torch_device(self.device))
-        names = [f"X[{number}]" for number in range(len(runs))]
-        history = fit(self.model_, runs, targets, names, training, self.window_, self.random_state)
+        history = fit(
+            self.model_, runs, targets, names, training, self.window_, self.random_state, sampling=sampling
+        )  # fmt: skip
         self.training_loss_ = history.loss[-1]
 
-    def _logits(self, X: Series) -> NDArray[np.float64]:
+    def _times(self, times: ArrayLike | None, n_runs: int) -> NDArray[np.float64] | None:
+        """Return the repetition time of each series, or None where none was told."""
+        told = self.repetition_time if times is None else times
+        if told is None:
+            return None
+        values = np.asarray(told, dtype=np.float64)
+        return np.full(n_runs, values) if values.ndim == 0 else values
+
+    def _logits(self, X: Series, times: ArrayLike | None) -> NDArray[np.float64]:
         """Return the outputs (n, C) for each run."""
         if not hasattr(self, "model_"):
             raise UsageError(f"{type(self).__name__} has not been fitted; call fit or load first.")
         runs = _runs(X)
         if runs[0][0].shape[1] != self.n_regions_:
             raise UsageError(f"X has {runs[0][0].shape[1]} regions; the model was fitted with {self.n_regions_}.")
+        config, names = self.model_.config, [f"X[{number}]" for number in range(len(runs))]
+        sampling = sampling_for(config, self._times(times, len(runs)), names, self.reference_time_)
         for number, (_, segments) in enumerate(runs):
-            check_length(segments, max(self.model_.config.scales), f"X[{number}]")
-        return predict_logits(self.model_, runs, self.window_)
+            seconds = None if sampling is None else float(sampling.repetition_times[number])
+            check_length(segments, max(config.scales), names[number], seconds)
+        return predict_logits(self.model_, runs, self.window_, sampling)
 
     def _save(self, path: Path | str, **more: Any) -> None:
         """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
         config = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.model_.config).items()}
         facts = Facts(
             model=config, target="y", regions=tuple(f"region-{r + 1}" for r in range(self.n_regions_)),
+            repetition_time=self.reference_time_,
             window=self.window_, seed=self.random_state, metrics={"training_loss": self.training_loss_}, **more,
         )  # fmt: skip
         save_checkpoint(Path(path), self.model_.state_dict(), facts)
@@ -94,7 +112,7 @@ class _SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         self.model_.to(torch_device(self.device)).eval()
         if facts.window is None:
             raise CheckpointError(f"{path} does not tell the window that it was trained with.")
-        self.n_regions_, self.window_ = config.n_regions, facts.window
+        self.n_regions_, self.window_, self.reference_time_ = config.n_regions, facts.window, facts.repetition_time
         self.training_loss_ = facts.metrics.get("training_loss", float("nan"))
         return facts
 
@@ -112,6 +130,8 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         Seed.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
+    repetition_time : float, optional
+        Of all series, in s. Models whose scales are in seconds need it here, or of each series where X is given.
 
     Attributes
     ----------
@@ -121,8 +141,10 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         The network.
     """
 
-    def fit(self, X: Series, y: ArrayLike) -> Self:
+    def fit(self, X: Series, y: ArrayLike, repetition_times: ArrayLike | None = None) -> Self:
         """Learn from series X, array (n, T, R) or a list of (T_i, R) as extracted, and classes y (n,).
+
+        `repetition_times` (n,), in s, are asked for by scales in seconds where they differ between the series.
 
         Raises
         ------
@@ -132,24 +154,24 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         self.classes_, targets = np.unique(np.asarray(y), return_inverse=True)
         if len(self.classes_) < 2:
             raise LabelError(f"y has {len(self.classes_)} class; two or more are needed.")
-        self._fit(X, targets.astype(np.int64), len(self.classes_))
+        self._fit(X, targets.astype(np.int64), len(self.classes_), repetition_times)
         return self
 
-    def decision_function(self, X: Series) -> NDArray[np.float64]:
+    def decision_function(self, X: Series, repetition_times: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return the logits (n, C); for two classes their difference (n,)."""
-        logits = self._logits(X)
+        logits = self._logits(X, repetition_times)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
-    def predict_proba(self, X: Series) -> NDArray[np.float64]:
+    def predict_proba(self, X: Series, repetition_times: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return the probability (n, C) of each class."""
-        logits = self._logits(X)
+        logits = self._logits(X, repetition_times)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
         return probabilities
 
-    def predict(self, X: Series) -> NDArray[Any]:
+    def predict(self, X: Series, repetition_times: ArrayLike | None = None) -> NDArray[Any]:
         """Return the most probable class (n,)."""
-        logits = self._logits(X)
+        logits = self._logits(X, repetition_times)
         chosen: NDArray[Any] = self.classes_[logits.argmax(axis=1)]
         return chosen
 
@@ -158,15 +180,15 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         self._save(path, target_type="class", classes=tuple(str(name) for name in self.classes_))
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "auto") -> Self:
-        """Read a checkpoint.
+    def load(cls, path: Path | str, device: str = "auto", repetition_time: float | None = None) -> Self:
+        """Read a checkpoint; `repetition_time` is that of the series to come.
 
         Raises
         ------
         CheckpointError
             If it is damaged, foreign, or a regressor's.
         """
-        estimator = cls(device=device)
+        estimator = cls(device=device, repetition_time=repetition_time)
         estimator.classes_ = np.array(estimator._restore(Path(path), "class").classes)
         return estimator
 
@@ -184,10 +206,14 @@ class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
         Seed.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
+    repetition_time : float, optional
+        Of all series, in s. Models whose scales are in seconds need it here, or of each series where X is given.
     """
 
-    def fit(self, X: Series, y: ArrayLike) -> Self:
+    def fit(self, X: Series, y: ArrayLike, repetition_times: ArrayLike | None = None) -> Self:
         """Learn from series X, array (n, T, R) or a list of (T_i, R) as extracted, and numbers y (n,).
+
+        `repetition_times` (n,), in s, are asked for by scales in seconds where they differ between the series.
 
         Raises
         ------
@@ -198,27 +224,27 @@ class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
         self.mean_, self.scale_ = float(values.mean()), float(values.std())
         if not self.scale_ > 0:
             raise LabelError("y must be finite and vary.")
-        self._fit(X, (values - self.mean_) / self.scale_, 1)
+        self._fit(X, (values - self.mean_) / self.scale_, 1, repetition_times)
         return self
 
-    def predict(self, X: Series) -> NDArray[np.float64]:
+    def predict(self, X: Series, repetition_times: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return the predicted numbers (n,)."""
-        return self._logits(X)[:, 0] * self.scale_ + self.mean_
+        return self._logits(X, repetition_times)[:, 0] * self.scale_ + self.mean_
 
     def save(self, path: Path | str) -> None:
         """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
         self._save(path, target_type="continuous", classes=(), target_mean=self.mean_, target_scale=self.scale_)
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "auto") -> Self:
-        """Read a checkpoint.
+    def load(cls, path: Path | str, device: str = "auto", repetition_time: float | None = None) -> Self:
+        """Read a checkpoint; `repetition_time` is that of the series to come.
 
         Raises
         ------
         CheckpointError
             If it is damaged, foreign, or a classifier's.
         """
-        estimator = cls(device=device)
+        estimator = cls(device=device, repetition_time=repetition_time)
         facts = estimator._restore(Path(path), "continuous")
         estimator.mean_, estimator.scale_ = facts.target_mean, facts.target_scale
         return estimator

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
-from bids_neurossm.models.neurossm import NeuroSSM
+from bids_neurossm.models.neurossm import NeuroSSM, usable_repetition_times
 from bids_neurossm.training.inference import Run, evaluation_batches, run_features
-from bids_neurossm.training.windows import assemble, check_length, training_window
+from bids_neurossm.training.windows import Batch, Sampling, assemble, check_length, training_window
 
 # Called after each epoch with (epoch, epochs, mean loss).
 Progress = Callable[[int, int, float], None]
@@ -38,6 +38,7 @@ def fit(
     seed: int,
     precision: str = "float32",
     progress: Progress | None = None,
+    sampling: Sampling | None = None,
 ) -> History:
     """Fit a model in place; the result depends on the arguments and the seed only.
 
@@ -61,22 +62,30 @@ def fit(
         Of the matrix products.
     progress : callable, optional
         Called after each epoch with (epoch, epochs, mean loss).
+    sampling : Sampling, optional
+        Repetition times of the runs, for a model whose scales are in seconds.
 
     Raises
     ------
     RunError
         If a run is too short, or is not finite, or its loss is not; the run is named.
+    UsageError
+        If scales are in seconds and there are no repetition times, or one is longer than the smallest scale.
     """
+    times = None if sampling is None else torch.from_numpy(sampling.repetition_times)
+    if model.config.in_seconds:
+        usable_repetition_times(model.config, times, len(names))
     for number, name in enumerate(names):
-        check_length(runs[number][1], max(model.config.scales), name)
+        time = None if times is None else float(times[number])
+        check_length(runs[number][1], max(model.config.scales), name, time)
         if not np.isfinite(runs[number][0]).all():
             raise RunError(f"{name}: the standardised series is not finite.")
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        fit_input_scale(model, runs, window)
-        history = _epochs(model, runs, targets, names, settings, window, seed, precision, progress)
-    fit_pathway_mean(model, runs, targets, window)
+        fit_input_scale(model, runs, window, sampling)
+        history = _epochs(model, runs, targets, names, settings, window, seed, precision, progress, sampling)
+    fit_pathway_mean(model, runs, targets, window, sampling)
     model.eval()
     return history
 
@@ -91,6 +100,7 @@ def _epochs(
     seed: int,
     precision: str,
     progress: Progress | None,
+    sampling: Sampling | None,
 ) -> History:
     """Run all epochs."""
     device = next(model.parameters()).device
@@ -111,10 +121,9 @@ def _epochs(
         order = torch.randperm(len(names), generator=generator)
         # Equal parts: a last batch of one or two runs would take a full step on its own.
         for part in order.tensor_split(steps):
-            drawn = [(runs[i][0], training_window(runs[i][1], window, generator)) for i in part.tolist()]
-            batch = assemble(drawn).to(device)
+            batch = _drawn(runs, part.tolist(), window, generator, sampling).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                logits = model(batch.series, batch.lengths, batch.owners).float()
+                logits = model(batch.series, batch.lengths, batch.owners, batch.repetition_times).float()
             losses = run_losses(logits, goal[part.to(device)], settings.label_smoothing)
             _check_finite(losses, [names[i] for i in part.tolist()], epoch)
             share = weights[goal[part.to(device)]] if weights is not None else torch.ones_like(losses)
@@ -131,6 +140,20 @@ def _epochs(
     return history
 
 
+def _drawn(
+    runs: Sequence[Run],
+    chosen: Sequence[int],
+    window: int | None,
+    generator: torch.Generator,
+    sampling: Sampling | None,
+) -> Batch:
+    """Draw a window of each of the chosen runs."""
+    if sampling is None:
+        return assemble([(runs[i][0], training_window(runs[i][1], window, generator)) for i in chosen])
+    drawn = [(runs[i][0], training_window(runs[i][1], sampling.window(i, window), generator)) for i in chosen]
+    return assemble(drawn, [float(sampling.repetition_times[i]) for i in chosen])
+
+
 def run_losses(logits: Tensor, goal: Tensor, label_smoothing: float) -> Tensor:
     """Return the loss (n,) of each run: cross-entropy of logits (n, C), or smooth L1 of a number (n, 1)."""
     if logits.shape[1] == 1:
@@ -138,15 +161,16 @@ def run_losses(logits: Tensor, goal: Tensor, label_smoothing: float) -> Tensor:
     return functional.cross_entropy(logits, goal, label_smoothing=label_smoothing, reduction="none")
 
 
-def fit_input_scale(model: NeuroSSM, runs: Sequence[Run], window: int | None) -> None:
+def fit_input_scale(model: NeuroSSM, runs: Sequence[Run], window: int | None, sampling: Sampling | None = None) -> None:
     """Set the constant of each pathway's input: its root mean square over the training runs, dead regions left out."""
     n_pathways = len(model.config.pathways)
     squares, counts = torch.zeros(n_pathways, dtype=torch.float64), torch.zeros(n_pathways, dtype=torch.float64)
     model.input_scale.fill_(1.0)
     device = model.input_scale.device
-    for batch, _ in evaluation_batches(runs, window, 32):
+    for batch, _ in evaluation_batches(runs, window, 32, sampling):
         on_device = batch.to(device)
-        for number, (values, lengths) in enumerate(model.pathway_inputs(on_device.series, on_device.lengths)):
+        inputs = model.pathway_inputs(on_device.series, on_device.lengths, on_device.repetition_times)
+        for number, (values, lengths) in enumerate(inputs):
             valid = (torch.arange(values.shape[1], device=device) < lengths[:, None])[:, :, None]
             alive = (on_device.series != 0).any(dim=1, keepdim=True)
             used = (valid & alive).expand_as(values)
@@ -158,10 +182,14 @@ def fit_input_scale(model: NeuroSSM, runs: Sequence[Run], window: int | None) ->
 
 
 def fit_pathway_mean(
-    model: NeuroSSM, runs: Sequence[Run], targets: NDArray[np.int64] | NDArray[np.float64], window: int | None
+    model: NeuroSSM,
+    runs: Sequence[Run],
+    targets: NDArray[np.int64] | NDArray[np.float64],
+    window: int | None,
+    sampling: Sampling | None = None,
 ) -> None:
     """Set the reference of the attribution: the mean of the pathway features, each class weighing the same."""
-    features = run_features(model, runs, window)
+    features = run_features(model, runs, window, sampling)
     if model.config.n_outputs > 1:
         features = np.stack([features[targets == value].mean(axis=0) for value in np.unique(targets)])
     model.pathway_mean.copy_(torch.from_numpy(features.mean(axis=0)))

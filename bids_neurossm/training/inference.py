@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,28 +11,37 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bids_neurossm.models.neurossm import NeuroSSM
-from bids_neurossm.training.windows import Batch, Segments, assemble, evaluation_windows
+from bids_neurossm.training.windows import Batch, Sampling, Segments, assemble, evaluation_windows
 
 # One run as a model takes it: standardised series (T, R) float32, and its contiguous segments.
 Run = tuple[NDArray[np.float32], Segments]
 
 
 def evaluation_batches(
-    runs: Sequence[Run], window: int | None, batch_size: int
+    runs: Sequence[Run], window: int | None, batch_size: int, sampling: Sampling | None = None
 ) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
-    """Yield batches of evaluation windows, and which run each window of the batch is of."""
+    """Yield batches of evaluation windows, and which run each window of the batch is of.
+
+    `window` is in time points, at the reference of the `sampling` where there is one.
+    """
+
+    def batch() -> tuple[Batch, NDArray[np.int64]]:
+        times = None if sampling is None else [float(sampling.repetition_times[number]) for number in owners]
+        return assemble(waiting, times), np.array(owners)
+
     waiting: list[tuple[NDArray[np.float32], list[tuple[int, int]]]] = []
     owners: list[int] = []
     for number in range(len(runs)):
         series, segments = runs[number]
-        for pieces in evaluation_windows(segments, window):
+        points = window if sampling is None else sampling.window(number, window)
+        for pieces in evaluation_windows(segments, points):
             waiting.append((series, pieces))
             owners.append(number)
             if len(waiting) == batch_size:
-                yield assemble(waiting), np.array(owners)
+                yield batch()
                 waiting, owners = [], []
     if waiting:
-        yield assemble(waiting), np.array(owners)
+        yield batch()
 
 
 def mean_over_windows(
@@ -40,6 +50,7 @@ def mean_over_windows(
     window: int | None,
     what: Callable[[Batch], Tensor],
     batch_size: int = 32,
+    sampling: Sampling | None = None,
 ) -> NDArray[np.float64]:
     """Average a quantity of each window over the windows of each run.
 
@@ -53,6 +64,10 @@ def mean_over_windows(
         Time points per window; None takes runs whole.
     what : callable
         Gives (windows, ...) for a batch on the model's device.
+    batch_size : int
+        Windows per batch.
+    sampling : Sampling, optional
+        Of the runs, for a model whose scales are in seconds.
 
     Returns
     -------
@@ -62,7 +77,7 @@ def mean_over_windows(
     model.eval()
     values, owners = [], []
     with torch.no_grad():
-        for batch, of_run in evaluation_batches(runs, window, batch_size):
+        for batch, of_run in evaluation_batches(runs, window, batch_size, sampling):
             values.append(what(batch.to(device)).double().cpu().numpy())
             owners.append(of_run)
     return owner_means(np.concatenate(values), np.concatenate(owners), len(runs))
@@ -77,16 +92,23 @@ def owner_means(values: NDArray[np.float64], owners: NDArray[np.int64], n_owners
     return means
 
 
-def predict_logits(model: NeuroSSM, runs: Sequence[Run], window: int | None) -> NDArray[np.float64]:
+def predict_logits(
+    model: NeuroSSM, runs: Sequence[Run], window: int | None, sampling: Sampling | None = None
+) -> NDArray[np.float64]:
     """Return the logits (runs, C), averaged over the windows that cover each run."""
-    return mean_over_windows(model, runs, window, lambda batch: model(batch.series, batch.lengths, batch.owners))
+
+    def logits(batch: Batch) -> Tensor:
+        return cast(Tensor, model(batch.series, batch.lengths, batch.owners, batch.repetition_times))
+
+    return mean_over_windows(model, runs, window, logits, sampling=sampling)
 
 
-def run_features(model: NeuroSSM, runs: Sequence[Run], window: int | None) -> NDArray[np.float64]:
+def run_features(
+    model: NeuroSSM, runs: Sequence[Run], window: int | None, sampling: Sampling | None = None
+) -> NDArray[np.float64]:
     """Return the pathway features z_p (runs, P, W), averaged over the windows that cover each run."""
-    return mean_over_windows(
-        model,
-        runs,
-        window,
-        lambda batch: model.encode(model.pathway_inputs(batch.series, batch.lengths), batch.owners),
-    )
+
+    def features(batch: Batch) -> Tensor:
+        return model.encode(model.pathway_inputs(batch.series, batch.lengths, batch.repetition_times), batch.owners)
+
+    return mean_over_windows(model, runs, window, features, sampling=sampling)

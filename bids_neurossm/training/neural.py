@@ -22,7 +22,7 @@ from bids_neurossm.training.checkpoint import Facts, check_fit, load_checkpoint,
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.fit import Progress, fit
 from bids_neurossm.training.inference import Run, evaluation_batches, predict_logits
-from bids_neurossm.training.windows import check_length, valid_length
+from bids_neurossm.training.windows import Sampling, check_length, sampling_for, valid_length
 
 # Standardised series are kept in memory up to this size, and made anew beyond it.
 _CACHE_BYTES = 2**30
@@ -77,6 +77,8 @@ class NeuralEstimator:
             If the training runs have one class only, or all the same value.
         RunError
             If a run is too short for the scales, or the loss is no longer a number.
+        UsageError
+            If scales are in seconds, and a repetition time is not known or longer than the smallest scale.
         """
         indices = np.asarray(indices, dtype=np.int64)
         device = torch_device(self.execution.device)
@@ -88,15 +90,16 @@ class NeuralEstimator:
             mean, scale = float(labels.mean()), float(labels.std())
             labels = (labels - mean) / scale
         runs = CohortRuns(cohort, indices)
-        window = chosen_window(self.training.window, [runs.segments(i) for i in range(len(runs))])
         settings = {**self.spec.settings, "n_regions": len(cohort.regions), "n_outputs": max(len(cohort.classes), 1)}
         config = section_from(NeuroSSMConfig, settings, "[model]")
+        names = [str(cohort.runs["run"].iloc[i]) for i in indices]
+        sampling = sampling_for(config, _repetition_times(cohort, indices), names)
+        window = chosen_window(self.training.window, [runs.segments(i) for i in range(len(runs))], sampling)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = NeuroSSM(config).to(device)
-        names = [str(cohort.runs["run"].iloc[i]) for i in indices]
         history = fit(
-            model, runs, labels, names, self.training, window, seed, self.execution.precision, self.progress
+            model, runs, labels, names, self.training, window, seed, self.execution.precision, self.progress, sampling
         )  # fmt: skip
         self.model = model
         self.facts = _facts(cohort, indices, config, window, mean, scale, seed, self, history.loss[-1])
@@ -110,10 +113,12 @@ class NeuralEstimator:
             If a run is too short for the scales.
         CheckpointError
             If the cohort is not like the one that the model was trained on.
+        UsageError
+            If scales are in seconds, and a repetition time is not known or longer than the smallest scale.
         """
         model, facts = self._fitted()
-        runs = self._checked(cohort, indices)
-        values = predict_logits(model, runs, facts.window)
+        runs, sampling = self._checked(cohort, indices)
+        values = predict_logits(model, runs, facts.window, sampling)
         return values if facts.target_type == "class" else values * facts.target_scale + facts.target_mean
 
     def attribute(
@@ -142,9 +147,9 @@ class NeuralEstimator:
         from bids_neurossm.attribution.cpa import concatenated, cpa
 
         model, facts = self._fitted()
-        runs = self._checked(cohort, indices)
+        runs, sampling = self._checked(cohort, indices)
         if target is None:
-            target = predict_logits(model, runs, facts.window).argmax(axis=1)
+            target = predict_logits(model, runs, facts.window, sampling).argmax(axis=1)
         chosen = np.asarray(target, dtype=np.int64)
         if chosen.shape != (len(runs),):
             raise UsageError(
@@ -152,9 +157,13 @@ class NeuralEstimator:
             )
         device = next(model.parameters()).device
         parts, owners = [], []
-        for batch, of_run in evaluation_batches(runs, facts.window, 16):
+        for batch, of_run in evaluation_batches(runs, facts.window, 16, sampling):
             here = batch.to(device)
-            parts.append(cpa(model, here.series, chosen[of_run], here.lengths, here.owners, localisation))
+            explained = cpa(
+                model, here.series, chosen[of_run], here.lengths, here.owners, localisation,
+                repetition_times=here.repetition_times,
+            )  # fmt: skip
+            parts.append(explained)
             owners.append(of_run)
         return concatenated(parts).averaged(np.concatenate(owners))
 
@@ -187,18 +196,23 @@ class NeuralEstimator:
             raise UsageError(f"The model {self.name} has not been fitted; call fit or load first.")
         return self.model, self.facts
 
-    def _checked(self, cohort: Cohort, indices: NDArray[np.int64]) -> CohortRuns:
-        """Return the runs, once it is known that they fit the model."""
+    def _checked(self, cohort: Cohort, indices: NDArray[np.int64]) -> tuple[CohortRuns, Sampling | None]:
+        """Return the runs and their sampling, once it is known that they fit the model."""
         model, facts = self._fitted()
+        config = model.config
         indices = np.asarray(indices, dtype=np.int64)
         where = Path(self.spec.recipe)
         atlas, sha256, denoise = (str(cohort.extra.get(key, "")) for key in ("atlas", "atlas_sha256", "denoise"))
-        time = _repetition_time(cohort, indices)
+        # Scales in seconds are the same at every repetition time.
+        time = None if config.in_seconds else _repetition_time(cohort, indices)
         check_fit(facts, where, cohort.regions, time, atlas, sha256, denoise, target_type=None)
         runs = CohortRuns(cohort, indices)
-        for number, index in enumerate(indices):
-            check_length(runs.segments(number), max(model.config.scales), str(cohort.runs["run"].iloc[index]))
-        return runs
+        names = [str(cohort.runs["run"].iloc[index]) for index in indices]
+        sampling = sampling_for(config, _repetition_times(cohort, indices), names, facts.repetition_time)
+        for number, name in enumerate(names):
+            seconds = None if sampling is None else float(sampling.repetition_times[number])
+            check_length(runs.segments(number), max(config.scales), name, seconds)
+        return runs, sampling
 
 
 class CohortRuns(Sequence[Run]):
@@ -258,15 +272,30 @@ def torch_device(name: str) -> torch.device:
     raise DeviceUnavailableError(f"The device {name!r} is not usable here; --device cpu is.")
 
 
-def chosen_window(wanted: int | None, segments: Sequence[Sequence[tuple[int, int]]]) -> int:
-    """Return the smaller of the recipe's window and the median length of the training runs."""
-    median = int(np.median([valid_length(run) for run in segments]))
+def chosen_window(
+    wanted: int | None, segments: Sequence[Sequence[tuple[int, int]]], sampling: Sampling | None = None
+) -> int:
+    """Return the smaller of the recipe's window and the median length of the training runs.
+
+    In time points; at the reference of the `sampling` where there is one.
+    """
+    lengths = np.array([valid_length(run) for run in segments], dtype=np.float64)
+    if sampling is not None:
+        lengths *= sampling.repetition_times / sampling.reference
+    # A rounding error below a whole number must not cost a time point.
+    median = int(np.median(lengths) + 1e-6)
     return median if wanted is None else min(wanted, median)
+
+
+def _repetition_times(cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Repetition time of each run in s; NaN where it is not known."""
+    times: NDArray[np.float64] = cohort.runs["repetition_time"].to_numpy(dtype=np.float64)[indices]
+    return times
 
 
 def _repetition_time(cohort: Cohort, indices: NDArray[np.int64]) -> float | None:
     """Median repetition time of the runs in s, or None where it is not known."""
-    times = cohort.runs["repetition_time"].to_numpy(dtype=np.float64)[indices]
+    times = _repetition_times(cohort, indices)
     return float(np.nanmedian(times)) if np.isfinite(times).any() else None
 
 

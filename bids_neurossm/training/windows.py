@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from bids_neurossm.errors import RunError
+from bids_neurossm.errors import RunError, UsageError
+from bids_neurossm.models.neurossm import NeuroSSMConfig, usable_repetition_times
 
 Segments = Sequence[tuple[int, int]]
 Window = list[tuple[int, int]]
@@ -28,8 +29,65 @@ def valid_length(segments: Segments) -> int:
     return sum(stop - start for start, stop in segments)
 
 
-def check_length(segments: Segments, largest_scale: int, run: str) -> None:
-    """Refuse a run that is too short.
+@dataclass(frozen=True)
+class Sampling:
+    """Repetition times of runs, for a model whose scales are in seconds.
+
+    Attributes
+    ----------
+    repetition_times : array (n,)
+        Of each run, in s.
+    reference : float
+        Repetition time that a number of time points per window is meant at, in s: a window lasts as long in every
+        run, or its length would tell the repetition time, and with it the scanner.
+    """
+
+    repetition_times: NDArray[np.float64]
+    reference: float
+
+    def window(self, number: int, window: int | None) -> int | None:
+        """Return the time points of run `number` that last as long as `window` of them at the reference."""
+        if window is None:
+            return None
+        return max(1, round(window * self.reference / float(self.repetition_times[number])))
+
+
+def sampling_for(
+    config: NeuroSSMConfig, repetition_times: ArrayLike | None, runs: Sequence[str], reference: float | None = None
+) -> Sampling | None:
+    """Return the sampling of runs for a model; None for one that does not ask for it, its scales being time points.
+
+    Parameters
+    ----------
+    config : NeuroSSMConfig
+        The model's.
+    repetition_times : array (n,), optional
+        In s; NaN where one is not known.
+    runs : sequence of str
+        What the runs are called in messages.
+    reference : float, optional
+        See `Sampling`; the median of the runs by default.
+
+    Raises
+    ------
+    UsageError
+        If one is not known, or longer than the smallest scale.
+    """
+    if not config.in_seconds:
+        return None
+    times = np.full(len(runs), np.nan) if repetition_times is None else np.asarray(repetition_times, dtype=np.float64)
+    known = np.isfinite(times) & (times > 0)
+    if len(times) == len(runs) and not known.all():
+        raise UsageError(
+            f"{runs[int(np.argmin(known))]}: the repetition time is not known; series without one can not use scales "
+            "in seconds. Give RepetitionTime in the sidecar, or scales in time points."
+        )
+    usable_repetition_times(config, torch.from_numpy(times), len(runs))
+    return Sampling(times, float(np.median(times)) if reference is None else reference)
+
+
+def check_length(segments: Segments, largest_scale: float, run: str, repetition_time: float | None = None) -> None:
+    """Refuse a run that is too short; the scale is in time points, or in seconds where a repetition time (s) is given.
 
     Raises
     ------
@@ -37,15 +95,19 @@ def check_length(segments: Segments, largest_scale: int, run: str) -> None:
         If it has fewer than 8 bins of the largest scale, or no segment that holds two of them.
     """
     length, longest = valid_length(segments), max((stop - start for start, stop in segments), default=0)
-    if length < LEAST_BINS * largest_scale:
+    size = largest_scale if repetition_time is None else largest_scale / repetition_time
+    points = "time points" if repetition_time is None else f"time points of {repetition_time:g} s"
+    unit = "" if repetition_time is None else " s"
+    # A little less is enough: repetition times are rounded.
+    if length < LEAST_BINS * size * (1 - 1e-4):
         raise RunError(
-            f"{run}: {length} time points are left; {LEAST_BINS} x the largest scale, "
-            f"{LEAST_BINS * largest_scale}, are needed. Use smaller scales, or exclude the run."
+            f"{run}: {length} {points} are left; {LEAST_BINS} x the largest scale, "
+            f"{LEAST_BINS * largest_scale:g}{unit}, are needed. Use smaller scales, or exclude the run."
         )
-    if longest < 2 * largest_scale:
+    if longest < 2 * size * (1 - 1e-4):
         raise RunError(
-            f"{run}: the longest piece between censored volumes has {longest} time points; "
-            f"2 x the largest scale, {2 * largest_scale}, are needed. Exclude the run."
+            f"{run}: the longest piece between censored volumes has {longest} {points}; "
+            f"2 x the largest scale, {2 * largest_scale:g}{unit}, are needed. Exclude the run."
         )
 
 
@@ -96,22 +158,33 @@ class Batch:
         Valid time points of each row.
     owners : Tensor (B,)
         Which window each row belongs to.
+    repetition_times : Tensor (B,) or None
+        Of each row, in s; None where the model does not ask for it.
     """
 
     series: Tensor
     lengths: Tensor
     owners: Tensor
+    repetition_times: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
-        return Batch(self.series.to(device), self.lengths.to(device), self.owners.to(device))
+        times = None if self.repetition_times is None else self.repetition_times.to(device)
+        return Batch(self.series.to(device), self.lengths.to(device), self.owners.to(device), times)
 
 
-def assemble(windows: Sequence[tuple[NDArray[np.float32], Window]]) -> Batch:
-    """Lay windows, each the series (T_i, R) of its run and its pieces, into one batch."""
+def assemble(
+    windows: Sequence[tuple[NDArray[np.float32], Window]], repetition_times: Sequence[float] | None = None
+) -> Batch:
+    """Lay windows, each the series (T_i, R) of its run and its pieces, into one batch.
+
+    `repetition_times` are those of the windows, in s, where the model asks for them.
+    """
     rows = [(series[start:stop], owner) for owner, (series, window) in enumerate(windows) for start, stop in window]
     lengths = torch.tensor([len(piece) for piece, _ in rows])
     padded = np.zeros((len(rows), int(lengths.max()), rows[0][0].shape[1]), dtype=np.float32)
     for row, (piece, _) in zip(padded, rows, strict=True):
         row[: len(piece)] = piece
-    return Batch(torch.from_numpy(padded), lengths, torch.tensor([owner for _, owner in rows]))
+    owners = torch.tensor([owner for _, owner in rows])
+    times = None if repetition_times is None else torch.tensor(repetition_times, dtype=torch.float64)[owners]
+    return Batch(torch.from_numpy(padded), lengths, owners, times)
