@@ -93,8 +93,8 @@ class Extraction:
     atlas_space : str or None
         Space of a label image given as a file; by default read from its ``space-`` or ``tpl-`` entity.
     denoise : str or None
-        Name of a shipped strategy (``simple``, ``none``) or a JSON file. None means ``simple`` at participant level,
-        and whatever the series have at group level.
+        Name of a shipped strategy (``simple``, ``scrubbing``, ``compcor+gsr`` ...) or a JSON file. None means
+        ``simple`` at participant level, and whatever the series have at group level.
     dummy_scans : int or None
         Volumes dropped at the start; None counts the ``non_steady_state_outlier`` columns.
     fd_threshold : float or None
@@ -107,6 +107,8 @@ class Extraction:
         A run that keeps fewer volumes is excluded.
     max_uncovered : float
         A run in which more than this share of the regions has no usable signal is excluded.
+    min_dof : int
+        A run to which denoising leaves fewer degrees of freedom is excluded.
     """
 
     atlas: tuple[str, ...] = ()
@@ -120,6 +122,7 @@ class Extraction:
     min_coverage: float = 0.5
     min_volumes: int = 50
     max_uncovered: float = 0.2
+    min_dof: int = 15
 
     def __post_init__(self) -> None:
         _require(len(set(self.atlas)) == len(self.atlas), f"--atlas names one atlas twice: {' '.join(self.atlas)}.")
@@ -131,6 +134,7 @@ class Extraction:
         _require(0 <= self.min_coverage <= 1, "--min-coverage must lie between 0 and 1.")
         _require(0 <= self.max_uncovered <= 1, "--max-uncovered must lie between 0 and 1.")
         _require(self.min_volumes >= 1, "--min-volumes must be at least 1.")
+        _require(self.min_dof >= 1, "--min-dof must be at least 1.")
         for name in ("high_pass", "low_pass"):
             value = getattr(self, name)
             _require(value is None or value > 0, f"--{name.replace('_', '-')} must be a positive frequency in Hz.")

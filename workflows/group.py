@@ -13,7 +13,7 @@ from nipype.pipeline import engine as pe
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.interfaces.analysis import FINAL, Analysis
-from bids_neurossm.interfaces.cohort import BuildCohort, MakeSplits
+from bids_neurossm.interfaces.cohort import BuildCohort, MakeSplits, Shortest
 from bids_neurossm.interfaces.evaluation import Evaluate
 from bids_neurossm.interfaces.maps import WriteMaps
 from bids_neurossm.interfaces.reference import ComputeReference
@@ -35,8 +35,8 @@ class CohortPlan:
         ``class`` or ``continuous``.
     classes : sequence of str
         Sorted names.
-    shortest : int
-        Volumes that the model needs.
+    shortest : Shortest
+        What the model's largest scale needs.
     max_uncovered : float
         Largest share of regions without signal.
     extra : mapping
@@ -51,7 +51,7 @@ class CohortPlan:
     networks: Sequence[str]
     target_type: str
     classes: Sequence[str]
-    shortest: int
+    shortest: Shortest
     max_uncovered: float
     extra: Mapping[str, Any]
     parcellation: Parcellation | None = None

@@ -4,48 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from nipype.interfaces import utility
 from nipype.pipeline import engine as pe
 
-from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Attribution, Evaluation, Execution, Extraction
-from bids_neurossm.dataset.query import BoldRun
 from bids_neurossm.interfaces.participant import DenoiseSeries, ExtractParcels, WriteDerivatives
+from bids_neurossm.interfaces.plan import Places, RunPlan
 from bids_neurossm.signal.strategy import Strategy
-
-
-@dataclass(frozen=True)
-class Places:
-    """Folders that a workflow works between.
-
-    Parameters
-    ----------
-    dataset, out_dir : Path
-        Input and output datasets.
-    work_dir : Path
-        Nipype's scratch folder.
-    records : Path
-        Where failures are recorded.
-    hash_cache : Path or None
-        Where hashes of input files are remembered.
-    """
-
-    dataset: Path
-    out_dir: Path
-    work_dir: Path
-    records: Path
-    hash_cache: Path | None = None
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """A run with the parcellations that are still to be done for it."""
-
-    run: BoldRun
-    parcellations: tuple[Parcellation, ...]
 
 
 def init_participant_wf(

@@ -20,7 +20,7 @@ from typing import Any
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
 from bids_neurossm.errors import WorkerLostError
-from bids_neurossm.interfaces.base import Record, write_record
+from bids_neurossm.interfaces.records import Record, write_record
 
 #: Loaded once in the server from which workers are forked: they start in milliseconds and share the pages.
 _PRELOAD = ("nibabel", "nipype.pipeline.engine", "bids_neurossm.interfaces.base")

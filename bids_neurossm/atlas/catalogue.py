@@ -203,10 +203,9 @@ def _from_dense(path: Path, atlas_space: str | None) -> Parcellation:
     if len(set(table.names)) < len(table.names):
         raise UsageError(f"{path} gives one name to several labels; each region needs its own.")
     space = atlas_space or entities.get("tpl") or entities.get("space") or DENSE_SPACE
-    return _checked(
-        labels, path.absolute(), beside if own is None else path, _named(entities, stem, stem, len(table.labels)), space,
-        {"title": stem}, table,
-    )  # fmt: skip
+    named = _named(entities, stem, stem, len(table.labels))
+    table_file = beside if own is None else path
+    return _checked(labels, path.absolute(), table_file.absolute(), named, space, {"title": stem}, table)
 
 
 def _dense_by_name(name: str, match: re.Match[str], atlas_dir: Path | None) -> Parcellation:
@@ -283,7 +282,7 @@ def _schaefer_files(
         _fetch_from_templateflow(space, f"{parcels}Parcels{networks}", resolution, home / f"tpl-{space}" / image)
     for needed in (image, table):
         if not _filled(home / f"tpl-{space}" / needed):
-            raise ResourceMissingError(_templateflow_remedy(home / f"tpl-{space}" / needed, space))
+            raise ResourceMissingError(_templateflow_remedy(home / f"tpl-{space}" / needed, space, download))
     return home / f"tpl-{space}" / image, home / f"tpl-{space}" / table
 
 
@@ -304,10 +303,10 @@ def _fetch_from_templateflow(space: str, desc: str, resolution: int, missing: Pa
         raise ResourceMissingError(_templateflow_remedy(missing, space) + f" ({type(error).__name__})") from error
 
 
-def _templateflow_remedy(missing: Path, space: str) -> str:
+def _templateflow_remedy(missing: Path, space: str, tried: bool = True) -> str:
     state = "is empty" if missing.exists() else "is missing"
     return (
-        f"{missing} {state} and could not be downloaded; where there is internet run "
+        f"{missing} {state}{' and could not be downloaded' if tried else ''}; where there is internet run "
         f"`bids-neurossm --fetch-resources DIR` and set TEMPLATEFLOW_HOME to it, or give --atlas-dir with the {space} "
         "file in it."
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from bids_neurossm.config import Execution
 from bids_neurossm.errors import UsageError
-from bids_neurossm.interfaces.base import Record, read_records
+from bids_neurossm.interfaces.records import Record, read_records
 
 _STATUS = Callable[[str, str, bool], None]
 

@@ -15,7 +15,7 @@ from bids_neurossm.cli.plan_group import GroupPlan, plan_group, refuse_checkpoin
 from bids_neurossm.config import RunConfig
 from bids_neurossm.dataset.description import write_atlas, write_description
 from bids_neurossm.errors import NoInputError
-from bids_neurossm.interfaces.base import Record, private_folder
+from bids_neurossm.interfaces.records import Record, private_folder
 from bids_neurossm.workflows.group import cells_of, init_group_wf
 
 

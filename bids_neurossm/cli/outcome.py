@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bids_neurossm.errors import NeuroSSMError, RunError
-from bids_neurossm.interfaces.base import Record
+from bids_neurossm.interfaces.records import Record
 
 #: Codes that concern the command as a whole, the most telling one first.
 _WHOLE = (5, 6, 8, 4, 7, 2, 3)

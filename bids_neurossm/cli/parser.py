@@ -44,6 +44,10 @@ group: train and judge a model on those series, explain it, compare its maps wit
 """
 
 _EXIT_CODES = """\
+without a level:
+  bids-neurossm --check [BIDS_DIR OUT_DIR] [--atlas ...]   what is installed, present, writable; writes nothing
+  bids-neurossm --fetch-resources DIR                      fetch atlases and Neurosynth, where there is internet
+
 exit codes: 0 done, 1 some runs failed, 2 usage, 3 no input matched, 4 atlas or reference missing, 5 output not
 writable, 6 no usable GPU, 7 labels unusable, 8 checkpoint does not fit, 70 a bug, 130 interrupted, 143 terminated
 """
@@ -116,17 +120,25 @@ def _add_signals(group: argparse._ArgumentGroup) -> None:
         "--atlas",
         nargs="+",
         metavar="NAME_OR_FILE",
-        help="Schaefer400 (100 to 1000), AAL3, HarvardOxford, or a label image with a TSV beside it",
+        help="Schaefer400 (100 to 1000), AAL3, HarvardOxford, a label image with a TSV beside it, a .dlabel.nii, or "
+        "a TOML that combines several",
     )
     _add(group, "extraction", "--atlas-dir", type=Path, metavar="DIR", help="searched before TemplateFlow")
     _add(group, "extraction", "--atlas-space", metavar="NAME", help="space of a label image that does not say it")
-    _add(group, "extraction", "--denoise", metavar="NAME_OR_JSON", help="simple (default), none, or a JSON file")
+    _add(
+        group,
+        "extraction",
+        "--denoise",
+        metavar="NAME_OR_JSON",
+        help="simple (default), scrubbing, compcor, ica_aroma, 24p (each also with +gsr), 36p, none, or a JSON file",
+    )
     _add(group, "extraction", "--dummy-scans", metavar="auto|N", help="volumes dropped at the start (default: auto)")
     _add(group, "extraction", "--fd-threshold", type=float, metavar="MM", help="censor volumes that moved more")
     _add(group, "extraction", "--high-pass", type=float, metavar="HZ", help="Butterworth cut-off")
     _add(group, "extraction", "--low-pass", type=float, metavar="HZ", help="Butterworth cut-off")
     _add(group, "extraction", "--min-coverage", type=float, metavar="SHARE", help="of a region's voxels (default: 0.5)")
     _add(group, "extraction", "--min-volumes", type=int, metavar="N", help="a run that keeps fewer is excluded (50)")
+    _add(group, "extraction", "--min-dof", type=int, metavar="N", help="degrees of freedom left, likewise (15)")
     _add(
         group,
         "extraction",
@@ -267,7 +279,7 @@ def _convert(tables: dict[str, dict[str, Any]]) -> None:
     for section, field in _PATHS:
         value = tables[section].get(field)
         if value is not None:
-            many = isinstance(value, tuple)
+            many = isinstance(value, (tuple, list))  # a settings file gives lists
             absolute = tuple(_absolute(each) for each in (value if many else (value,)))
             tables[section][field] = absolute if many else absolute[0]
 
@@ -276,4 +288,5 @@ def _absolute(value: str | Path) -> str | Path:
     """Make a path independent of the folder that a worker happens to be in; names are left as they are."""
     if isinstance(value, Path):
         return value.absolute()
-    return str(Path(value).absolute()) if "/" in value or Path(value).exists() else value
+    # A folder `demo` may stand beside a recipe of that name: only what looks like a path is one.
+    return str(Path(value).absolute()) if "/" in value or Path(value).suffix else value

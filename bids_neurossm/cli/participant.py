@@ -11,7 +11,6 @@ from pathlib import Path
 
 from bids_neurossm.atlas import Parcellation, load_parcellation
 from bids_neurossm.cli.console import Console
-from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
 from bids_neurossm.config import Extraction, RunConfig
@@ -19,10 +18,10 @@ from bids_neurossm.dataset.description import write_atlas, write_desc_labels, wr
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.dataset.query import BoldRun, find_bold_runs
 from bids_neurossm.errors import NeuroSSMError, RunError, UsageError
-from bids_neurossm.interfaces.base import Record, private_folder
+from bids_neurossm.interfaces.plan import Places, RunPlan
+from bids_neurossm.interfaces.records import Record, private_folder
 from bids_neurossm.interfaces.resume import input_hash, is_finished, read_sidecar
 from bids_neurossm.signal.strategy import Strategy, load_strategy
-from bids_neurossm.workflows.participant import Places, RunPlan, final_node, init_participant_wf
 
 DEFAULT_ATLAS = "Schaefer400"
 DEFAULT_STRATEGY = "simple"
@@ -62,7 +61,7 @@ def run_participant(config: RunConfig, work_dir: Path) -> int:
     console, log_folder = begin(config)
     write_description(config.out_dir, {"fmriprep": plan.dataset})
     write_desc_labels(config.out_dir, {plan.strategy.name: plan.strategy.description})
-    everything = {each.image_file: each for group in plan.parcellations.values() for each in group}
+    everything = {(each.image_file, each.space): each for group in plan.parcellations.values() for each in group}
     write_atlas(config.out_dir, list(everything.values()))
     records: list[Record] = []
     if plan.to_do and not config.execution.reports_only:
@@ -145,7 +144,10 @@ def _finished(
 
 
 def _work(config: RunConfig, plan: Plan, work_dir: Path, hash_cache: Path, console: Console) -> list[Record]:
-    """Run the workflow."""
+    """Run the workflow; Nipype is imported here, since a plan alone does not need it."""
+    from bids_neurossm.cli.engine import run_workflow
+    from bids_neurossm.workflows.participant import final_node, init_participant_wf
+
     command = uuid.uuid4().hex[:8]
     places = Places(
         dataset=plan.dataset,
@@ -216,24 +218,37 @@ def _write_reports(config: RunConfig, plan: Plan, failures: Sequence[Record], co
             if record.unit == run.key:
                 entry = {"run": record.unit, "step": record.step, "message": record.message}
                 by_label[run.participant].append(entry)
+    if len(labels) == 1:
+        # The usual task of a job array: a process of its own would only cost memory.
+        _tell_failure(_report_failure(config.out_dir, labels[0], by_label[labels[0]]), labels[0], console)
+        return
     context = multiprocessing.get_context("forkserver")
     workers = min(config.execution.nprocs, len(labels))
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         futures = {
-            pool.submit(_write_report, config.out_dir, label, errors): label for label, errors in by_label.items()
+            pool.submit(_report_failure, config.out_dir, label, errors): label for label, errors in by_label.items()
         }
         for future in concurrent.futures.as_completed(futures):
-            error = future.exception()
-            if isinstance(error, NeuroSSMError):
-                raise error
-            if error is not None:
-                console.event("warning", f"sub-{futures[future]}.html could not be written: {error}")
+            _tell_failure(future.exception() or future.result(), futures[future], console)
 
 
-def _write_report(out_dir: Path, label: str, errors: list[dict[str, str]]) -> None:
+def _tell_failure(error: BaseException | None, label: str, console: Console) -> None:
+    """Stop for what the user can put right; a report that fails otherwise costs no results."""
+    if isinstance(error, NeuroSSMError):
+        raise error
+    if error is not None:
+        console.event("warning", f"sub-{label}.html could not be written: {type(error).__name__}: {error}")
+
+
+def _report_failure(out_dir: Path, label: str, errors: list[dict[str, str]]) -> Exception | None:
+    """Write the report of a participant, and give back what went wrong."""
     from bids_neurossm.reports.participant import write_participant_report
 
-    write_participant_report(out_dir, label, errors)
+    try:
+        write_participant_report(out_dir, label, errors)
+    except Exception as error:
+        return error
+    return None
 
 
 def _print_plan(config: RunConfig, plan: Plan, console: Console) -> None:

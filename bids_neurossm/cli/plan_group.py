@@ -14,13 +14,29 @@ from bids_neurossm.atlas.catalogue import atlas_entities
 from bids_neurossm.atlas.tables import network_of, read_label_table
 from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
 from bids_neurossm.config import Evaluation, ModelSpec, RunConfig, Training
-from bids_neurossm.dataset.labels import TargetType, find_table, join, parse_target, read_participants, read_target
+from bids_neurossm.dataset.labels import (
+    TargetType,
+    find_table,
+    join,
+    parse_target,
+    read_participants,
+    read_target,
+    source_datasets,
+)
 from bids_neurossm.dataset.names import parse_name, sanitised_label, sanitised_labels
 from bids_neurossm.dataset.outputs import GroupOutputs
-from bids_neurossm.dataset.series import SeriesFile, choose_kind, find_series, read_regions, with_sidecars
+from bids_neurossm.dataset.query import DENSE_SPACE
+from bids_neurossm.dataset.series import (
+    SeriesFile,
+    choose_kind,
+    common_regions,
+    find_series,
+    label_entities,
+    with_sidecars,
+)
 from bids_neurossm.errors import LabelError, NoInputError, ResourceMissingError, UsageError
 from bids_neurossm.interfaces.analysis import Analysis
-from bids_neurossm.interfaces.cohort import series_facts
+from bids_neurossm.interfaces.cohort import Shortest, series_facts
 from bids_neurossm.signal.strategy import load_strategy
 from bids_neurossm.training.estimator import registered_models
 from bids_neurossm.training.recipes import load_recipe
@@ -74,7 +90,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
             "two are needed."
         )
     sanitised_labels(classes, "class")
-    regions = read_regions(files[0].path)
+    regions = common_regions(files)
     parcellation, notes = _parcellation(config, source, files[0], regions)
     entities = {name: value for name, value in files[0].kind if name not in ("stat", "desc")}
     identifier = config.analysis_id or _identifier(target.column, spec.name, entities, strategy)
@@ -91,7 +107,6 @@ def plan_group(config: RunConfig) -> GroupPlan:
         reference=config.reference,
         covariates=covariates,
     )
-    scales = spec.settings.get("scales", (1, 2, 4))
     atlas_name = "".join(entities.get(key, "") for key in ("atlas", "seg", "scale"))
     cohort = CohortPlan(
         runs=_plain(kept),
@@ -100,7 +115,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
         networks=parcellation.networks if parcellation else [network_of(name) for name in regions],
         target_type=target_type,
         classes=classes,
-        shortest=8 * int(max(scales)) if spec.name == "neurossm" else 8,
+        shortest=_shortest(spec, kept),
         max_uncovered=config.extraction.max_uncovered,
         extra={
             "target": target.text,
@@ -142,6 +157,34 @@ def _checked_evaluation(config: RunConfig, runs: pd.DataFrame, classes: Sequence
     return replace(evaluation, folds=splits.folds)
 
 
+def _shortest(spec: ModelSpec, runs: pd.DataFrame) -> Shortest:
+    """Tell how long a run has to be for the model: eight times its largest scale.
+
+    Raises
+    ------
+    UsageError
+        If scales are in seconds and a run states no repetition time, or a longer one than the smallest scale.
+    """
+    if spec.name != "neurossm":
+        return Shortest(8, "volumes")
+    scales = tuple(spec.settings.get("scales", (1, 2, 4)))
+    if spec.settings.get("scale_unit", "time points") != "seconds":
+        return Shortest(8 * max(scales), "volumes")
+    unknown = runs[runs["repetition_time"].isna()]["run"]
+    if len(unknown):
+        raise UsageError(
+            f"The recipe's scales are in seconds, and {len(unknown)} of {len(runs)} runs state no repetition time (the "
+            f"first is {unknown.iloc[0]}): write RepetitionTime into their sidecars, or use scales in time points."
+        )
+    longest = float(runs["repetition_time"].max())
+    if min(scales) < longest:
+        raise UsageError(
+            f"The recipe's smallest scale is {min(scales)} s, the cohort's longest repetition time {longest} s: "
+            "no scale may be finer than the data."
+        )
+    return Shortest(8 * max(scales), "seconds")
+
+
 def _series(config: RunConfig) -> tuple[Path, list[SeriesFile]]:
     """Find the series: in the output dataset, else in BIDS_DIR or another dataset that was named."""
     places = [config.out_dir, config.bids_dir, *config.selection.derivatives.values()]
@@ -157,9 +200,17 @@ def _series(config: RunConfig) -> tuple[Path, list[SeriesFile]]:
     if len(config.extraction.atlas) > 1:
         raise UsageError("The group level takes one --atlas; run it once for each.")
     extraction = config.extraction
-    atlas = atlas_entities(extraction.atlas[0], extraction.atlas_space) if extraction.atlas else None
-    strategy = load_strategy(extraction.denoise).name if extraction.denoise else None
-    return source, with_sidecars(choose_kind(found, atlas, strategy, source))
+    atlas = strategy = None
+    if extraction.atlas:
+        # Other programs have names of their own for atlases and strategies: those of the files come first.
+        name = extraction.atlas[0]
+        atlas = label_entities(found, name) or atlas_entities(name, extraction.atlas_space)
+    if extraction.denoise:
+        known = any(each.entities.get("desc") == extraction.denoise for each in found)
+        strategy = extraction.denoise if known else load_strategy(extraction.denoise).name
+    chosen = choose_kind(found, atlas, strategy, source)
+    recordings = [config.bids_dir, *config.selection.derivatives.values(), *source_datasets(source)]
+    return source, with_sidecars(chosen, list(dict.fromkeys(recordings)))
 
 
 def _labelled(config: RunConfig, files: Sequence[SeriesFile]) -> tuple[pd.DataFrame, Any, str]:
@@ -252,6 +303,8 @@ def _parcellation(
     space = file.entities.get("space")
     wanted = {name: file.entities[name] for name in ("atlas", "seg", "scale") if name in file.entities}
     reason = "the names of the series state no space" if space is None else "no atlas image was found for them"
+    if space == DENSE_SPACE:
+        return None, ["No NIfTI maps and no reference: maps on grayordinates are not drawn yet."]
     if space is not None and wanted:
         try:
             found = _atlas_in(source, space, wanted) or atlas_by_name(config, wanted, space)

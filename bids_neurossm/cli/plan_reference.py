@@ -78,15 +78,17 @@ def neurosynth_folder(source: str) -> Path:
     if source != "neurosynth":
         if not Path(source).is_dir():
             raise ResourceMissingError(f"--reference {source} is neither a known name nor a folder that is there.")
-        return Path(source)
-    places = [os.environ.get("NEUROSSM_RESOURCES"), os.environ.get("NIMARE_DATA")]
+        return Path(source).absolute()
+    # `--fetch-resources` fills one folder with templates, atlases and studies.
+    places = [os.environ.get(name) for name in ("NEUROSSM_RESOURCES", "TEMPLATEFLOW_HOME", "NIMARE_DATA")]
     candidates = [Path(place) / "neurosynth" for place in places if place] + [Path.home() / ".nimare" / "neurosynth"]
     for candidate in candidates:
         if candidate.is_dir():
             return candidate
     raise ResourceMissingError(
         f"Neurosynth's files are in none of {', '.join(map(str, candidates))}; give the folder that holds "
-        "data-neurosynth_version-7_coordinates.tsv.gz as --reference DIR."
+        "data-neurosynth_version-7_coordinates.tsv.gz as --reference DIR, or run `bids-neurossm --fetch-resources DIR` "
+        "where there is internet and set NEUROSSM_RESOURCES to it."
     )
 
 
@@ -96,7 +98,7 @@ def atlas_by_name(config: RunConfig, wanted: Mapping[str, str], space: str) -> P
         "Schaefer2018": f"Schaefer{wanted.get('scale')}_{wanted.get('seg', '7Networks')}",
         "AAL3v2": "AAL3",
         "HarvardOxford": "HarvardOxford",
-    }.get(wanted["atlas"])
+    }.get(wanted.get("atlas", ""))
     if name is None:
         return None
     try:

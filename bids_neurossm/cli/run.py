@@ -20,7 +20,6 @@ _PRELOAD = {
         "bids_neurossm.interfaces.participant",
         "nilearn.signal",
         "nilearn.interfaces.fmriprep",
-        "bids_neurossm.reports.participant",
     ),
     "group": ("bids_neurossm.interfaces.training", "bids_neurossm.interfaces.evaluation"),
 }
@@ -76,7 +75,18 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    config = parse_config(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    given = {argument.partition("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--")}
+    if not given & {"--help", "--version"}:  # these two need no positional arguments
+        if "--fetch-resources" in given:
+            from bids_neurossm.cli.fetch import run_fetch
+
+            return run_fetch(arguments)
+        if "--check" in given:
+            from bids_neurossm.cli.check import run_check
+
+            return run_check(arguments)
+    config = parse_config(arguments)
     # Nothing heavy is imported before the arguments are known to be good.
     from bids_neurossm.cli.environment import prepared_environment
 

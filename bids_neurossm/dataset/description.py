@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 
 from bids_neurossm import __version__
-from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.dataset.names import build_name
 from bids_neurossm.dataset.read import read_json_object
-from bids_neurossm.dataset.write import write_json, write_nifti, write_text, write_tsv
+from bids_neurossm.dataset.write import write_bytes, write_json, write_nifti, write_text, write_tsv
 from bids_neurossm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +57,12 @@ Written by bids-neurossm from fMRIPrep derivatives.
 
 Every table has a sidecar that names its sources, settings and versions.
 """
+
+#: Grayordinates of the Human Connectome Project by the vertices of a hemisphere.
+_DENSITIES = {
+    32492: ("91k", "91,282 grayordinates, 2 mm"),
+    59292: ("170k", "170,494 grayordinates, 1.6 mm"),
+}
 
 _DESCRIPTIONS = (
     ("none", "No denoising: regional means as they are."),
@@ -152,19 +157,16 @@ def write_atlas(out_dir: Path, parcellations: Sequence[Parcellation]) -> None:
                 "ReferencesAndLinks": [each for each in (facts.get("citation"), facts.get("doi")) if each],
             },
         )
-        labels, affine, header = parcellation.image()
-        spacing = "x".join(f"{size:g}" for size in np.linalg.norm(affine[:3, :3], axis=0))
-        resolution = {2.0: "02", 1.0: "01"}.get(float(np.linalg.norm(affine[:3, 0])), "native")
-        image = folder / build_name({**entities, "res": resolution}, "dseg", ".nii.gz")
-        write_nifti(image, labels.astype(np.int16), affine, header)
+        image, size = (_dense_labels if parcellation.dense else _label_image)(folder, entities, parcellation)
+        sources = [layer.image_file for layer in parcellation.layers] or [parcellation.image_file]
         write_json(
-            image.with_name(image.name.replace(".nii.gz", ".json")),
+            image.with_name(image.name.partition(".")[0] + ".json"),
             {
                 "Description": f"{facts.get('title', atlas)}, {parcellation.n_regions} regions.",
-                "Resolution": {resolution: f"{spacing} mm"},
+                **size,
                 "SpatialReference": f"TemplateFlow {parcellation.space}",
-                "Sources": [parcellation.image_file.name],
-                "SourceSHA256": hash_file(parcellation.image_file),
+                "Sources": [each.name for each in sources],
+                "SourceSHA256": parcellation.sha256,
             },
         )
         write_tsv(
@@ -180,3 +182,29 @@ def write_atlas(out_dir: Path, parcellations: Sequence[Parcellation]) -> None:
                 "network": {"Description": "Network or lobe that the region belongs to, n/a where there is none."},
             },
         )
+
+
+def _label_image(
+    folder: Path, entities: dict[str, str], parcellation: Parcellation
+) -> tuple[Path, dict[str, dict[str, str]]]:
+    """Write the label image of a parcellation of voxels; say where, and how fine it is."""
+    labels, affine, header = parcellation.image()
+    spacing = "x".join(f"{size:g}" for size in np.linalg.norm(affine[:3, :3], axis=0))
+    resolution = {2.0: "02", 1.0: "01"}.get(float(np.linalg.norm(affine[:3, 0])), "native")
+    image = folder / build_name({**entities, "res": resolution}, "dseg", ".nii.gz")
+    write_nifti(image, labels.astype(np.int16), affine, header)
+    return image, {"Resolution": {resolution: f"{spacing} mm"}}
+
+
+def _dense_labels(
+    folder: Path, entities: dict[str, str], parcellation: Parcellation
+) -> tuple[Path, dict[str, dict[str, str]]]:
+    """Keep a copy of a label image on grayordinates."""
+    import nibabel as nib
+
+    vertices = set(nib.load(parcellation.image_file).header.get_axis(1).nvertices.values())
+    density, text = _DENSITIES.get(max(vertices, default=0), ("native", "as in the label image"))
+    extension = "." + parcellation.image_file.name.rsplit(".", 2)[-2] + ".nii"
+    image = folder / build_name({**entities, "den": density}, "dseg", extension)
+    write_bytes(image, parcellation.image_file.read_bytes())
+    return image, {"Density": {density: text}}

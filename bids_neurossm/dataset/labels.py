@@ -85,7 +85,7 @@ def find_table(target: Target, participants_file: Path | None, bids_dir: Path, d
         candidates = [participants_file]
     else:
         datasets = [bids_dir, *([derivatives["raw"]] if "raw" in derivatives else []), *derivatives.values()]
-        sources = [source for dataset in datasets for source in _source_datasets(dataset)]
+        sources = [source for dataset in datasets for source in source_datasets(dataset)]
         candidates = list(dict.fromkeys(folder / name for folder in [*datasets, *sources]))
     for candidate in candidates:
         if candidate.is_file():
@@ -96,7 +96,7 @@ def find_table(target: Target, participants_file: Path | None, bids_dir: Path, d
     )
 
 
-def _source_datasets(dataset: Path) -> list[Path]:
+def source_datasets(dataset: Path) -> list[Path]:
     """Local folders that a derivatives dataset names as its sources."""
     found = []
     description = read_description(dataset)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from bids.layout import BIDSLayout
 
 
+#: Space of the series on grayordinates (CIFTI-2).
+DENSE_SPACE = "fsLR"
+
+
 @dataclass(frozen=True)
 class BoldRun:
     """One preprocessed BOLD image and what belongs to it.
@@ -28,7 +32,7 @@ class BoldRun:
     Parameters
     ----------
     bold : Path
-        The 4D image.
+        The 4D image, or the ``.dtseries.nii``.
     mask : Path or None
         Brain mask on the same grid.
     confounds : Path or None
@@ -43,10 +47,15 @@ class BoldRun:
     entities: Mapping[str, str]
 
     @property
+    def dense(self) -> bool:
+        """Whether it is on grayordinates."""
+        return self.bold.name.endswith(".dtseries.nii")
+
+    @property
     def key(self) -> str:
         """Name of the recording in this space, unique within a dataset."""
         kept = source_entities(self.entities)
-        kept.update({name: self.entities[name] for name in ("cohort", "space", "res") if name in self.entities})
+        kept.update({name: self.entities[name] for name in ("cohort", "space", "res", "den") if name in self.entities})
         return build_name(kept, "bold", "").removesuffix("_bold")
 
     @property
@@ -160,8 +169,17 @@ def _layout(dataset: Path, participants: list[str], selection: Selection) -> BID
     )
 
 
+def _image_filters(selection: Selection) -> dict[str, Any]:
+    """Tell images of voxels from series on grayordinates, which fMRIPrep writes without a ``desc-``."""
+    if selection.space == DENSE_SPACE:
+        from bids.layout import Query
+
+        return {"suffix": "bold", "desc": Query.NONE, "extension": ".dtseries.nii"}
+    return {"suffix": "bold", "desc": "preproc", "extension": [".nii.gz", ".nii"]}
+
+
 def _bold_filters(selection: Selection) -> dict[str, Any]:
-    filters: dict[str, Any] = {"suffix": "bold", "desc": "preproc", "extension": [".nii.gz", ".nii"]}
+    filters = _image_filters(selection)
     if selection.session_id:
         filters["session"] = list(selection.session_id)
     if selection.task_id:
@@ -172,7 +190,7 @@ def _bold_filters(selection: Selection) -> dict[str, Any]:
     if selection.space:
         filters["space"] = selection.space
     if selection.res:
-        filters["res"] = selection.res
+        filters["den" if selection.space == DENSE_SPACE else "res"] = selection.res
     if selection.bids_filter_file:
         filters |= _filters_from_file(selection.bids_filter_file)
     return filters
@@ -241,11 +259,12 @@ def _bold_run(path: Path, entities: dict[str, str]) -> BoldRun:
 
 def _nothing_matched(dataset: Path, layout: BIDSLayout, selection: Selection, participants: list[str]) -> str:
     """Say what was asked for and what the dataset has instead."""
-    files = layout.get(return_type="filename", suffix="bold", desc="preproc", extension=[".nii.gz", ".nii"])
+    files = layout.get(return_type="filename", **_image_filters(selection))
     present = [parse_name(path)[0] for path in files]
     present = [entities for entities in present if entities.get("sub") in participants]
     if not present:
-        return f"{dataset} has no *_desc-preproc_bold.nii.gz for {_listed(participants)}; was fMRIPrep run to its end?"
+        wanted = "bold.dtseries.nii" if selection.space == DENSE_SPACE else "desc-preproc_bold.nii.gz"
+        return f"{dataset} has no *_{wanted} for {_listed(participants)}; was fMRIPrep run to its end?"
 
     def there(name: str) -> str:
         return ", ".join(sorted({entities.get(name, "none") for entities in present}))
@@ -314,9 +333,11 @@ def _inherited_sidecars(bold: Path, dataset: Path) -> list[Path]:
     found = []
     for folder in reversed(folders):
         matching = []
-        for candidate in folder.glob(f"*{suffix}.json"):
-            other, other_suffix, _ = parse_name(candidate)
-            if other_suffix == suffix and other.items() <= entities.items():
+        for candidate in folder.glob(f"*{suffix}*.json"):
+            other, other_suffix, extension = parse_name(candidate)
+            # fMRIPrep before 20.2 gave dense series a sidecar with both extensions.
+            named = extension == ".json" or bold.name.endswith(extension.removesuffix(".json") + ".nii")
+            if named and other_suffix == suffix and other.items() <= entities.items():
                 matching.append((len(other), candidate))
         found += [candidate for _, candidate in sorted(matching)]
     return found

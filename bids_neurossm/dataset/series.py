@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy.typing as npt
 
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.names import build_name, parse_name, source_entities
-from bids_neurossm.dataset.read import read_json_object
+from bids_neurossm.dataset.producers import is_seconds, read_facts
 from bids_neurossm.errors import NoInputError, RunError, UsageError
 
 #: Entities that tell kinds of series apart: one analysis uses one kind.
@@ -30,7 +32,7 @@ class SeriesFile:
     entities : mapping
         Of its name.
     sidecar : mapping
-        Its JSON; empty where there is none.
+        Its JSON, with what others leave beside it; empty where there is nothing.
     """
 
     path: Path
@@ -51,7 +53,7 @@ class SeriesFile:
     def repetition_time(self) -> float:
         """Seconds; NaN where the sidecar does not say it."""
         value = self.sidecar.get("RepetitionTime")
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")
+        return float(value) if value is not None and is_seconds(value) else float("nan")
 
 
 def find_series(dataset: Path, selection: Selection) -> list[SeriesFile]:
@@ -70,7 +72,9 @@ def find_series(dataset: Path, selection: Selection) -> list[SeriesFile]:
         Sorted by path; without sidecars, which `with_sidecars` reads.
     """
     found = []
-    for path in sorted(dataset.glob("sub-*/**/func/*_timeseries.tsv")):
+    patterns = ("sub-*_timeseries.*", "sub-*/**/sub-*_timeseries.*")
+    paths = {path for pattern in patterns for path in dataset.glob(pattern) if path.suffix in (".tsv", ".csv")}
+    for path in sorted(paths):
         entities, _, _ = parse_name(path)
         wanted = (
             ("sub", selection.participant_label),
@@ -141,35 +145,100 @@ def _told(kind: tuple[tuple[str, str], ...]) -> str:
     return " ".join(f"{name}-{value}" for name, value in kind) or "series without entities"
 
 
-def with_sidecars(files: Sequence[SeriesFile]) -> list[SeriesFile]:
-    """Read the sidecar of every table.
+def label_entities(files: Sequence[SeriesFile], label: str) -> dict[str, str] | None:
+    """Find an atlas that others name by one label, such as XCP-D's ``seg-4S456Parcels``; None if there is none."""
+    for name in ("atlas", "seg"):
+        if any(each.entities.get(name) == label.removeprefix(f"{name}-") for each in files):
+            return {name: label.removeprefix(f"{name}-")}
+    return None
+
+
+def with_sidecars(files: Sequence[SeriesFile], datasets: Sequence[Path] = ()) -> list[SeriesFile]:
+    """Read the sidecar of every table, and what other programs leave beside it.
+
+    Parameters
+    ----------
+    files : sequence of SeriesFile
+        As `find_series` gives them.
+    datasets : sequence of Path
+        Where the repetition time of a recording is looked for when its series do not state it.
 
     Raises
     ------
     RunError
         If one is there but is no JSON object.
     """
-    return [SeriesFile(each.path, each.entities, _sidecar(each.path)) for each in files]
-
-
-def _sidecar(table: Path) -> dict[str, Any]:
-    path = table.with_suffix(".json")
-    return read_json_object(path, RunError) if path.is_file() else {}
+    return [SeriesFile(each.path, each.entities, read_facts(each.path, datasets)) for each in files]
 
 
 def read_regions(path: Path) -> list[str]:
     """Read the names of the regions from the first line of a table.
 
+    Returns
+    -------
+    list of str
+        As they stand there; ``region1`` ... where the table has no line of names.
+
     Raises
     ------
     RunError
-        If the file can not be read as text.
+        If the file can not be read as text, or its first column has no name.
     """
+    return _header(path).regions
+
+
+def common_regions(files: Sequence[SeriesFile]) -> list[str]:
+    """Read the regions that most of the tables have; those with others are left out of a cohort with the reason.
+
+    Raises
+    ------
+    RunError
+        If none of the tables can be read.
+    """
+    counts: Counter[tuple[str, ...]] = Counter()
+    for each in files:
+        try:
+            counts[tuple(read_regions(each.path))] += 1
+        except RunError:
+            if len(files) == 1:
+                raise
+    if not counts:
+        raise RunError(f"None of the {len(files)} tables of series is readable, the first is {files[0].path}.")
+    return list(counts.most_common(1)[0][0])
+
+
+@dataclass(frozen=True)
+class _Header:
+    """How a table begins: its separator, its regions, and whether the first line names them."""
+
+    separator: str
+    regions: list[str]
+    named: bool
+
+
+def _header(path: Path) -> _Header:
     try:
         with path.open(encoding="utf-8-sig") as stream:
-            return stream.readline().rstrip("\r\n").split("\t")
+            line = stream.readline().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is not a readable table of numbers ({error}).") from error
+    separator = "," if path.suffix == ".csv" and "\t" not in line else "\t"
+    cells = [cell.strip().strip('"') for cell in line.split(separator)]
+    if cells and not cells[0] and len(cells) > 1:
+        raise RunError(f"{path}: its first column has no name (row numbers?); write the table without it.")
+    if _is_data(cells):
+        return _Header(separator, [f"region{index + 1}" for index in range(len(cells))], False)
+    return _Header(separator, cells, True)
+
+
+def _is_data(cells: Sequence[str]) -> bool:
+    """Tell whether a first line holds numbers of a series; names may be numbers too, but whole ones that count up."""
+    try:
+        values = [float(cell) for cell in cells]
+    except ValueError:
+        return False
+    counted = all(cell.isdigit() for cell in cells) and all(later > earlier for earlier, later in pairwise(values))
+    return not counted
 
 
 def read_series(path: Path, regions: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -194,15 +263,23 @@ def read_series(path: Path, regions: Sequence[str]) -> npt.NDArray[np.float64]:
     """
     import pandas as pd
 
+    header = _header(path)
     try:
-        table = pd.read_csv(path, sep="\t", na_values=["n/a"], encoding="utf-8-sig")
+        table = pd.read_csv(
+            path,
+            sep=header.separator,
+            header=0 if header.named else None,
+            na_values=["n/a"],
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+        )
         values = table.to_numpy(dtype=np.float64)
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise RunError(f"{path} is not a readable table of numbers ({error}).") from error
     if not isinstance(table.index, pd.RangeIndex):
         # pandas would take the first cells for row names and shift every region by one.
         raise RunError(f"{path} has rows with more cells than the {len(table.columns)} names in its first line.")
-    columns = [str(name) for name in table.columns]
+    columns = header.regions
     if columns != list(regions):
         different = next(
             (

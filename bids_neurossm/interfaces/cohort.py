@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,28 @@ from bids_neurossm.dataset.series import SeriesFile, read_series
 from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import LabelError, RunError
 from bids_neurossm.interfaces.analysis import Analysis
-from bids_neurossm.interfaces.base import Record, RecordingInputSpec, RecordingInterface, write_record
+from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
+from bids_neurossm.interfaces.records import Record, write_record
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.splits import check_splits, make_splits, read_splits, write_splits
 
 EXCLUSION_COLUMNS = ["run", "participant_id", "reason", "detail"]
+
+
+@dataclass(frozen=True)
+class Shortest:
+    """The shortest run that a model can use.
+
+    Parameters
+    ----------
+    length : float
+        How long.
+    unit : {"volumes", "seconds"}
+        Of what.
+    """
+
+    length: float
+    unit: Literal["volumes", "seconds"]
 
 
 class BuildCohortInputSpec(RecordingInputSpec):
@@ -33,7 +51,7 @@ class BuildCohortInputSpec(RecordingInputSpec):
     regions = traits.List(traits.Str, mandatory=True)
     networks = traits.List(traits.Str, mandatory=True)
     target_type = traits.Enum("class", "continuous", mandatory=True)
-    shortest = traits.Int(mandatory=True, desc="volumes that the model's largest scale needs")
+    shortest = traits.Instance(Shortest, mandatory=True, desc="what the model's largest scale needs")
     max_uncovered = traits.Float(mandatory=True, desc="largest share of regions without signal")
     extra = traits.Dict(desc="atlas, strategy and target, for the checkpoints")
 
@@ -84,8 +102,10 @@ class BuildCohort(RecordingInterface):
             write_record(Path(self.inputs.records), Record(row["run"], "BuildCohort", str(error), RunError.exit_code))
             return {"reason": "unreadable", "detail": str(error)}
         dead = _without_signal(series)
-        if len(series) < self.inputs.shortest:
-            detail = f"{len(series)} volumes; the model's largest scale needs {self.inputs.shortest}"
+        needed = self.inputs.shortest
+        length = len(series) * (row["repetition_time"] if needed.unit == "seconds" else 1)
+        if length < needed.length:
+            detail = f"{length:g} {needed.unit}; the model's largest scale needs {needed.length:g}"
             return {"reason": "too few volumes", "detail": detail}
         if dead.mean() > self.inputs.max_uncovered:
             detail = f"{dead.mean():.0%} of the regions; --max-uncovered allows {self.inputs.max_uncovered:.0%}"

@@ -19,6 +19,7 @@ from bids_neurossm.interfaces.provenance import run_sidecar
 from bids_neurossm.interfaces.resume import input_hash
 from bids_neurossm.signal.confounds import Confounds, load_confounds
 from bids_neurossm.signal.denoise import CleanSeries, denoise
+from bids_neurossm.signal.dense import dense_series, is_dense
 from bids_neurossm.signal.parcels import ParcelSeries, parcel_series
 from bids_neurossm.signal.quality import RegionQuality, pearson_connectivity, region_quality
 from bids_neurossm.signal.strategy import Strategy
@@ -45,7 +46,10 @@ class ExtractParcels(RecordingInterface):
 
     def _work(self, cwd: Path) -> None:
         run: BoldRun = self.inputs.run
-        found = parcel_series(run.bold, self.inputs.parcellations, run.mask)
+        if is_dense(run.bold):
+            found = [dense_series(run.bold, each) for each in self.inputs.parcellations]
+        else:
+            found = parcel_series(run.bold, self.inputs.parcellations, run.mask)
         self._results["parcels"] = [save_arrays(cwd / f"parcels-{index}.npz", each) for index, each in enumerate(found)]
 
 

@@ -184,6 +184,8 @@ def _write_attribution(
         "SoftwareVersions": software_versions(),
     }
     write_json(outputs.attributions(label).with_suffix(".json"), facts_of_map)
+    if parcellation.dense:
+        return  # the table stands alone: maps on grayordinates are not drawn yet
     score = np.tensordot(weight, share, axes=1)
     _, affine, header = parcellation.image()
     path = outputs.attribution_map(label)

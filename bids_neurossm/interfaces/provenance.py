@@ -14,6 +14,7 @@ from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.query import BoldRun, repetition_time
 from bids_neurossm.interfaces.arrays import CleanRun
+from bids_neurossm.signal.quality import motion_summary
 from bids_neurossm.signal.strategy import Strategy
 
 
@@ -60,9 +61,8 @@ def run_sidecar(
         Ready to be written as JSON.
     """
     seconds = repetition_time(run.bold, dataset)
-    displacement = clean.framewise_displacement
-    finite = displacement[np.isfinite(displacement)]
     n_dummy, n_censored = int(clean.n_dummy), int(clean.n_censored)
+    n_kept, degrees = int(clean.kept.size), int(clean.degrees_of_freedom)
     sources = [path for path in (run.bold, run.mask, run.confounds) if path]
     warnings = _warnings(run, parcellation, clean)
     return {
@@ -72,21 +72,21 @@ def run_sidecar(
         "RepetitionTime": seconds,
         "SamplingFrequency": 1 / seconds,
         "StartTime": n_dummy * seconds,
-        "NumberOfVolumes": int(displacement.size),
+        "NumberOfVolumes": int(clean.framewise_displacement.size),
         "NumberOfVolumesDropped": n_dummy,
         "NumberOfVolumesCensored": n_censored,
-        "NumberOfVolumesKept": int(clean.kept.size),
+        "NumberOfVolumesKept": n_kept,
         "Segments": clean.segments.tolist(),
-        "DegreesOfFreedom": int(clean.degrees_of_freedom),
+        "DegreesOfFreedom": degrees,
+        "DegreesOfFreedomLost": n_kept - degrees,
         "DenoisingStrategy": strategy.name,
         "DenoisingDescription": strategy.description,
         "ConfoundColumns": [str(name) for name in clean.columns],
         "Detrend": strategy.detrend,
         "HighPass": strategy.high_pass if strategy.high_pass is not None else "n/a",
         "LowPass": strategy.low_pass if strategy.low_pass is not None else "n/a",
-        "FramewiseDisplacementThreshold": extraction.fd_threshold if extraction.fd_threshold is not None else "n/a",
-        "MeanFramewiseDisplacement": float(finite.mean()) if finite.size else "n/a",
-        "MaxFramewiseDisplacement": float(finite.max()) if finite.size else "n/a",
+        **_censoring(strategy, extraction),
+        **_motion(run, clean),
         "MinimumCoverage": extraction.min_coverage,
         "Atlas": {
             "Name": parcellation.name,
@@ -104,6 +104,36 @@ def run_sidecar(
     }
 
 
+def _censoring(strategy: Strategy, extraction: Extraction) -> dict[str, float | str]:
+    """Say by what rule volumes were dropped: the strategy's own, or that of the command line where it was given."""
+    own = strategy.nilearn if strategy.scrubs else {}
+    # What nilearn takes where a strategy that scrubs does not say.
+    defaults = {"scrub": 5, "fd_threshold": 0.5, "std_dvars_threshold": 1.5} if strategy.scrubs else {}
+    rule: dict[str, Any] = {**defaults, **{name: own[name] for name in defaults if name in own}}
+    if extraction.fd_threshold is not None:
+        rule["fd_threshold"] = extraction.fd_threshold
+    return {
+        "FramewiseDisplacementThreshold": rule.get("fd_threshold", "n/a"),
+        "StandardizedDVARSThreshold": rule.get("std_dvars_threshold", "n/a"),
+        "ShortestSegmentKept": rule.get("scrub", "n/a"),
+    }
+
+
+def _motion(run: BoldRun, clean: CleanRun) -> dict[str, float | int | str]:
+    """Sum up the motion of a run over all its volumes, before any was dropped."""
+    motion = motion_summary(run.confounds, int(clean.framewise_displacement.size))
+    return {
+        "MeanFramewiseDisplacement": _or_na(motion.mean_displacement),
+        "MaxFramewiseDisplacement": _or_na(motion.max_displacement),
+        "MeanStandardizedDVARS": _or_na(motion.mean_std_dvars),
+        "NumberOfOutlierVolumes": motion.n_outliers if motion.n_outliers is not None else "n/a",
+    }
+
+
+def _or_na(value: float) -> float | str:
+    return value if np.isfinite(value) else "n/a"
+
+
 def exclusion(extraction: Extraction, clean: CleanRun) -> dict[str, str] | None:
     """Say why a run should not be analysed, or None.
 
@@ -116,10 +146,11 @@ def exclusion(extraction: Extraction, clean: CleanRun) -> dict[str, str] | None:
             "Reason": "too few volumes",
             "Detail": f"{kept} volumes are kept, --min-volumes asks for {extraction.min_volumes}",
         }
-    if degrees <= 0:
+    if degrees < extraction.min_dof:
         return {
-            "Reason": "no degrees of freedom",
-            "Detail": f"{kept} volumes are kept and {kept - degrees} parameters are fitted to them",
+            "Reason": "too few degrees of freedom",
+            "Detail": f"denoising takes {kept - degrees} from the {kept} volumes that are kept and leaves "
+            f"{max(degrees, 0)}, --min-dof asks for {extraction.min_dof}",
         }
     unused = 1 - float(used.mean())
     if unused > extraction.max_uncovered:
@@ -138,8 +169,13 @@ def _warnings(run: BoldRun, parcellation: Parcellation, clean: CleanRun) -> list
             f"The atlas is drawn in {parcellation.space} and was laid over {run.space} by its affine alone: regions "
             "can be some millimetres off."
         )
-    if run.mask is None:
+    if run.mask is None and not run.dense:
         found.append("No brain mask stands beside the image: voxels count as covered where they are not zero.")
+    if run.entities.get("desc") == "smoothAROMAnonaggr" and any("aroma" in str(name) for name in clean.columns):
+        found.append(
+            "The image is without ICA-AROMA's noise components already; regressing them out of it once more takes "
+            "signal that they share with it."
+        )
     vanished = int((clean.n_voxels == 0).sum())
     if vanished:
         found.append(f"{vanished} regions have no voxel at the resolution of this run and are n/a.")

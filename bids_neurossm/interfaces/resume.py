@@ -53,7 +53,7 @@ def input_hash(
             "version": __version__,
             "files": [hash_file(path, cache_dir) if path else None for path in inputs],
             "repetition_time": repetition_time(run.bold, dataset),
-            "atlas": [hash_file(parcellation.image_file, cache_dir), parcellation.labels, parcellation.names],
+            "atlas": [parcellation.sha256, parcellation.labels, parcellation.names],
             "atlas_space": parcellation.space,
             "strategy": asdict(strategy),
             "settings": settings,

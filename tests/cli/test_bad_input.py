@@ -159,8 +159,8 @@ def labelled(participant_results: Path, tmp_path_factory: pytest.TempPathFactory
         (["--target", "phenotype/../secret:x"], 2, "directly under phenotype/"),
         (["--target", "dx", "--model", "oracle"], 2, "known are"),
         (["--target", "dx", "--recipe", "nowhere"], 2, "recipe"),
-        (["--target", "dx", "--reference", "/nowhere"], 4, "/nowhere"),
-        (["--target", "dx", "--reference", "nback-flanker"], 2, "--reference-terms"),
+        (["--target", "dx", "--folds", "4", "--reference", "/nowhere"], 4, "/nowhere"),
+        (["--target", "dx", "--folds", "4", "--reference", "nback-flanker"], 2, "--reference-terms"),
         (["--target", "entity:task", "--denoise", "none"], 3, "desc-simple"),
     ],
 )
