@@ -20,7 +20,7 @@ SECTIONS: list[Any] = [
     cfg.Extraction(("Schaefer400", "AAL3"), Path("/atlases"), None, "simple", 3, 0.5, 0.01, 0.1, 0.6, 100, 0.1),
     cfg.ModelSpec("neurossm", "demo", {"width": 32, "scales": [1, 2, 4], "bidirectional": True}),
     cfg.Training(epochs=3, window=64, class_weights=False, learning_rate=1),
-    cfg.Evaluation("dx", "class", Path("/p.tsv"), ("age", "sex"), "family", "site", 3, 2, 0.2, None, 1, 2),
+    cfg.Evaluation("dx", "class", Path("/p.tsv"), ("age", "sex"), "family", 3, 2, 0.2, None, 1, 2),
     cfg.Attribution(cpa=False, localisation="integrated"),
     cfg.Reference(source="none", surrogates=500),
     cfg.Execution(nprocs=2, work_dir=Path("/w"), log_format="json", overwrite=True),

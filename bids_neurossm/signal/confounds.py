@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import shutil
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.errors import RunError
+from bids_neurossm.signal.confounds_table import column, first_steady_volume, listed, numbers, read_table
 from bids_neurossm.signal.strategy import Strategy
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: fMRIPrep writes one column per outlier, so a run without outliers has none: that is no lack.
+_ONE_PER_OUTLIER = ("motion_outlier", "non_steady_state_outlier")
 
 
 @dataclass(frozen=True)
@@ -69,126 +71,69 @@ def load_confounds(
         Volumes to drop at the start. None drops those that fMRIPrep marked as not in a steady state, unless the
         strategy reads no confounds.
     fd_threshold : float or None
-        Framewise displacement in mm above which a volume is dropped.
+        Framewise displacement in mm above which a volume is dropped. In a strategy that scrubs it takes the place of
+        the strategy's own threshold, so that its other rules (DVARS, short stretches) apply with it.
 
     Returns
     -------
     Confounds
+        A run of which no volume is kept is no error here: see `bids_neurossm.signal.denoise.denoise`.
 
     Raises
     ------
     RunError
-        If the table is missing, has another number of rows, or lacks columns; the message lists what it has.
+        If the table is missing, has another number of rows, or lacks columns, or numbers in them; the message lists
+        what it has.
     """
-    content = _read(table, n_volumes) if table is not None else None
+    content = read_table(table, n_volumes) if table is not None else None
     if content is None and (strategy.needs_confounds or fd_threshold is not None):
         raise RunError(
             "the run has no *_desc-confounds_timeseries.tsv beside it, which "
             f"{'--denoise ' + strategy.name if strategy.needs_confounds else '--fd-threshold'} needs; run fMRIPrep "
             "again for it, or use --denoise none."
         )
-    displacement = None
-    if content is not None and "framewise_displacement" in content:
-        displacement = _numbers(content, ["framewise_displacement"], table)[:, 0]
-    if dummy_scans is not None:
-        n_dummy = min(dummy_scans, n_volumes)
-    else:
-        n_dummy = _steady_from(content, table) if content is not None and strategy.needs_confounds else 0
+    displacement = column(content, "framewise_displacement", table) if content is not None else None
+    if fd_threshold is not None and displacement is None:
+        raise RunError(f"{table} has no column framewise_displacement, which --fd-threshold needs.")
+    n_dummy = _dummies(content, table, strategy, n_volumes, dummy_scans)
     keep = np.ones(n_volumes, dtype=bool)
     regressors: npt.NDArray[np.float64] | None = None
     columns: tuple[str, ...] = ()
-    if strategy.needs_confounds:
-        assert table is not None
-        assert content is not None
+    # A single volume has no derivative: nothing can be regressed out of it, and it is excluded later.
+    if strategy.needs_confounds and table is not None and content is not None and n_volumes > 1:
         if strategy.nilearn:
-            regressors, columns, sample_mask = _from_nilearn(table, content, strategy)
-            keep[:] = False
-            keep[sample_mask] = True
-            keep[: _steady_from(content, table)] = True  # those at the start are counted apart
+            regressors, columns, sample_mask = _from_nilearn(table, content, strategy, dummy_scans, fd_threshold)
+            keep[np.setdiff1d(np.arange(n_volumes), sample_mask)] = False
         else:
             regressors, columns = _from_columns(table, content, strategy)
-    if fd_threshold is not None:
-        if displacement is None:
-            raise RunError(f"{table} has no column framewise_displacement, which --fd-threshold needs.")
+    if fd_threshold is not None and displacement is not None and not strategy.scrubs:
         keep &= ~(displacement > fd_threshold)
     keep[:n_dummy] = False
-    n_censored = int(n_volumes - n_dummy - keep.sum())
-    return Confounds(regressors, columns, np.flatnonzero(keep), n_dummy, n_censored, displacement)
+    kept = np.flatnonzero(keep)
+    if regressors is not None:
+        regressors = _complete(regressors, columns, kept, table, strategy)
+    return Confounds(regressors, columns, kept, n_dummy, n_volumes - n_dummy - kept.size, displacement)
 
 
-def _read(table: Path, n_volumes: int) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        with warnings.catch_warnings():
-            # Rows longer than the first line: pandas would shift or drop cells, and only warn.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            content = pd.read_csv(table, sep="\t", na_values=["n/a"], encoding="utf-8-sig", index_col=False)
-    except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise RunError(f"{table} is not a readable table of confounds ({error}); run fMRIPrep again for it.") from error
-    if len(content) != n_volumes:
-        raise RunError(
-            f"{table} has {len(content)} rows, the image has {n_volumes} volumes; both must come from one run of "
-            "fMRIPrep."
-        )
-    return content
-
-
-def _numbers(content: pd.DataFrame, columns: list[str], table: Path | None) -> npt.NDArray[np.float64]:
-    """Read columns as numbers."""
-    try:
-        return content[columns].to_numpy(dtype=np.float64)
-    except ValueError as error:
-        raise RunError(f"{table} holds text where numbers are expected, in {', '.join(columns)}: {error}.") from error
-
-
-def _steady_from(content: pd.DataFrame, table: Path | None) -> int:
-    """First volume in a steady state, by the columns ``non_steady_state_outlier*``."""
-    columns = [str(name) for name in content if str(name).startswith("non_steady_state_outlier")]
-    if not columns:
-        return 0
-    marked = np.flatnonzero(_numbers(content, columns, table).sum(axis=1) > 0)
-    return int(marked[-1]) + 1 if marked.size else 0
+def _dummies(
+    content: pd.DataFrame | None, table: Path | None, strategy: Strategy, n_volumes: int, dummy_scans: int | None
+) -> int:
+    """Count the volumes that are dropped at the start."""
+    if dummy_scans is not None:
+        return min(dummy_scans, n_volumes)
+    return first_steady_volume(content, table) if content is not None and strategy.needs_confounds else 0
 
 
 def _from_nilearn(
-    table: Path, content: pd.DataFrame, strategy: Strategy
+    table: Path, content: pd.DataFrame, strategy: Strategy, dummy_scans: int | None, fd_threshold: float | None
 ) -> tuple[npt.NDArray[np.float64], tuple[str, ...], npt.NDArray[np.int64]]:
-    """Let nilearn choose the columns.
+    from bids_neurossm.signal.nilearn_confounds import nilearn_confounds
 
-    Its loader looks for the table by the name of the image and is confused by siblings, so it is shown a folder of
-    its own that holds this one table under a plain name.
-    """
-    from nilearn.interfaces.fmriprep import load_confounds as nilearn_load_confounds
-
-    with tempfile.TemporaryDirectory(prefix="neurossm-confounds-") as scratch:
-        plain = Path(scratch) / "sub-1_task-t_desc-confounds_timeseries.tsv"
-        shutil.copyfile(table, plain)
-        sidecar = table.with_suffix(".json")
-        if sidecar.is_file():
-            shutil.copyfile(sidecar, plain.with_suffix(".json"))
-        image = str(Path(scratch) / "sub-1_task-t_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz")
-        arguments = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in strategy.nilearn.items()
-        }
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                regressors, sample_mask = nilearn_load_confounds(image, **arguments, demean=True)
-        except (ValueError, KeyError, TypeError) as error:
-            if "camel case" in str(error):
-                raise RunError(
-                    f"{table} has column names in camel case, as fMRIPrep before 1.2 wrote them, so --denoise "
-                    f"{strategy.name} can not be used; run a newer fMRIPrep, or name the columns in a JSON strategy."
-                ) from error
-            # nilearn's message names its scratch copy; the user knows the real one.
-            reason = " ".join(str(error).replace(str(plain), str(table)).split()).rstrip(".")
-            raise RunError(
-                f"{table} does not serve --denoise {strategy.name}: {reason}; it has the columns {_listed(content)}."
-            ) from error
-    kept = np.arange(len(content)) if sample_mask is None else np.asarray(sample_mask, dtype=np.int64)
-    values = np.nan_to_num(regressors.to_numpy(dtype=np.float64))
-    return values, tuple(str(name) for name in regressors.columns), kept
+    arguments = dict(strategy.nilearn)
+    if fd_threshold is not None and strategy.scrubs:
+        arguments["fd_threshold"] = fd_threshold
+    # Whoever says how many volumes to drop at the start wants nilearn's own count of them left out.
+    return nilearn_confounds(table, content, strategy.name, arguments, steady_state=dummy_scans is None)
 
 
 def _from_columns(
@@ -198,16 +143,36 @@ def _from_columns(
     columns: list[str] = []
     for pattern in strategy.columns:
         found = [str(name) for name in content if fnmatch.fnmatchcase(str(name), pattern)]
-        if not found:
+        if not found and not pattern.startswith(_ONE_PER_OUTLIER):
             raise RunError(
-                f"{table} has no column {pattern}, which --denoise {strategy.name} names; it has {_listed(content)}."
+                f"{table} has no column {pattern}, which --denoise {strategy.name} names; it has {listed(content)}."
             )
         columns += [name for name in found if name not in columns]
-    values = _numbers(content, columns, table)
+    values = numbers(content, columns, table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column without any number is refused later
+        values = values - np.nanmean(values, axis=0, keepdims=True)
     # Derivatives are n/a in the first row: after the mean is taken off, 0 is the neutral value.
-    return np.nan_to_num(values - np.nanmean(values, axis=0, keepdims=True)), tuple(columns)
+    values[0] = np.nan_to_num(values[0])
+    return values, tuple(columns)
 
 
-def _listed(content: pd.DataFrame, most: int = 12) -> str:
-    names = [str(name) for name in content.columns]
-    return ", ".join(names[:most]) + (f" ... ({len(names)} in all)" if len(names) > most else "")
+def _complete(
+    regressors: npt.NDArray[np.float64],
+    columns: tuple[str, ...],
+    kept: npt.NDArray[np.int64],
+    table: Path | None,
+    strategy: Strategy,
+) -> npt.NDArray[np.float64]:
+    """Refuse regressors without a number in volumes that are kept; what dropped volumes have does not matter."""
+    missing = ~np.isfinite(regressors[kept])
+    if missing.any():
+        index = int(np.flatnonzero(missing.any(axis=0))[0])
+        volume = int(kept[np.flatnonzero(missing[:, index])[0]])
+        raise RunError(
+            f"{table}: {columns[index]} has no number in {int(missing[:, index].sum())} of the {kept.size} volumes "
+            f"that are kept, first in row {volume + 1}, and --denoise {strategy.name} regresses it out; drop these "
+            "volumes with --dummy-scans if they stand at the start, or leave the column out with a JSON strategy of "
+            "your own."
+        )
+    return np.where(np.isfinite(regressors), regressors, 0.0)

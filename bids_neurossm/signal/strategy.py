@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.errors import UsageError
+from bids_neurossm.signal.components import checked_arguments
 
 _SHIPPED = Path(str(files("bids_neurossm"))) / "data" / "denoise"
 _KEYS = {"Description", "Confounds", "Detrend", "HighPass", "LowPass", "Citation", "Name"}
@@ -29,7 +30,7 @@ class Strategy:
     columns : tuple of str
         Columns of the confounds table, with ``*`` and ``?`` as wildcards.
     nilearn : mapping
-        Arguments of `nilearn.interfaces.fmriprep.load_confounds`.
+        Arguments of `nilearn.interfaces.fmriprep.load_confounds`, checked.
     detrend : bool
         Whether a linear trend is removed.
     high_pass, low_pass : float or None
@@ -53,9 +54,19 @@ class Strategy:
         return bool(self.columns or self.nilearn)
 
     @property
+    def scrubs(self) -> bool:
+        """Whether it drops volumes by thresholds of its own."""
+        return "scrub" in self.nilearn.get("strategy", ())
+
+    @property
+    def filters(self) -> bool:
+        """Whether series and regressors go through a Butterworth filter."""
+        return self.high_pass is not None or self.low_pass is not None
+
+    @property
     def cleans(self) -> bool:
         """Whether anything is done to the series at all."""
-        return self.needs_confounds or self.detrend or self.high_pass is not None or self.low_pass is not None
+        return self.needs_confounds or self.detrend or self.filters
 
 
 def shipped_strategies() -> list[str]:
@@ -69,7 +80,8 @@ def load_strategy(name_or_file: str, high_pass: float | None = None, low_pass: f
     Parameters
     ----------
     name_or_file : str
-        Name of a shipped strategy or path of a JSON file.
+        Name of a shipped strategy, with ``+gsr`` behind it for global signal regression on top, its label in file
+        names, or path of a JSON file.
     high_pass, low_pass : float, optional
         Cut-off frequencies in Hz that take the place of the strategy's own.
 
@@ -82,14 +94,52 @@ def load_strategy(name_or_file: str, high_pass: float | None = None, low_pass: f
     UsageError
         If there is no such strategy, or its file is not what is expected.
     """
-    path = Path(name_or_file)
-    if path.suffix != ".json":
-        path = _SHIPPED / f"{name_or_file}.json"
-        if not path.is_file():
+    if Path(name_or_file).suffix == ".json":
+        strategy = _read(Path(name_or_file))
+    else:
+        name = _spelled_out(name_or_file)
+        plain = name.removesuffix("+gsr")
+        if plain not in shipped_strategies():
             raise UsageError(
-                f"--denoise {name_or_file} is not known; shipped are {', '.join(shipped_strategies())}; a JSON "
-                "file of your own is taken too."
+                f"--denoise {name_or_file} is not known; shipped are {', '.join(shipped_strategies())}, all but none "
+                "and 36p also with +gsr behind them; a JSON file of your own is taken too."
             )
+        strategy = _read(_SHIPPED / f"{plain}.json")
+        if plain != name:
+            strategy = _with_global_signal(strategy, plain)
+    strategy = replace(
+        strategy,
+        high_pass=high_pass if high_pass is not None else strategy.high_pass,
+        low_pass=low_pass if low_pass is not None else strategy.low_pass,
+    )
+    cuts = strategy.high_pass, strategy.low_pass
+    if cuts[0] is not None and cuts[1] is not None and cuts[0] >= cuts[1]:
+        raise UsageError(f"--denoise {name_or_file}: the high-pass, {cuts[0]} Hz, must lie below {cuts[1]} Hz.")
+    return strategy
+
+
+def _spelled_out(name: str) -> str:
+    """Give a name as it is listed for the label that stands in file names (``simplegsr`` for ``simple+gsr``)."""
+    listed = [each + suffix for each in shipped_strategies() for suffix in ("", "+gsr")]
+    return {sanitised_label(each): each for each in listed}.get(name, name)
+
+
+def _with_global_signal(strategy: Strategy, name: str) -> Strategy:
+    """Regress the global signal out on top of a strategy of nilearn's components."""
+    components = strategy.nilearn.get("strategy", [])
+    if not components or "global_signal" in components:
+        why = "has the global signal already" if components else "has no regressors that it could be added to"
+        raise UsageError(f"--denoise {name}+gsr is not known: {name} {why}.")
+    return replace(
+        strategy,
+        name=strategy.name + "gsr",
+        description=f"{strategy.description.removesuffix('.')}, and the global signal.",
+        nilearn={**strategy.nilearn, "strategy": [*components, "global_signal"], "global_signal": "basic"},
+    )
+
+
+def _read(path: Path) -> Strategy:
+    """Read and check one file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
@@ -109,8 +159,8 @@ def load_strategy(name_or_file: str, high_pass: float | None = None, low_pass: f
         columns=columns,
         nilearn=nilearn,
         detrend=_flag(content, path, bool(columns or nilearn)),
-        high_pass=high_pass if high_pass is not None else _frequency(content, "HighPass", path),
-        low_pass=low_pass if low_pass is not None else _frequency(content, "LowPass", path),
+        high_pass=_frequency(content, "HighPass", path),
+        low_pass=_frequency(content, "LowPass", path),
         citation=str(content.get("Citation", "")),
     )
 
@@ -121,9 +171,7 @@ def _confounds(value: Any, path: Path) -> tuple[tuple[str, ...], dict[str, Any]]
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value), {}
     if isinstance(value, dict) and set(value) == {"nilearn"} and isinstance(value["nilearn"], dict):
-        arguments = dict(value["nilearn"])
-        if isinstance(arguments.get("strategy"), list):
-            return (), arguments
+        return (), checked_arguments(value["nilearn"], f"--denoise {path}")
     raise UsageError(
         f'--denoise {path}: "Confounds" must be a list of column names, or '
         '{"nilearn": {"strategy": ["motion", ...], ...}}.'
@@ -141,6 +189,6 @@ def _frequency(content: Mapping[str, Any], key: str, path: Path) -> float | None
     value = content.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise UsageError(f'--denoise {path}: "{key}" must be a positive frequency in Hz.')
     return float(value)

@@ -77,7 +77,7 @@ def test_every_bad_run_is_named_and_the_sound_ones_are_done(command: Any, damage
         (["--participant-label", "99"], 3, "no folder sub-99"),
         (["--space", "MNI152NLin2009cAsym"], 3, "spaces MNI152NLin6Asym"),
         (["--atlas", "Nowhere"], 2, "Nowhere is not known"),
-        (["--denoise", "magic"], 2, "shipped are none, simple"),
+        (["--denoise", "magic"], 2, "shipped are 24p, 36p"),
         (["--dummy-scans", "two"], 2, "auto or a whole number"),
         (["--high-pass", "0.1", "--low-pass", "0.01"], 2, "--high-pass must lie below"),
         (["--checkpoint", "nothing.safetensors"], 8, "nothing"),

@@ -199,10 +199,29 @@ def test_scrubbing_by_nilearn_is_counted_as_censoring(staged: dict[str, Path], t
     assert not (displacement[confounds.kept] > 0.5).any()
 
 
-def test_what_nilearn_does_not_know_is_said_with_the_real_path(staged: dict[str, Path], tmp_path: Path) -> None:
-    path = tmp_path / "mine.json"
-    path.write_text(json.dumps({"Confounds": {"nilearn": {"strategy": ["motoin"]}}}))
-    with pytest.raises(RunError, match="'motoin' was provided") as caught:
-        load_confounds(staged[V21], load_strategy(str(path)), 30)
-    assert str(staged[V21]) in str(caught.value)
-    assert "neurossm-confounds-" not in str(caught.value)
+def test_a_run_without_outliers_has_no_columns_for_them(staged: dict[str, Path]) -> None:
+    spikes = of_columns("csf", "motion_outlier*")
+    assert load_confounds(staged[V1], spikes, 30).columns == ("csf",)
+    assert len(load_confounds(staged[V21], spikes, 30).columns) == 1 + 23
+    only = load_confounds(staged[STEADY], of_columns("motion_outlier*", "non_steady_state_outlier*"), 30)
+    assert only.columns == ()
+    assert only.kept.size == 30
+
+
+def test_a_column_without_numbers_is_refused(staged: dict[str, Path]) -> None:
+    content = pd.read_csv(staged[V21], sep="\t")
+    content["csf"] = np.nan
+    content.to_csv(staged[V21], sep="\t", index=False, na_rep="n/a")
+    with pytest.raises(RunError, match="csf has no number in 27 of the 27 volumes that are kept, first in row 4"):
+        load_confounds(staged[V21], of_columns("csf"), 30)
+
+
+def test_numbers_may_be_missing_in_volumes_that_are_dropped(staged: dict[str, Path]) -> None:
+    """Up to 20.1 fMRIPrep began CompCor and ICA-AROMA after the volumes that are not steady, with n/a before."""
+    content = pd.read_csv(staged[V21], sep="\t")
+    content.loc[:2, "a_comp_cor_00"] = np.nan
+    content.to_csv(staged[V21], sep="\t", index=False, na_rep="n/a")
+    confounds = load_confounds(staged[V21], of_columns("a_comp_cor_00"), 30)
+    assert np.isfinite(confounds.regressors).all()
+    with pytest.raises(RunError, match=r"no number in 2 of the 30 volumes .* drop these volumes with --dummy-scans"):
+        load_confounds(staged[V21], of_columns("a_comp_cor_00"), 30, dummy_scans=0)

@@ -18,8 +18,43 @@ def save(tmp_path: Path, content: Any, name: str = "my-own_24P.json") -> str:
     return str(path)
 
 
-def test_two_strategies_ship() -> None:
-    assert shipped_strategies() == ["none", "simple"]
+def test_these_strategies_ship() -> None:
+    assert shipped_strategies() == ["24p", "36p", "compcor", "ica_aroma", "none", "scrubbing", "simple"]
+
+
+@pytest.mark.parametrize("name", shipped_strategies())
+def test_shipped_strategies_say_what_they_do_and_by_whom(name: str) -> None:
+    strategy = load_strategy(name)
+    assert strategy.description.endswith(".")
+    assert strategy.citation or not strategy.cleans
+    assert strategy.scrubs == (name == "scrubbing")
+    assert not strategy.filters
+
+
+@pytest.mark.parametrize("name", ["24p", "compcor", "ica_aroma", "scrubbing", "simple"])
+def test_the_global_signal_can_be_added_to_each(name: str) -> None:
+    plain, with_global = load_strategy(name), load_strategy(f"{name}+gsr", high_pass=0.01)
+    assert with_global.name == plain.name + "gsr"
+    # File names and messages have the label; it is understood as well.
+    assert load_strategy(with_global.name, high_pass=0.01) == with_global
+    assert load_strategy(plain.name) == plain
+    assert with_global.nilearn["strategy"] == [*plain.nilearn["strategy"], "global_signal"]
+    assert with_global.nilearn["global_signal"] == "basic"
+    assert with_global.description.endswith(", and the global signal.")
+    assert with_global.high_pass == 0.01
+
+
+@pytest.mark.parametrize(("name", "why"), [("36p", "has the global signal already"), ("none", "has no regressors")])
+def test_the_global_signal_is_not_added_where_it_makes_no_sense(name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=rf"--denoise {name}\+gsr is not known: {name} {why}"):
+        load_strategy(f"{name}+gsr")
+
+
+def test_cut_offs_in_the_wrong_order_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, {"LowPass": 0.1})
+    assert load_strategy(path, high_pass=0.01).high_pass == 0.01
+    with pytest.raises(UsageError, match=r"the high-pass, 0.2 Hz, must lie below 0.1 Hz"):
+        load_strategy(path, high_pass=0.2)
 
 
 def test_simple_is_what_nilearn_calls_so() -> None:
@@ -76,7 +111,10 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
         ("csf", "'str' is not expected"),
         ({"Confounds": "csf"}, '"Confounds" must be a list of column names'),
         ({"Confounds": [1]}, '"Confounds" must be a list of column names'),
-        ({"Confounds": {"nilearn": {"motion": "full"}}}, '"Confounds" must be a list of column names'),
+        ({"Confounds": {"nilearn": {"motion": "full"}}}, '"strategy" must be a list with one or more of motion'),
+        ({"Confounds": {"nilearn": {"strategy": ["motoin"]}}}, "'motoin' is no component of nilearn's"),
+        ({"Confounds": {"nilearn": {"strategy": ["motion"], "scrubb": 5}}}, "has no argument 'scrubb' here"),
+        ({"HighPass": float("nan")}, '"HighPass" must be a positive frequency in Hz'),
         ({"Confounds": {"fmriprep": {}}}, '"Confounds" must be a list of column names'),
         ({"HighPass": 0}, '"HighPass" must be a positive frequency in Hz'),
         ({"LowPass": "0.1"}, '"LowPass" must be a positive frequency in Hz'),
@@ -93,7 +131,7 @@ def test_files_that_can_not_be_used_are_refused(tmp_path: Path, content: Any, me
 
 
 def test_unknown_names_and_broken_files(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--denoise 36P is not known; shipped are none, simple"):
+    with pytest.raises(UsageError, match=r"--denoise 36P is not known; shipped are 24p, 36p, .* with \+gsr"):
         load_strategy("36P")
     with pytest.raises(UsageError, match="is not readable JSON"):
         load_strategy(str(tmp_path / "absent.json"))
