@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
-from bids_neurossm.dataset.hashing import hash_content, hash_file
+from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.dataset.series import SeriesFile, read_series
 from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import LabelError, RunError
@@ -178,7 +179,8 @@ class MakeSplits(RecordingInterface):
                 analysis.execution.random_seed,
             )
         # The same series under two names would sit on both sides of a split.
-        hashes = {str(name): hash_content(cohort.raw(index).tolist()) for index, name in enumerate(cohort.runs["run"])}
+        names = cohort.runs["run"].astype(str)
+        hashes = {name: sha256(cohort.raw(index).tobytes()).hexdigest() for index, name in enumerate(names)}
         check_splits(splits, cohort.runs, hashes)
         path = analysis.outputs.table("splits")
         write_splits(splits, path)
