@@ -8,7 +8,7 @@ another set alternates fast. Which regions, which time scale and how strongly is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,15 +113,7 @@ def simulate_derivatives(
     grid, mask = _four_millimetre_brain()
     rng = np.random.default_rng(seed)
     labels = [f"{index:02d}" for index in range(1, n_participants + 1)]
-    truth = PlantedTruth(
-        atlas="HarvardOxford",
-        space="MNI152NLin6Asym",
-        regions={"nback": list(N_BACK_REGIONS), "flanker": list(FLANKER_REGIONS)},
-        period={"nback": 56.0, "flanker": 3 * repetition_time},
-        strength={"nback": 0.9 * effect, "flanker": 0.45 * effect},
-        dead_region={"run": f"sub-{labels[1]}_task-flanker", "region": "Frontal_Orbital_Cortex"},
-        short_run=f"sub-{labels[2]}_task-nback",
-    )
+    truth = _plan(labels, repetition_time, effect)
     _write_description(out)
     for label in labels:
         vigour = 1 + rng.normal(0, 1 / 3)
@@ -146,6 +138,19 @@ def simulate_derivatives(
             )
     write_json(out / "planted_truth.json", asdict(truth))
     return truth
+
+
+def _plan(labels: Sequence[str], repetition_time: float, effect: float) -> PlantedTruth:
+    """Decide what is planted, and which runs have a flaw."""
+    return PlantedTruth(
+        atlas="HarvardOxford",
+        space="MNI152NLin6Asym",
+        regions={"nback": list(N_BACK_REGIONS), "flanker": list(FLANKER_REGIONS)},
+        period={"nback": 56.0, "flanker": 3 * repetition_time},
+        strength={"nback": 0.9 * effect, "flanker": 0.45 * effect},
+        dead_region={"run": f"sub-{labels[1]}_task-flanker", "region": "Frontal_Orbital_Cortex"},
+        short_run=f"sub-{labels[2]}_task-nback",
+    )
 
 
 def _task_series(

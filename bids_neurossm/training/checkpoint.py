@@ -81,11 +81,6 @@ class Facts:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def checkpoint_name(fold: int, seed: int) -> str:
-    """Return the file name of one cell of the grid, for instance ``fold-1_seed-1.safetensors``."""
-    return f"fold-{fold}_seed-{seed}.safetensors"
-
-
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], facts: Facts) -> None:
     """Write ``path`` (ends in .safetensors) and the facts beside it (.toml), atomically, the facts last.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -25,8 +26,10 @@ from bids_neurossm.training.windows import check_length, sampling_for
 Series = NDArray[np.floating[Any]] | Sequence[NDArray[np.floating[Any]]]
 
 
-class _SeriesEstimator(BaseEstimator):  # type: ignore[misc]
-    """What classifier and regressor share."""
+class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
+    """What classifier and regressor share; a subclass says what its targets are, in `_target_facts` and back."""
+
+    _target_type: ClassVar[str]
 
     def __init__(
         self,
@@ -92,20 +95,47 @@ class _SeriesEstimator(BaseEstimator):  # type: ignore[misc]
             check_length(segments, max(config.scales), names[number], seconds)
         return predict_logits(self.model_, runs, self.window_, sampling)
 
-    def _save(self, path: Path | str, **more: Any) -> None:
-        """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
+    def save(self, path: Path | str) -> None:
+        """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it. Classes are kept as text."""
         config = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.model_.config).items()}
         facts = Facts(
-            model=config, target="y", regions=tuple(f"region-{r + 1}" for r in range(self.n_regions_)),
+            model=config,
+            target="y",
+            target_type=self._target_type,
+            regions=tuple(f"region-{r + 1}" for r in range(self.n_regions_)),
             repetition_time=self.reference_time_,
-            window=self.window_, seed=self.random_state, metrics={"training_loss": self.training_loss_}, **more,
-        )  # fmt: skip
+            window=self.window_,
+            seed=self.random_state,
+            metrics={"training_loss": self.training_loss_},
+            **self._target_facts(),
+        )
         save_checkpoint(Path(path), self.model_.state_dict(), facts)
 
-    def _restore(self, path: Path, target_type: str) -> Facts:
+    @classmethod
+    def load(cls, path: Path | str, device: str = "auto", repetition_time: float | None = None) -> Self:
+        """Read a checkpoint; `repetition_time` is that of the series to come.
+
+        Raises
+        ------
+        CheckpointError
+            If it is damaged, foreign, or of the other kind of target.
+        """
+        estimator = cls(device=device, repetition_time=repetition_time)
+        estimator._recall_target(estimator._restore(Path(path)))
+        return estimator
+
+    @abstractmethod
+    def _target_facts(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the target."""
+
+    @abstractmethod
+    def _recall_target(self, facts: Facts) -> None:
+        """Take the target back from a checkpoint."""
+
+    def _restore(self, path: Path) -> Facts:
         """Read model and window from a checkpoint."""
         state, facts = load_checkpoint(path)
-        check_fit(facts, path, target_type=target_type)
+        check_fit(facts, path, target_type=self._target_type)
         config = section_from(NeuroSSMConfig, facts.model, str(path))
         self.model_ = NeuroSSM(config)
         load_state(self.model_, state, path)
@@ -141,6 +171,8 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         The network.
     """
 
+    _target_type = "class"
+
     def fit(self, X: Series, y: ArrayLike, repetition_times: ArrayLike | None = None) -> Self:
         """Learn from series X, array (n, T, R) or a list of (T_i, R) as extracted, and classes y (n,).
 
@@ -175,22 +207,11 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         chosen: NDArray[Any] = self.classes_[logits.argmax(axis=1)]
         return chosen
 
-    def save(self, path: Path | str) -> None:
-        """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it. Classes are kept as text."""
-        self._save(path, target_type="class", classes=tuple(str(name) for name in self.classes_))
+    def _target_facts(self) -> dict[str, Any]:
+        return {"classes": tuple(str(name) for name in self.classes_)}
 
-    @classmethod
-    def load(cls, path: Path | str, device: str = "auto", repetition_time: float | None = None) -> Self:
-        """Read a checkpoint; `repetition_time` is that of the series to come.
-
-        Raises
-        ------
-        CheckpointError
-            If it is damaged, foreign, or a regressor's.
-        """
-        estimator = cls(device=device, repetition_time=repetition_time)
-        estimator.classes_ = np.array(estimator._restore(Path(path), "class").classes)
-        return estimator
+    def _recall_target(self, facts: Facts) -> None:
+        self.classes_ = np.array(facts.classes)
 
 
 class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
@@ -208,7 +229,16 @@ class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
         ``auto``, ``cpu`` or ``cuda``.
     repetition_time : float, optional
         Of all series, in s. Models whose scales are in seconds need it here, or of each series where X is given.
+
+    Attributes
+    ----------
+    mean_, scale_ : float
+        Of the targets that it learnt from; the network predicts in units of the scale.
+    model_ : NeuroSSM
+        The network.
     """
+
+    _target_type = "continuous"
 
     def fit(self, X: Series, y: ArrayLike, repetition_times: ArrayLike | None = None) -> Self:
         """Learn from series X, array (n, T, R) or a list of (T_i, R) as extracted, and numbers y (n,).
@@ -231,23 +261,11 @@ class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
         """Return the predicted numbers (n,)."""
         return self._logits(X, repetition_times)[:, 0] * self.scale_ + self.mean_
 
-    def save(self, path: Path | str) -> None:
-        """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
-        self._save(path, target_type="continuous", classes=(), target_mean=self.mean_, target_scale=self.scale_)
+    def _target_facts(self) -> dict[str, Any]:
+        return {"classes": (), "target_mean": self.mean_, "target_scale": self.scale_}
 
-    @classmethod
-    def load(cls, path: Path | str, device: str = "auto", repetition_time: float | None = None) -> Self:
-        """Read a checkpoint; `repetition_time` is that of the series to come.
-
-        Raises
-        ------
-        CheckpointError
-            If it is damaged, foreign, or a classifier's.
-        """
-        estimator = cls(device=device, repetition_time=repetition_time)
-        facts = estimator._restore(Path(path), "continuous")
-        estimator.mean_, estimator.scale_ = facts.target_mean, facts.target_scale
-        return estimator
+    def _recall_target(self, facts: Facts) -> None:
+        self.mean_, self.scale_ = facts.target_mean, facts.target_scale
 
 
 def _runs(X: Series) -> list[Run]:

@@ -10,7 +10,6 @@ from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.checkpoint import (
     Facts,
     check_fit,
-    checkpoint_name,
     load_checkpoint,
     load_state,
     save_checkpoint,
@@ -31,7 +30,7 @@ def _state():
 
 @pytest.fixture
 def path(tmp_path):
-    target = tmp_path / "models" / checkpoint_name(1, 2)
+    target = tmp_path / "models" / "fold-1_seed-2.safetensors"
     save_checkpoint(target, _state(), FACTS)
     return target
 

@@ -9,7 +9,6 @@ from bids_neurossm.attribution.checks import completeness
 from bids_neurossm.attribution.maps import class_maps
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, DeviceUnavailableError, LabelError, RunError, UsageError
-from bids_neurossm.training.checkpoint import checkpoint_name
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.estimator import create_estimator, register_model, registered_models
 from bids_neurossm.training.neural import NeuralEstimator, chosen_window
@@ -88,7 +87,7 @@ def test_the_predicted_class_is_explained_by_default(cohort, trained):
 
 
 def test_a_checkpoint_predicts_the_same(cohort, trained, tmp_path):
-    path = tmp_path / checkpoint_name(1, 1)
+    path = tmp_path / "fold-1_seed-1.safetensors"
     trained.save(path)
     loaded = NeuralEstimator.load(path, Execution(device="cpu"))
     np.testing.assert_array_equal(loaded.predict(cohort, TEST), trained.predict(cohort, TEST))
