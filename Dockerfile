@@ -1,17 +1,63 @@
-# The CPU image; a GPU is used where the container runtime passes one in and torch finds it.
+# bids-neurossm as an image. `make container-test` builds the CPU variant and runs it; docs/containers.md has the commands.
+#
+#   BASE        any Debian or Ubuntu, or an official Python image; give it with its digest for a build to be repeated
+#   CUDA        1: torch with CUDA, and mamba-ssm and causal-conv1d compiled in BUILD_BASE
+#   BUILD_BASE  with CUDA=1 an image with nvcc and the same Python as BASE, else left alone
+#   DATA        1: atlases and Neurosynth are fetched while building, so that nothing is missing offline
+#   PIP_ARGS    handed to pip, for instance an index that has torch without CUDA
 ARG BASE=python:3.11-slim-bookworm
-FROM ${BASE}
+ARG BUILD_BASE=${BASE}
 
+FROM ${BASE} AS base
+RUN command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null \
+    || { apt-get update && apt-get install --yes --no-install-recommends python3 python3-venv \
+         && rm -rf /var/lib/apt/lists/*; }
+
+# What needs nvcc is compiled apart, so that the toolkit (gigabytes) stays out of the image.
+FROM ${BUILD_BASE} AS wheels
+ARG CUDA=0
+ARG PIP_ARGS=""
+COPY constraints.txt /tmp/
+RUN mkdir /wheels && if [ "$CUDA" = 1 ]; then \
+        apt-get update \
+        && apt-get install --yes --no-install-recommends python3-dev python3-venv g++ \
+        && python3 -m venv /opt/build \
+        && /opt/build/bin/python -m pip install ${PIP_ARGS} --constraint /tmp/constraints.txt \
+           torch setuptools wheel packaging ninja \
+        && /opt/build/bin/python -m pip wheel ${PIP_ARGS} --no-build-isolation --no-deps --wheel-dir /wheels \
+           'mamba-ssm>=2.2.4' 'causal-conv1d>=1.5'; \
+    fi
+
+FROM base AS install
+ARG PIP_ARGS=""
+COPY . /opt/src
+COPY --from=wheels /wheels /wheels
+RUN python3 -m venv /opt/venv \
+    && /opt/venv/bin/python -m pip install ${PIP_ARGS} --no-cache-dir --constraint /opt/src/constraints.txt /opt/src \
+       $(find /wheels -name '*.whl') \
+    && /opt/venv/bin/python -m pip check \
+    && /opt/venv/bin/bids-neurossm --version
+
+FROM install AS data
+ARG DATA=0
+RUN mkdir -p /opt/resources && if [ "$DATA" = 1 ]; then \
+        /opt/venv/bin/bids-neurossm --fetch-resources /opt/resources && chmod -R a+rX /opt/resources; \
+    fi
+
+FROM base
 LABEL org.opencontainers.image.title="bids-neurossm" \
       org.opencontainers.image.description="State-space models of brain dynamics from fMRIPrep derivatives" \
       org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=install /opt/venv /opt/venv
+COPY --from=data /opt/resources /opt/resources
 
-COPY . /opt/src
-RUN python -m pip install --no-cache-dir --constraint /opt/src/constraints.txt /opt/src && rm -rf /opt/src
-
-# Any user may run it: caches go to the work folder, HOME may be missing, and nothing outside bind mounts is written.
-ENV HOME=/tmp \
+# Any user may run it, with or without a home: caches go to the work folder, and nothing outside the mounts and /tmp is
+# written.
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
-    TEMPLATEFLOW_HOME=/opt/templateflow
+    PYTHONNOUSERSITE=1 \
+    TEMPLATEFLOW_HOME=/opt/resources \
+    NEUROSSM_RESOURCES=/opt/resources
 USER 65534:65534
 ENTRYPOINT ["bids-neurossm"]

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test slurm-test container-test docs lint bench clean
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,17 @@ demo: $(STAMP)  ## Simulate a dataset, analyse it, show what was found
 test: $(STAMP)  ## All tests; those on real data are skipped where NEUROSSM_TEST_DATA is not there
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+slurm-test: $(STAMP)  ## Job arrays and Nipype's plugin through a real SLURM, which is installed where it may be
+	if [ "$$(id -u)" = 0 ] && ! command -v slurmctld >/dev/null; then apt-get install --yes --quiet slurm-wlm munge; fi
+	$(BIN)/python -m pytest -m slurm tests/slurm $(PYTEST_ARGS)
+
+container-test:  ## Build the CPU image with buildah and run the demo in it, as root on Debian
+	tests/container/run.sh
+
+docs: $(STAMP)  ## The pages of docs/ as a site; a warning is an error
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
+
 lint: $(STAMP)  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -28,6 +39,7 @@ bench: $(STAMP)  ## The tables of docs/benchmarks.md
 	$(BIN)/python benchmarks/selective_scan.py
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/participant.py
+	$(BIN)/python benchmarks/indexing.py
 	$(BIN)/python benchmarks/reference.py
 
 clean:

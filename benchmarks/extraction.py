@@ -28,6 +28,7 @@ SCHAEFER_400 = f"{TEMPLATE}_res-02_atlas-Schaefer2018_desc-400Parcels7Networks_d
 SIDES: dict[str, list[str] | None] = {
     "ISA-L, read to the end": None,
     "Schaefer-400": ["400"],
+    "Schaefer-400, SHA-256 of the file": ["400"],
     "Schaefer-400, -100": ["400", "100"],
     "Schaefer-400, -100, -200": ["400", "100", "200"],
     "Schaefer-400, -100, AAL3": ["400", "100", "AAL3"],
@@ -96,7 +97,8 @@ def measure(side: str, image: Path, data: Path, series: Path) -> None:
     names = SIDES[side]
     seconds_to_place = 0.0
     if names:
-        from bids_neurossm.signal.parcels import parcel_means
+        from bids_neurossm.signal.digest import FileDigest
+        from bids_neurossm.signal.parcels import parcel_series
         from bids_neurossm.signal.stream import read_header
 
         parcellations = [load(name, data) for name in names]
@@ -107,7 +109,9 @@ def measure(side: str, image: Path, data: Path, series: Path) -> None:
             parcellation.on_grid(header.shape, header.affine)
         seconds_to_place = time.perf_counter() - started
         started, used = time.perf_counter(), time.process_time()
-        np.save(series, parcel_means(image, parcellations)[0])
+        # The command hashes a file while it reads it, unless its hash is known from an earlier time.
+        digest = FileDigest() if side.endswith("SHA-256 of the file") else None
+        np.save(series, parcel_series(image, parcellations, None, digest)[0].series)
     elif side.startswith("ISA-L"):
         started, used = time.perf_counter(), time.process_time()
         inflate(image)

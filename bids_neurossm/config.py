@@ -18,6 +18,10 @@ from bids_neurossm.errors import UsageError
 
 _Section = TypeVar("_Section")
 
+#: Altered series of `Evaluation.controls`.
+CONTROLS = ("time-shuffle", "phase-randomisation")
+#: Measures of connectivity that can be written beside Pearson's correlation.
+CONNECTIVITY = ("partial-correlation", "covariance")
 DEFAULT_SPACES = ("MNI152NLin2009cAsym", "MNI152NLin6Asym")
 
 
@@ -109,6 +113,8 @@ class Extraction:
         A run in which more than this share of the regions has no usable signal is excluded.
     min_dof : int
         A run to which denoising leaves fewer degrees of freedom is excluded.
+    connectivity : tuple of str
+        Measures that are written beside Pearson's correlation: ``partial-correlation``, ``covariance``.
     """
 
     atlas: tuple[str, ...] = ()
@@ -123,6 +129,7 @@ class Extraction:
     min_volumes: int = 50
     max_uncovered: float = 0.2
     min_dof: int = 15
+    connectivity: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(len(set(self.atlas)) == len(self.atlas), f"--atlas names one atlas twice: {' '.join(self.atlas)}.")
@@ -135,6 +142,10 @@ class Extraction:
         _require(0 <= self.max_uncovered <= 1, "--max-uncovered must lie between 0 and 1.")
         _require(self.min_volumes >= 1, "--min-volumes must be at least 1.")
         _require(self.min_dof >= 1, "--min-dof must be at least 1.")
+        for measure in self.connectivity:
+            _require(
+                measure in CONNECTIVITY, f"--connectivity {measure} is not known; known are {', '.join(CONNECTIVITY)}."
+            )
         for name in ("high_pass", "low_pass"):
             value = getattr(self, name)
             _require(value is None or value > 0, f"--{name.replace('_', '-')} must be a positive frequency in Hz.")
@@ -177,6 +188,11 @@ class Training:
         Length L in time points of the random training window; None takes the cohort's median.
     class_weights : bool
         Weigh classes by the inverse of their frequency in the training set.
+    early_stopping : int or None
+        Epochs without a better loss on runs set aside after which training ends with the best weights; None trains all
+        epochs on all runs.
+    validation_fraction : float
+        Share of the training groups that early stopping sets aside.
     """
 
     epochs: int = 30
@@ -187,6 +203,8 @@ class Training:
     label_smoothing: float = 0.1
     window: int | None = None
     class_weights: bool = True
+    early_stopping: int | None = None
+    validation_fraction: float = 0.2
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -196,6 +214,9 @@ class Training:
         _require(self.weight_decay >= 0, "training.weight_decay must not be negative.")
         _require(0 <= self.label_smoothing < 1, "training.label_smoothing must lie in [0, 1).")
         _require(self.window is None or self.window >= 8, "training.window must be at least 8 time points.")
+        patience = self.early_stopping
+        _require(patience is None or patience >= 1, "training.early_stopping must be at least 1 epoch.")
+        _require(0 < self.validation_fraction <= 0.5, "training.validation_fraction must lie in (0, 0.5].")
 
 
 @dataclass(frozen=True)
@@ -224,6 +245,20 @@ class Evaluation:
         One cell of the grid, for job arrays.
     checkpoint : Path or None
         A trained model to apply (participant level).
+    leave_out : str or None
+        Column whose values are left out one at a time instead of random folds, for instance ``site``.
+    repeats : int
+        Times that the cross-validation is done, each on folds dealt anew.
+    baselines : tuple of str
+        Models that the model has to beat; empty takes the default panel, ``("none",)`` leaves them out.
+    controls : tuple of str
+        Altered series on which the model is trained anew: ``time-shuffle``, ``phase-randomisation``.
+    retrained_nulls : int
+        Cohorts with permuted labels on which the model is trained anew.
+    learning_curve : bool
+        Whether every model is also trained on parts of each training set.
+    harmonise : {"combat"} or None
+        Harmonisation of the connectivity features over sites, learned on training folds.
     """
 
     target: str | None = None
@@ -238,15 +273,43 @@ class Evaluation:
     only_fold: int | None = None
     only_seed: int | None = None
     checkpoint: Path | None = None
+    leave_out: str | None = None
+    repeats: int = 1
+    baselines: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()
+    retrained_nulls: int = 0
+    learning_curve: bool = False
+    harmonise: str | None = None
 
     def __post_init__(self) -> None:
         _require(self.folds >= 2, "--folds must be at least 2.")
         _require(self.seeds >= 1, "--seeds must be at least 1.")
+        _require(self.repeats >= 1, "--repeats must be at least 1.")
+        _require(self.retrained_nulls >= 0, "--retrained-nulls must be 0 or more.")
+        _require(self.harmonise in (None, "combat"), f"--harmonise {self.harmonise} is not known; combat is.")
+        for name in self.controls:
+            _require(name in CONTROLS, f"--controls {name} is not known; known are {', '.join(CONTROLS)}.")
+        _require(
+            "none" not in self.baselines or len(self.baselines) == 1, "--baselines none stands alone, or names models."
+        )
+        if self.leave_out is not None:
+            _require(
+                self.repeats == 1,
+                "--leave-out leaves every value out once: there is nothing that --repeats could vary.",
+            )
+            _require(not self.holdout, "--leave-out tests on every value in turn: it takes no --holdout.")
+            _require(
+                self.harmonise is None,
+                "--harmonise combat learns a shift for each site, and a site that is left out has none: with "
+                "--leave-out it can not be done.",
+            )
         _require(self.holdout is None or 0 <= self.holdout < 0.9, "--holdout must lie in [0, 0.9).")
-        for name, most in (("only_fold", self.folds), ("only_seed", self.seeds)):
+        # How many values are left out, or how many folds a file has, is not known here.
+        most_folds = None if self.leave_out is not None or self.splits is not None else self.folds
+        for name, most in (("only_fold", most_folds), ("only_seed", self.seeds)):
             value = getattr(self, name)
             _require(
-                value is None or 1 <= value <= most,
+                value is None or (value >= 1 and (most is None or value <= most)),
                 f"--{name.replace('_', '-')} must lie between 1 and {most}.",
             )
         _require(
@@ -309,7 +372,9 @@ class Execution:
     work_dir : Path or None
         Scratch folder; a private temporary one otherwise.
     device, precision : str
-        ``auto``, ``cpu``, ``cuda``; ``float32``, ``bfloat16``.
+        ``auto``, ``cpu``, ``cuda``; ``float32``, ``bfloat16``, ``float16``.
+    devices : int
+        GPUs (on a CPU: processes) that train one model together.
     random_seed : int
         Seed of everything random.
     """
@@ -322,6 +387,7 @@ class Execution:
     clean_workdir: bool = False
     device: str = "auto"
     precision: str = "float32"
+    devices: int = 1
     random_seed: int = 42
     overwrite: bool = False
     dry_run: bool = False
@@ -334,7 +400,8 @@ class Execution:
         _require(self.nprocs >= 1, "--nprocs must be at least 1.")
         _require(self.omp_nthreads >= 1, "--omp-nthreads must be at least 1.")
         _require(self.mem_mb is None or self.mem_mb >= 100, "--mem-mb must be at least 100.")
-        _require(self.precision in ("float32", "bfloat16"), f"--precision {self.precision} is not known.")
+        _require(self.devices >= 1, "--devices must be at least 1.")
+        _require(self.precision in ("float32", "bfloat16", "float16"), f"--precision {self.precision} is not known.")
 
 
 @dataclass(frozen=True)
@@ -342,6 +409,7 @@ class RunConfig:
     """One command, whole.
 
     ``training`` holds only what was said explicitly: it wins over the recipe, whatever the defaults of `Training` are.
+    ``command_line`` is what was typed, for the record and for scripts that repeat it.
     """
 
     bids_dir: Path
@@ -356,6 +424,7 @@ class RunConfig:
     attribution: Attribution = field(default_factory=Attribution)
     reference: Reference = field(default_factory=Reference)
     execution: Execution = field(default_factory=Execution)
+    command_line: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         bids_dir, out_dir = self.bids_dir.resolve(), self.out_dir.resolve()

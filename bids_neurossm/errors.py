@@ -18,6 +18,10 @@ class RunError(NeuroSSMError):
     exit_code = 1
 
 
+class OtherRegionsError(RunError):
+    """Series whose columns are other regions than those that are expected."""
+
+
 class WorkerLostError(RunError):
     """The process that worked on a node was killed, most often for want of memory."""
 

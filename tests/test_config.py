@@ -73,6 +73,7 @@ def test_what_is_no_label_is_refused(label: str) -> None:
         (cfg.Extraction, {"fd_threshold": 0}, "--fd-threshold"),
         (cfg.Extraction, {"fd_threshold": float("nan")}, "--fd-threshold"),
         (cfg.Extraction, {"min_coverage": 1.1}, "--min-coverage"),
+        (cfg.Extraction, {"connectivity": ("tangent",)}, "--connectivity tangent is not known; known are partial"),
         (cfg.Extraction, {"max_uncovered": -0.1}, "--max-uncovered"),
         (cfg.Extraction, {"min_volumes": 0}, "--min-volumes"),
         (cfg.Extraction, {"high_pass": 0}, "--high-pass must be a positive frequency in Hz"),

@@ -12,13 +12,16 @@ from nipype.interfaces import utility
 from nipype.pipeline import engine as pe
 
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.interfaces.analysis import FINAL, Analysis
+from bids_neurossm.interfaces.analysis import FINAL, Analysis, CellKey
 from bids_neurossm.interfaces.cohort import BuildCohort, MakeSplits, Shortest
 from bids_neurossm.interfaces.evaluation import Evaluate
 from bids_neurossm.interfaces.maps import WriteMaps
+from bids_neurossm.interfaces.quality import MeasureQCFC
 from bids_neurossm.interfaces.reference import ComputeReference
 from bids_neurossm.interfaces.summary import WriteSummary
 from bids_neurossm.interfaces.training import TrainCell
+from bids_neurossm.training.alterations import NULL, TRAINED_ON
+from bids_neurossm.training.estimator import follows_recipe
 
 
 @dataclass(frozen=True)
@@ -132,36 +135,71 @@ def init_group_wf(
     return workflow
 
 
-def cells_of(analysis: Analysis) -> list[tuple[str, int, int]]:
-    """List model, fold and seed of every cell; fold 0 is the final model."""
+#: Shares of each training set, in percent, that a learning curve is drawn from; the whole is trained anyway.
+LEARNING_CURVE = (25, 50, 75)
+
+
+def cells_of(analysis: Analysis) -> list[CellKey]:
+    """List every cell; fold 0 is the final model.
+
+    The model and the baselines that are trained by gradient descent have every seed, the other baselines one. The
+    altered series of ``--controls`` have every cell of the model; permuted labels and the learning curve stay with
+    the first split and its first seed.
+    """
     evaluation = analysis.evaluation
-    folds = range(1, evaluation.folds + 1)
+    model, folds = analysis.model.name, range(1, evaluation.folds + 1)
+    splits = range(1, evaluation.repeats + 1)
+    seeds = {name: evaluation.seeds if follows_recipe(name) else 1 for name in (model, *analysis.baselines)}
+    seeds[model] = evaluation.seeds
+    cells = [
+        CellKey(name, fold, seed, split)
+        for name, count in seeds.items()
+        for split in splits
+        for fold in folds
+        for seed in range(1, count + 1)
+    ]
+    cells += [
+        CellKey(model, fold, seed, split, variant)
+        for variant in evaluation.controls
+        for split in splits
+        for fold in folds
+        for seed in range(1, evaluation.seeds + 1)
+    ]
+    nulls = [f"{NULL}{number}" for number in range(1, evaluation.retrained_nulls + 1)]
+    cells += [CellKey(model, fold, 1, 1, variant) for variant in nulls for fold in folds]
+    if evaluation.learning_curve:
+        parts = [f"{TRAINED_ON}{percent}" for percent in LEARNING_CURVE]
+        cells += [CellKey(name, fold, 1, 1, variant) for name in seeds for variant in parts for fold in folds]
     if evaluation.only_fold is not None and evaluation.only_seed is not None:
-        cells = [(analysis.model.name, evaluation.only_fold, evaluation.only_seed)]
-        if evaluation.only_seed == 1:
-            cells += [(baseline, evaluation.only_fold, 1) for baseline in analysis.baselines]
-        return cells
-    cells = [(analysis.model.name, fold, seed) for fold in folds for seed in range(1, evaluation.seeds + 1)]
-    cells += [(baseline, fold, 1) for baseline in analysis.baselines for fold in folds]
-    return cells + [(model, FINAL, 1) for model in (analysis.model.name, *analysis.baselines)]
+        place = (evaluation.only_fold, evaluation.only_seed)
+        return [key for key in cells if (key.fold, key.seed) == place]
+    return cells + [CellKey(name, FINAL, 1) for name in seeds]
 
 
 def _training_nodes(
     workflow: pe.Workflow, analysis: Analysis, build: pe.Node, split: pe.Node, common: Mapping[str, Any]
-) -> list[tuple[str, pe.Node]]:
+) -> list[tuple[CellKey, pe.Node]]:
     nodes = []
-    for model, fold, seed in cells_of(analysis):
-        place = "final" if fold == FINAL else f"fold-{fold}"
-        neural = model == analysis.model.name
+    for key in cells_of(analysis):
+        neural = key.model == analysis.model.name
         node = pe.Node(
-            TrainCell(unit=f"{model} {place} seed-{seed}", model=model, fold=fold, seed=seed, **common),
-            name=re.sub(r"[^0-9A-Za-z]", "_", f"train_{model}_{place}_{seed}"),
+            TrainCell(unit=f"{key.model} {key.place.replace('_', ' ')}", key=key, **common),
+            name=re.sub(r"[^0-9A-Za-z]", "_", f"train_{key.model}_{key.place}"),
             mem_gb=2.0 if neural else 1.0,
-            n_procs=analysis.execution.omp_nthreads,
+            n_procs=analysis.execution.omp_nthreads * (analysis.execution.devices if neural else 1),
         )
         workflow.connect([(build, node, [("cohort", "cohort")]), (split, node, [("splits", "splits")])])
-        nodes.append((model, node))
+        nodes.append((key, node))
     return nodes
+
+
+def _judge_denoising(workflow: pe.Workflow, cohort: CohortPlan, build: pe.Node, common: Mapping[str, Any]) -> None:
+    """Wire the question whether motion still shows in connectivity."""
+    # Running sums over all pairs of 1,000 regions.
+    quality = pe.Node(MeasureQCFC(unit="quality", **common), name="quality", mem_gb=0.5)
+    if cohort.parcellation is not None:
+        quality.inputs.parcellation = cohort.parcellation
+    workflow.connect(build, "cohort", quality, "cohort")
 
 
 def _conclusions(
@@ -171,13 +209,13 @@ def _conclusions(
     reference: ReferencePlan,
     build: pe.Node,
     split: pe.Node,
-    cells: Sequence[tuple[str, pe.Node]],
+    cells: Sequence[tuple[CellKey, pe.Node]],
     cache_dir: Path,
     common: Mapping[str, Any],
 ) -> None:
     """Wire evaluation, maps, reference and summary."""
     every = pe.Node(utility.Merge(len(cells)), name="every_cell", run_without_submitting=True)
-    own = [node for model, node in cells if model == analysis.model.name]
+    own = [node for key, node in cells if analysis.keeps_model(key)]
     mine = pe.Node(utility.Merge(len(own)), name="own_cells", run_without_submitting=True)
     for number, (_, node) in enumerate(cells, start=1):
         workflow.connect(node, "cell", every, f"in{number}")
@@ -194,14 +232,18 @@ def _conclusions(
             (build, summary, [("cohort", "cohort")]),
             (split, summary, [("notes", "split_notes")]),
             (evaluate, summary, [(name, name) for name in ("metrics", "comparison", "controls")]),
+            (evaluate, summary, [("notes", "evaluation_notes")]),
         ]
     )
+    _judge_denoising(workflow, cohort, build, common)
     if not analysis.attribution.cpa:
         return
     maps = pe.Node(WriteMaps(unit="maps", **common), name="maps", mem_gb=1.5)
     if cohort.parcellation is not None:
         maps.inputs.parcellation = cohort.parcellation
     workflow.connect([(mine, maps, [("out", "cells")]), (build, maps, [("cohort", "cohort")])])
+    # A failed permutation test makes the verdict on a map.
+    workflow.connect(evaluate, "controls", maps, "controls")
     workflow.connect(maps, "notes", summary, "map_notes")
     if reference.source is not None and reference.parcellation is not None:
         compute = pe.Node(

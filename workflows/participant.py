@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from nipype.interfaces import utility
 from nipype.pipeline import engine as pe
@@ -60,69 +61,80 @@ def init_run_wf(
     execution: Execution,
 ) -> pe.Workflow:
     """Build the chain of one run: extract, denoise, write, and with a checkpoint predict."""
-    unit = plan.run.key
-    workflow = pe.Workflow(name=f"run_{re.sub(r'[^0-9A-Za-z]', '_', unit)}_wf")
-    common = {"unit": unit, "records": str(places.records)}
-    parcellations = list(plan.parcellations)
+    workflow = pe.Workflow(name=f"run_{re.sub(r'[^0-9A-Za-z]', '_', plan.run.key)}_wf")
     inputnode = pe.Node(utility.IdentityInterface(fields=["run"]), name="inputnode", run_without_submitting=True)
     inputnode.inputs.run = plan.run
     outputnode = pe.Node(
         utility.IdentityInterface(fields=["timeseries"]), name="outputnode", run_without_submitting=True
     )
-    # One volume and the label maps are all that is held: 512 cubed voxels would still fit.
-    extract = pe.Node(ExtractParcels(parcellations=parcellations, **common), name="extract", mem_gb=0.4, n_procs=1)
-    clean = pe.Node(
-        DenoiseSeries(
-            dataset=str(places.dataset),
-            strategy=strategy,
-            extraction=extraction,
-            **common,
-        ),
-        name="denoise",
-        mem_gb=0.3,
-    )
-    write = pe.Node(
-        WriteDerivatives(
-            parcellations=parcellations,
-            strategy=strategy,
-            extraction=extraction,
-            dataset=str(places.dataset),
-            out_dir=str(places.out_dir),
-            hash_cache=str(places.hash_cache or ""),
-            **common,
-        ),
-        name="write",
-        mem_gb=0.3,
-    )
+    extract = _extract_node(plan, places)
+    clean = _denoise_node(plan, places, extraction, strategy)
+    write = _write_node(plan, places, extraction, strategy)
     workflow.connect(
         [
             (inputnode, extract, [("run", "run")]),
             (inputnode, clean, [("run", "run")]),
             (inputnode, write, [("run", "run")]),
             (extract, clean, [("parcels", "parcels")]),
+            (extract, write, [("bold_hash", "bold_hash")]),
             (clean, write, [("clean", "clean")]),
             (write, outputnode, [("timeseries", "timeseries")]),
         ]
     )
     if evaluation.checkpoint is not None:
-        from bids_neurossm.interfaces.prediction import ApplyModel
-
-        apply = pe.Node(
-            ApplyModel(
-                checkpoint=str(evaluation.checkpoint),
-                attribution=attribution,
-                device=execution.device,
-                parcellations=parcellations,
-                out_dir=str(places.out_dir),
-                strategy=strategy,
-                **common,
-            ),
-            name="predict",
-            mem_gb=1.0,
-            n_procs=execution.omp_nthreads,
-        )
+        apply = _predict_node(plan, places, strategy, evaluation.checkpoint, attribution, execution)
         workflow.connect([(inputnode, apply, [("run", "run")]), (write, apply, [("timeseries", "timeseries")])])
     return workflow
+
+
+def _common(plan: RunPlan, places: Places) -> dict[str, str]:
+    """Give what every interface is told: the run's name, and where failures are recorded."""
+    return {"unit": plan.run.key, "records": str(places.records)}
+
+
+def _extract_node(plan: RunPlan, places: Places) -> pe.Node:
+    interface = ExtractParcels(
+        parcellations=list(plan.parcellations), hash_cache=str(places.hash_cache or ""), **_common(plan, places)
+    )
+    # One volume and the label maps are all that is held: 512 cubed voxels would still fit.
+    return pe.Node(interface, name="extract", mem_gb=0.4, n_procs=1)
+
+
+def _denoise_node(plan: RunPlan, places: Places, extraction: Extraction, strategy: Strategy) -> pe.Node:
+    interface = DenoiseSeries(
+        dataset=str(places.dataset), strategy=strategy, extraction=extraction, **_common(plan, places)
+    )
+    return pe.Node(interface, name="denoise", mem_gb=0.3)
+
+
+def _write_node(plan: RunPlan, places: Places, extraction: Extraction, strategy: Strategy) -> pe.Node:
+    interface = WriteDerivatives(
+        parcellations=list(plan.parcellations),
+        strategy=strategy,
+        extraction=extraction,
+        dataset=str(places.dataset),
+        out_dir=str(places.out_dir),
+        hash_cache=str(places.hash_cache or ""),
+        **_common(plan, places),
+    )
+    return pe.Node(interface, name="write", mem_gb=0.3)
+
+
+def _predict_node(
+    plan: RunPlan, places: Places, strategy: Strategy, checkpoint: Path, attribution: Attribution, execution: Execution
+) -> pe.Node:
+    from bids_neurossm.interfaces.prediction import ApplyModel
+
+    interface = ApplyModel(
+        checkpoint=str(checkpoint),
+        attribution=attribution,
+        device=execution.device,
+        parcellations=list(plan.parcellations),
+        out_dir=str(places.out_dir),
+        strategy=strategy,
+        **_common(plan, places),
+    )
+    return pe.Node(interface, name="predict", mem_gb=1.0, n_procs=execution.omp_nthreads)
 
 
 def final_node(evaluation: Evaluation) -> str:

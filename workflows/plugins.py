@@ -9,6 +9,7 @@ fresh worker.
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -44,7 +45,7 @@ class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
     Parameters
     ----------
     plugin_args : dict
-        As for MultiProc.
+        As for MultiProc, and ``without``: names of optional packages that workers are to do without.
     """
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
@@ -52,6 +53,7 @@ class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
         super().__init__(plugin_args=plugin_args)
         # The shared pool starts its processes on first use; it is never used.
         self.pool.shutdown()
+        self._without = tuple(plugin_args.get("without", ()))
         self._context = multiprocessing.get_context("forkserver")
         self._idle: list[ProcessPoolExecutor] = []
         self._busy: dict[int, ProcessPoolExecutor] = {}
@@ -75,8 +77,8 @@ class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
         return ProcessPoolExecutor(
             max_workers=1,
             mp_context=self._context,
-            initializer=process_initializer,
-            initargs=(self._cwd,),
+            initializer=_begin_worker,
+            initargs=(self._cwd, self._without),
         )
 
     def _receiver(self, taskid: int, node: Any) -> Callable[[Future[Any]], None]:
@@ -107,6 +109,13 @@ class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
                     process.kill()
             worker.shutdown(wait=not kill, cancel_futures=True)
         self._idle.clear()
+
+
+def _begin_worker(folder: str, without: Sequence[str]) -> None:
+    process_initializer(folder)
+    for name in without:
+        # Python takes a package that is None here for not installed. One that is there already stays.
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 
 def _lost(node: Any) -> list[str]:

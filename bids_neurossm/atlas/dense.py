@@ -92,8 +92,7 @@ def on_grayordinates(parcellation: Parcellation, axis: Any, run: Path) -> npt.ND
     UsageError
         If surfaces or volumes of run and parcellation are not the same.
     """
-    labels, mine, _ = read_dense_labels(parcellation.image_file)
-    positions = _positions(parcellation, labels)
+    positions, mine = dense_positions(parcellation)
     placed = np.zeros(len(axis), dtype=np.int32)
     for name, count in axis.nvertices.items():
         known = mine.nvertices.get(name)
@@ -117,10 +116,23 @@ def on_grayordinates(parcellation: Parcellation, axis: Any, run: Path) -> npt.ND
     return placed
 
 
+def dense_positions(parcellation: Parcellation) -> tuple[npt.NDArray[np.int32], Any]:
+    """Find the region of every grayordinate of the label image itself.
+
+    Returns
+    -------
+    positions : ndarray of int32, shape (G,)
+        0 outside, else the region's position plus one.
+    axis : BrainModelAxis
+        Which vertex or voxel each of them is.
+    """
+    labels, axis, _ = read_dense_labels(parcellation.image_file)
+    return _positions(parcellation, labels), axis
+
+
 def grayordinate_counts(parcellation: Parcellation) -> npt.NDArray[np.int64]:
     """Count the grayordinates of each region in the label image, shape (R,); 0 where it only names the region."""
-    labels, _, _ = read_dense_labels(parcellation.image_file)
-    positions = _positions(parcellation, labels)
+    positions, _ = dense_positions(parcellation)
     return np.bincount(positions, minlength=parcellation.n_regions + 1)[1:].astype(np.int64)
 
 

@@ -129,24 +129,11 @@ class Parcellation:
         table[list(self.labels)] = np.arange(1, self.n_regions + 1)
         return table
 
-    def painted(self, values: npt.NDArray[Any], outside: float) -> npt.NDArray[Any]:
-        """Give every voxel of the label image the value of its region.
-
-        Parameters
-        ----------
-        values : ndarray, shape (R,)
-            One value per region; the data type is kept.
-        outside : float
-            Value of voxels that belong to no region.
-
-        Returns
-        -------
-        ndarray, shape (X, Y, Z)
-        """
+    def positions(self) -> npt.NDArray[np.int32]:
+        """Find the region of every voxel of the label image, (X, Y, Z): 0 outside, else its position plus one."""
         labels, _, _ = self.image()
         table = self.index_map()
-        placed = np.where(labels < table.size, table[np.minimum(labels, table.size - 1)], 0)
-        return np.concatenate([np.array([outside], dtype=values.dtype), values])[placed]
+        return np.where(labels < table.size, table[np.minimum(labels, table.size - 1)], 0).astype(np.int32)
 
     def on_grid(self, shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
         """Lay the parcellation over a grid by nearest neighbour.

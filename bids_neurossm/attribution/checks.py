@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,12 @@ from bids_neurossm.attribution.cpa import PathwayAttribution
 from bids_neurossm.errors import UsageError
 
 COMPLETE = 1e-5
+#: Shares of the regions that are taken away for a deletion curve; dense where a map is read, at its top.
+FRACTIONS = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75)
+#: Random orders beside a map's own: with 20 of them p can fall below .05.
+RANDOM_ORDERS = 20
+SIGNIFICANCE = 0.05
+_OUTCOMES = {True: "passed", False: "failed", None: "can not be told"}
 Floats = NDArray[np.float64]
 
 
@@ -28,14 +34,25 @@ class Check:
         What was found.
     expected : str
         What a sound attribution gives.
-    passed : bool
-        Whether it does.
+    passed : bool or None
+        Whether it does; None where that can not be told.
+    words : str
+        What it means, which stands in the verdict behind the outcome.
+    p : float
+        Where the check is a test.
     """
 
     check: str
     value: float
     expected: str
-    passed: bool
+    passed: bool | None
+    words: str
+    p: float = float("nan")
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in plain words."""
+        return f"{_OUTCOMES[self.passed]}: {self.words}"
 
 
 @dataclass(frozen=True)
@@ -45,19 +62,27 @@ class DeletionCurve:
     Attributes
     ----------
     fractions : array (F,)
-        Share of the regions taken away, from 0 to 1.
+        Share of the regions taken away, from 0 on.
     curve : array (F,)
         Mean centred logit with the regions of the largest scores taken first.
     random : array (K, F)
         The same in random orders.
-    p : float
-        (1 + random orders with an area as small) / (1 + K): small where the map finds what the model uses.
     """
 
     fractions: Floats
     curve: Floats
     random: Floats
-    p: float
+
+    @property
+    def area(self) -> float:
+        """How far the map's curve runs below the random ones, mean over the steps, in units of the centred logit."""
+        return float(self.random.mean() - self.curve.mean())
+
+    @property
+    def p(self) -> float:
+        """Share of random orders that hurt as much, the map's own counted among them: never 0."""
+        as_small = (self.random.mean(axis=1) <= self.curve.mean()).sum()
+        return float((1 + as_small) / (1 + len(self.random)))
 
 
 def completeness(attribution: PathwayAttribution) -> Check:
@@ -66,28 +91,23 @@ def completeness(attribution: PathwayAttribution) -> Check:
     The largest gap is taken relative to the size of the logit, or absolutely where that is below 1.
     """
     missing = attribution.logit - attribution.reference - attribution.importance.sum(axis=1)
+    missing = missing - sum(attribution.further_terms.values(), np.zeros(len(missing)))
     value = float((np.abs(missing) / np.maximum(np.abs(attribution.logit), 1.0)).max())
-    return Check("completeness over pathways", value, f"at most {COMPLETE:g}", value <= COMPLETE)
+    passed = value <= COMPLETE
+    words = "the importances of the pathways" + (" add up to" if passed else " do not add up to") + " the decision"
+    return Check("completeness over pathways", value, f"at most {COMPLETE:g}", passed, words)
 
 
-def deletion_curve(
-    centred_logit: Callable[[NDArray[np.bool_]], Floats],
-    score: Floats,
-    n_steps: int = 10,
-    n_random: int = 20,
-    seed: int = 0,
-) -> DeletionCurve:
-    """Take regions away in the order of a map, and in random orders.
+def deletion_sets(order: NDArray[np.intp], fractions: Sequence[float] = FRACTIONS) -> NDArray[np.bool_]:
+    """Return the regions that are kept at each step of a deletion, (F, R), when they are taken away in this order."""
+    kept = np.ones((len(fractions), len(order)), dtype=bool)
+    for step, fraction in enumerate(fractions):
+        kept[step, order[: round(fraction * len(order))]] = False
+    return kept
 
-    Parameters
-    ----------
-    centred_logit : callable
-        Takes the regions kept, (R,) bool, and gives the centred logit of each run with the others set to 0, their
-        mean; see `bids_neurossm.training.neural.NeuralEstimator`.
-    score : array (R,)
-        The map.
-    n_steps, n_random, seed : int
-        Steps of the curve; random orders.
+
+def order_of(score: Floats) -> NDArray[np.intp]:
+    """Order of the regions by their score, the largest first.
 
     Raises
     ------
@@ -96,26 +116,22 @@ def deletion_curve(
     """
     if not np.isfinite(score).all():
         raise UsageError("A map that is not defined has no deletion curve.")
-    fractions = np.linspace(0, 1, n_steps + 1)
+    return np.argsort(-score, kind="stable")
+
+
+def random_orders(n_regions: int, n_orders: int = RANDOM_ORDERS, seed: int = 0) -> list[NDArray[np.intp]]:
+    """Draw orders of the regions to compare a map's own with."""
     generator = np.random.default_rng(seed)
-
-    def curve(order: NDArray[np.intp]) -> Floats:
-        points = []
-        for fraction in fractions:
-            kept = np.ones(len(score), dtype=bool)
-            kept[order[: round(fraction * len(score))]] = False
-            points.append(float(centred_logit(kept).mean()))
-        return np.array(points)
-
-    by_map = curve(np.argsort(-score, kind="stable"))
-    random = np.stack([curve(generator.permutation(len(score))) for _ in range(n_random)])
-    as_small = (random.mean(axis=1) <= by_map.mean()).sum()
-    return DeletionCurve(fractions, by_map, random, float((1 + as_small) / (1 + n_random)))
+    return [generator.permutation(n_regions) for _ in range(n_orders)]
 
 
 def deletion_check(curve: DeletionCurve) -> Check:
-    """Say whether taking the map's regions away hurts more than taking random ones, in 90 % of the orders."""
-    return Check("deletion of top regions against random ones (p)", curve.p, "at most 0.1", curve.p <= 0.1)
+    """Say whether taking the map's regions away hurts the decision more than taking random ones."""
+    passed = bool(curve.p <= SIGNIFICANCE)
+    words = "without the regions that rank high the decision is lost "
+    words += "faster than without random ones" if passed else "no faster than without random ones"
+    name = "deletion of top regions against random ones (area)"
+    return Check(name, curve.area, f"above 0, p at most {SIGNIFICANCE:g}", passed, words, curve.p)
 
 
 def agreement(maps: Floats) -> float:
@@ -130,10 +146,15 @@ def agreement(maps: Floats) -> float:
     return float(correlations[np.triu_indices(len(usable), 1)].mean())
 
 
-def agreement_check(maps: Floats, over: str) -> Check:
-    """Say how well the maps of several seeds or folds agree; .5 is asked for."""
-    value = agreement(maps)
-    return Check(f"agreement over {over} (mean Spearman correlation)", value, "at least 0.5", value >= 0.5)
+def agreement_check(value: float, over: str) -> Check:
+    """Say whether the maps of several seeds or folds agree, given their `agreement`; .5 is asked for."""
+    passed = None if np.isnan(value) else bool(value >= 0.5)
+    words = {
+        None: f"there are not two defined maps to compare over {over}",
+        True: f"models of other {over} give a similar map",
+        False: f"models of other {over} give another map, so that single regions should not be read",
+    }[passed]
+    return Check(f"agreement over {over} (mean Spearman correlation)", value, "at least 0.5", passed, words)
 
 
 def randomisation_check(trained: Floats, randomised: Floats) -> Check:
@@ -156,4 +177,38 @@ def randomisation_check(trained: Floats, randomised: Floats) -> Check:
     value, between = float(np.mean(pairs)), agreement(randomised)
     # Random models agree by chance at least with 0: a negative value is no stricter bound.
     bound = max(between, 0.0) + 0.1
-    return Check("agreement with maps of random weights", value, f"at most {bound:.2f}", value <= bound)
+    passed = None if np.isnan(value) or np.isnan(between) else bool(value <= bound)
+    words = {
+        None: "a map is not defined or does not vary",
+        True: "the map comes from what was learnt, not from the series or the shape of the model",
+        False: "models that learnt nothing give a similar map: it shows the series or the shape of the model",
+    }[passed]
+    return Check("agreement with maps of random weights", value, f"at most {bound:.2f}", passed, words)
+
+
+def overall_check(checks: Sequence[Check], defined: bool, permutation_p: float) -> Check:
+    """Sum the checks of a map up; whatever they say, a failed permutation test means that nothing was learnt.
+
+    Parameters
+    ----------
+    checks : sequence of Check
+        Those of this map.
+    defined : bool
+        Whether there is a map at all.
+    permutation_p : float
+        Of the control with permuted labels; NaN where it could not be made.
+    """
+    failed = [each.check.partition(" (")[0] for each in checks if each.passed is False]
+    passed: bool | None = False
+    if permutation_p > SIGNIFICANCE:
+        words = "nothing learned, for chance predicts the labels as well: the map shows nothing"
+    elif not defined:
+        words = "there is no map, for no pathway has a positive importance"
+    elif failed:
+        words = f"read with care, for this check failed: {'; '.join(failed)}"
+    elif np.isnan(permutation_p):
+        passed, words = None, "the labels could not be permuted, so it is not known whether anything was learned"
+    else:
+        passed, words = True, "something was learned, and the map stands every check that could be made"
+    expected = f"p at most {SIGNIFICANCE:g}, no check failed"
+    return Check("verdict (p of permuted labels)", permutation_p, expected, passed, words, permutation_p)

@@ -19,6 +19,8 @@ from bids_neurossm.errors import UsageError
 from bids_neurossm.models.neurossm import NeuroSSM
 
 Localisation = Literal["gradient", "integrated"]
+#: Terms of a decision that are no pathways.
+FURTHER_TERMS = ("static", "amplitude")
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,10 @@ class PathwayAttribution:
     pathways : tuple of str
         Names of the pathways.
     target : array (n,), int64
-        The class that was explained; 0 for a continuous target.
+        The class that was explained; for a continuous target the direction, 1 (or 0) upwards and -1 downwards.
     logit : array (n,)
-        Centred logit of that class; the output itself for a continuous target.
+        Centred logit of that class; for a continuous target the output (its deviation from the training mean, in
+        standard deviations) in that direction.
     reference : array (n,)
         The same for the class-balanced training mean of the features.
     importance : array (n, P)
@@ -47,6 +50,9 @@ class PathwayAttribution:
         What the scores of ``integrated`` miss of g_p(A_p) - g_p(0); NaN for ``gradient``.
     localisation : {"gradient", "integrated"}
         How the scores were made.
+    static, amplitude : array (n,) or None
+        Importance of the terms of the decision that are no pathways, where the model has them: they have no regions
+        and no map, and are part of the logit, as their references are part of the reference.
     """
 
     pathways: tuple[str, ...]
@@ -59,6 +65,13 @@ class PathwayAttribution:
     share: NDArray[np.float64]
     gap: NDArray[np.float64]
     localisation: str
+    static: NDArray[np.float64] | None = None
+    amplitude: NDArray[np.float64] | None = None
+
+    @property
+    def further_terms(self) -> dict[str, NDArray[np.float64]]:
+        """Importances of the terms that are no pathways, by name; what is left of the decision is in the pathways."""
+        return {name: value for name in FURTHER_TERMS if (value := getattr(self, name)) is not None}
 
     def averaged(self, owners: ArrayLike) -> PathwayAttribution:
         """Average windows that belong to one run; the shares are taken of the averaged scores.
@@ -73,12 +86,14 @@ class PathwayAttribution:
         names = ("logit", "reference", "importance", "importance_zero", "score", "gap")
         values: dict[str, Any] = {name: np.tensordot(weights, getattr(self, name), axes=1) for name in names}
         values["target"] = self.target[membership.argmax(axis=1)]
+        values |= {name: weights @ value for name, value in self.further_terms.items()}
         return replace(self, **values, share=shares(values["score"]))
 
 
 def concatenated(parts: Sequence[PathwayAttribution]) -> PathwayAttribution:
     """Join the attributions of several batches."""
-    names = ("target", "logit", "reference", "importance", "importance_zero", "score", "share", "gap")
+    names = ["target", "logit", "reference", "importance", "importance_zero", "score", "share", "gap"]
+    names += parts[0].further_terms
     values: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return replace(parts[0], **values)
 
@@ -92,6 +107,7 @@ def cpa(
     localisation: Localisation = "gradient",
     steps: int = 32,
     repetition_times: Tensor | None = None,
+    amplitude: Tensor | None = None,
 ) -> PathwayAttribution:
     """Attribute the decision about each run to pathways and regions.
 
@@ -102,7 +118,9 @@ def cpa(
     series : Tensor or array (B, T, R), or sequence of arrays (T_i, R)
         Standardised contiguous pieces.
     target : array (n,), int
-        Class to explain, of each run; zeros for a continuous target.
+        Class to explain, of each run. For a continuous target the direction: 1 (or 0) for what raises the value, -1
+        for what lowers it. Held-out runs are explained in the direction of their true deviation from the training
+        mean, which is to them what the true class is; a mean of importances over runs would else be near 0.
     lengths : Tensor (B,), optional
         Valid time points of each piece of a padded tensor.
     runs : Tensor (B,), optional
@@ -114,6 +132,8 @@ def cpa(
         Points of the path integral.
     repetition_times : Tensor (B,), optional
         Of each piece in s, for a model whose scales are in seconds.
+    amplitude : Tensor (n, R), optional
+        For a model with the amplitude term, see `NeuroSSM.forward`. Its importance is that against the training mean.
 
     Returns
     -------
@@ -139,7 +159,8 @@ def cpa(
         runs = torch.arange(len(values), device=values.device) if runs is None else runs
         with torch.no_grad():
             inputs = model.pathway_inputs(values, lengths, repetition_times)
-        return _attribute(model, inputs, runs, np.asarray(target, dtype=np.int64), localisation, steps)
+        found = _attribute(model, inputs, runs, np.asarray(target, dtype=np.int64), localisation, steps)
+        return _with_amplitude(model, found, amplitude) if model.config.amplitude else found
     finally:
         model.train(was_training)
 
@@ -155,8 +176,9 @@ def _attribute(
     """Compute all parts from the inputs of the pathways."""
     n_runs = int(runs.max()) + 1
     _check_target(target, n_runs, model.config.n_outputs)
+    leaves, attached = _encoded(model, inputs, runs, 1.0)
+    features = attached.detach()
     with torch.no_grad():
-        features = model.encode(inputs, runs)
         gates = model.gates(features)
         contrast = _contrasts(model.config.n_outputs, target).to(runs.device)
         # (n, P, W): the centred row of W_p for each run's class, times the frozen gate.
@@ -167,10 +189,10 @@ def _attribute(
         mean_terms = (rows * model.pathway_mean.double()).sum(dim=-1)
         reference = contrast @ model.bias.double() + mean_terms.sum(dim=1)
     if localisation == "gradient":
-        gradients = _gradients(model, inputs, runs, rows, 1.0)
+        gradients = _gradients(leaves, attached, rows)
     else:
         points = [(step + 0.5) / steps for step in range(steps)]
-        several = [_gradients(model, inputs, runs, rows, point) for point in points]
+        several = [_gradients(*_encoded(model, inputs, runs, point), rows) for point in points]
         gradients = [torch.stack(parts).mean(dim=0) for parts in zip(*several, strict=True)]
     score = _over_time(inputs, gradients, runs, n_runs, mean=localisation == "gradient")
     gap = torch.full_like(zero_terms, torch.nan)
@@ -186,13 +208,27 @@ def _attribute(
     )  # fmt: skip
 
 
-def _gradients(
-    model: NeuroSSM, inputs: list[tuple[Tensor, Tensor]], runs: Tensor, rows: Tensor, point: float
-) -> list[Tensor]:
-    """Gradient of each pathway's centred term with respect to its own input, at ``point`` x the input."""
+def _with_amplitude(model: NeuroSSM, found: PathwayAttribution, amplitude: Tensor | None) -> PathwayAttribution:
+    """Add the amplitude term, which is 0 at the training mean."""
+    with torch.no_grad():
+        terms = model.amplitude_term(amplitude, len(found.target)).double().cpu()
+        moved = (_contrasts(model.config.n_outputs, found.target) * terms).sum(dim=1).numpy()
+    return replace(found, logit=found.logit + moved, amplitude=moved)
+
+
+def _encoded(
+    model: NeuroSSM, inputs: list[tuple[Tensor, Tensor]], runs: Tensor, point: float
+) -> tuple[list[Tensor], Tensor]:
+    """Return ``point`` x the input of each pathway as a leaf of its own, and the features, with their graph."""
     leaves = [(values * point).detach().requires_grad_() for values, _ in inputs]
     with torch.enable_grad():
-        features = model.encode([(leaf, valid) for leaf, (_, valid) in zip(leaves, inputs, strict=True)], runs)
+        pairs = [(leaf, valid) for leaf, (_, valid) in zip(leaves, inputs, strict=True)]
+        return leaves, model.encode(pairs, runs)
+
+
+def _gradients(leaves: list[Tensor], features: Tensor, rows: Tensor) -> list[Tensor]:
+    """Gradient of each pathway's centred term with respect to its own input."""
+    with torch.enable_grad():
         return list(torch.autograd.grad((rows.to(features.dtype) * features).sum(), leaves))
 
 
@@ -221,7 +257,7 @@ def shares(score: NDArray[np.float64]) -> NDArray[np.float64]:
 def _contrasts(n_outputs: int, target: NDArray[np.int64]) -> Tensor:
     """Weights (n, C) that turn logits into the centred logit of the target: its own minus the mean of the others."""
     if n_outputs == 1:
-        return torch.ones(len(target), 1, dtype=torch.float64)
+        return torch.from_numpy(np.where(target < 0, -1.0, 1.0))[:, None]
     weights = torch.full((len(target), n_outputs), -1.0 / (n_outputs - 1), dtype=torch.float64)
     weights[torch.arange(len(target)), torch.from_numpy(target)] = 1.0
     return weights
@@ -230,6 +266,8 @@ def _contrasts(n_outputs: int, target: NDArray[np.int64]) -> Tensor:
 def _check_target(target: NDArray[np.int64], n_runs: int, n_outputs: int) -> None:
     if target.shape != (n_runs,):
         raise UsageError(f"The target has shape {target.shape}; one class for each of the {n_runs} runs is expected.")
+    if n_outputs == 1 and np.isin(target, (-1, 0, 1)).all():
+        return
     if target.min() < 0 or target.max() >= n_outputs:
         raise UsageError(f"The target holds {target.min()} to {target.max()}; the model has {n_outputs} outputs.")
 

@@ -19,6 +19,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+#: Where nothing can be shown in place, what is under way is told this seldom.
+_QUIET_SECONDS = 30.0
+
 
 class Console:
     """Progress, messages and tables of one command.
@@ -40,6 +43,8 @@ class Console:
         self._done = 0
         self._total = 0
         self._started = time.monotonic()
+        self._last_told = self._started
+        self._lines = True
 
     def event(self, kind: str, text: str, **facts: Any) -> None:
         """Say one thing."""
@@ -56,6 +61,13 @@ class Console:
         target = self._progress.console if self._progress else self._rich
         target.print(escape(text), style=style)
 
+    def verbatim(self, kind: str, text: str) -> None:
+        """Print a text as it is, without a line broken or a bracket read as a style: a script to be saved."""
+        if self._json:
+            self.event(kind, text)
+        else:
+            self._rich.print(text, soft_wrap=True, markup=False)
+
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Print a table; as JSON it is one event per row."""
         if self._json:
@@ -69,19 +81,34 @@ class Console:
             table.add_row(*(escape(str(cell)) for cell in row))
         self._rich.print(table)
 
-    def start(self, total: int, what: str) -> Self:
-        """Begin to count units of work; use as a context."""
+    def start(self, total: int, what: str, lines: bool = True) -> Self:
+        """Begin to count units of work; use as a context.
+
+        Parameters
+        ----------
+        total : int
+            Units there are.
+        what : str
+            What they are called.
+        lines : bool
+            Tell of each unit where there is no terminal; failures are always told.
+        """
+        self._lines = lines
         self._done, self._total, self._started = 0, total, time.monotonic()
+        self._last_told = self._started
         if not self._json and self._rich.is_terminal:
             self._progress = Progress(
-                TextColumn(what),
+                TextColumn(f"{what:<8}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
+                TextColumn("so far,"),
                 TimeRemainingColumn(),
+                TextColumn("left"),
+                TextColumn("{task.fields[under_way]}"),
                 console=self._rich,
             )
-            self._task = self._progress.add_task(what, total=total)
+            self._task = self._progress.add_task(what, total=total, under_way="")
         return self
 
     def __enter__(self) -> Self:
@@ -96,14 +123,37 @@ class Console:
             self._progress.stop()
             self._progress = None
 
+    def under_way(self, texts: Sequence[str], share: float) -> None:
+        """Show how far the units are that are being worked on.
+
+        On a terminal it stands behind the bar, which moves with it; elsewhere it is a line, at most every half minute.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            One for each unit.
+        share : float
+            What they come to together, in units.
+        """
+        if self._progress:
+            more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
+            shown = escape(texts[0] + more) if texts else ""
+            self._progress.update(self._task, completed=self._done + share, under_way=shown)
+        elif texts and time.monotonic() - self._last_told >= _QUIET_SECONDS:
+            self._last_told = time.monotonic()
+            self.event("training", "; ".join(texts), units=list(texts))
+
     def advance(self, unit: str, failed: bool = False) -> None:
         """Count one unit as ended."""
         self._done += 1
         seconds = time.monotonic() - self._started
+        self._last_told = time.monotonic()
         if self._progress:
-            self._progress.advance(self._task)
+            self._progress.update(self._task, completed=self._done, under_way="")
             if not failed:
                 return
+        if not (self._lines or failed):
+            return
         left = seconds / self._done * (self._total - self._done)
         state = "failed" if failed else "done"
         self.event(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ def run_workflow(
     execution: Execution,
     records: Path,
     on_end: _STATUS,
+    without: Sequence[str] = (),
 ) -> list[Record]:
     """Run a workflow to its end.
 
@@ -32,6 +33,8 @@ def run_workflow(
         Folder of the records.
     on_end : callable
         Called with the node's name, the unit it worked on, and whether it failed.
+    without : sequence of str
+        Optional packages that workers on this machine are to do without.
 
     Returns
     -------
@@ -40,7 +43,7 @@ def run_workflow(
     """
     # Crash files are for people; they belong with the scratch of this command.
     workflow.config["execution"]["crashdump_dir"] = str(workflow.base_dir)
-    plugin, arguments = _plugin(execution)
+    plugin, arguments = _plugin(execution, without)
     arguments["status_callback"] = _status_callback(on_end)
     os.environ.setdefault("LOGNAME", "unknown")  # Nipype's batch plugins ask for it
     runner: Any = plugin if isinstance(plugin, str) else plugin(plugin_args=arguments)
@@ -67,12 +70,12 @@ def _stop(runner: Any) -> None:
         runner.close(kill=True)
 
 
-def _plugin(execution: Execution) -> tuple[Any, dict[str, Any]]:
+def _plugin(execution: Execution, without: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     if execution.use_plugin is not None:
         return read_plugin_file(execution.use_plugin)
     from bids_neurossm.workflows.plugins import ResilientMultiProcPlugin
 
-    arguments: dict[str, Any] = {"n_procs": execution.nprocs}
+    arguments: dict[str, Any] = {"n_procs": execution.nprocs, "without": without}
     if execution.mem_mb is not None:
         arguments["memory_gb"] = execution.mem_mb / 1000
     return ResilientMultiProcPlugin, arguments

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,10 +98,16 @@ def _nipype_settings(execution: Execution) -> str:
 
 
 def _user_cache(work: Path) -> Path:
-    """Compiled kernels are worth keeping between commands, where the user has a cache folder."""
+    """Compiled kernels are worth keeping between commands, where the user has a cache folder that is theirs alone.
+
+    They are read back as code: a folder that somebody else could write to, as one below /tmp, is not used.
+    """
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bids-neurossm"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.lstat()
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022 or not stat.S_ISDIR(status.st_mode):
+            return work / "cache"
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".write-test-"):
             return folder
     except (OSError, RuntimeError):

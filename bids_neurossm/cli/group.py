@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from bids_neurossm.cli.array_script import cells_script
 from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
 from bids_neurossm.cli.plan_group import GroupPlan, plan_group, refuse_checkpoint
-from bids_neurossm.config import RunConfig
+from bids_neurossm.cli.watch import TrainingWatch
+from bids_neurossm.config import Evaluation, RunConfig
 from bids_neurossm.dataset.description import write_atlas, write_description
 from bids_neurossm.errors import NoInputError
 from bids_neurossm.interfaces.records import Record, private_folder
@@ -53,7 +55,10 @@ def _work(config: RunConfig, plan: GroupPlan, work_dir: Path, console: Console) 
     workflow = init_group_wf(plan.analysis, plan.cohort, plan.reference, scratch, records, cache)
     total = len(cells_of(plan.analysis))
 
+    watch = TrainingWatch(records, console)
+
     def on_end(node: str, unit: str, failed: bool) -> None:
+        watch.ended(unit)
         if failed or node.startswith("train_"):
             console.advance(unit, failed)
 
@@ -65,7 +70,7 @@ def _work(config: RunConfig, plan: GroupPlan, work_dir: Path, console: Console) 
     )
     for note in (*plan.cohort.extra["notes"], *plan.reference.notes):
         console.event("note", note)
-    with console.start(total, "models"):
+    with console.start(total, "models"), watch:
         return run_workflow(workflow, config.execution, records, on_end)
 
 
@@ -82,6 +87,9 @@ def _conclude(config: RunConfig, plan: GroupPlan, records: list[Record], console
         _write_report(config, outputs.analysis, list(unique.values()), console)
         _print_result(plan, console)
         report = config.out_dir / f"group_{outputs.analysis}.html"
+        rows = [("report", report), ("tables, maps, methods section", outputs.folder), ("models", outputs.models)]
+        rows += [("settings and events", log_folder)]
+        console.table(f"{outputs.analysis}: done, {len(unique)} failed", ("what", "where"), rows)
         console.event("done", f"Report: {report}. Tables and maps: {outputs.folder}. Models: {outputs.models}.")
     elif only_cell and not unique:
         console.event("done", f"The cell is in {outputs.models}; `group` without --only-fold gathers all of them.")
@@ -104,14 +112,18 @@ def _print_result(plan: GroupPlan, console: Console) -> None:
         for row in metrics[(metrics["set"] == judged) & (metrics["fold"] == "all")].itertuples()
         if row.metric in shown
     ]
-    title = f"Scores on the {judged} set" if judged == "holdout" else "Out-of-fold scores"
-    console.table(f"{title}, 95 % intervals given these models", ("model", "metric", "value", "interval", "n"), rows)
+    title = "Scores on the holdout" if judged == "holdout" else "Out-of-fold scores"
+    whose = "given these models" if judged == "holdout" else "of the procedure"
+    console.table(f"{title}, 95 % intervals {whose}", ("model", "metric", "value", "interval", "n"), rows)
     comparison = pd.read_csv(outputs.table("comparison"), sep="\t", na_values="n/a")
     for sentence in comparison[comparison["set"] == judged]["sentence"].dropna():
         console.event("result", str(sentence))
     controls = pd.read_csv(outputs.table("controls"), sep="\t", na_values="n/a")
     for row in controls.itertuples():
         console.event("result", f"{row.control}: {row.verdict}")
+    if outputs.table("qc_fc").is_file():
+        for sentence in pd.read_csv(outputs.table("qc_fc"), sep="\t")["sentence"]:
+            console.event("result", str(sentence))
 
 
 def _write_report(config: RunConfig, analysis: str, failures: list[Record], console: Console) -> None:
@@ -134,6 +146,17 @@ def _reports_only(config: RunConfig, console: Console) -> int:
     return 0
 
 
+def _grid(evaluation: Evaluation) -> str:
+    """Say what the models to train are made of."""
+    parts = [f"{evaluation.folds} folds"]
+    parts += [f"{evaluation.repeats} splits"] if evaluation.repeats > 1 else []
+    parts += [f"{evaluation.seeds} seeds", "the final ones"]
+    parts += [*evaluation.controls]
+    parts += [f"{evaluation.retrained_nulls} sets of permuted labels"] if evaluation.retrained_nulls else []
+    parts += ["a learning curve"] if evaluation.learning_curve else []
+    return ", ".join(parts)
+
+
 def _print_plan(config: RunConfig, plan: GroupPlan, console: Console) -> None:
     """Show what would be done."""
     cohort, analysis = plan.cohort, plan.analysis
@@ -148,8 +171,13 @@ def _print_plan(config: RunConfig, plan: GroupPlan, console: Console) -> None:
         console.table("Left out", ("run", "reason", "detail"), rows)
     cells = cells_of(analysis)
     models = ", ".join((analysis.model.name, *analysis.baselines))
-    console.event("plan", f"{len(cells)} models to train ({models}; folds, seeds and the final one).")
+    console.event("plan", f"{len(cells)} models to train ({models}; {_grid(analysis.evaluation)}).")
     for note in (*cohort.extra["notes"], *plan.reference.notes):
         console.event("plan", str(note))
     console.event("plan", f"It would write {analysis.outputs.folder}, {analysis.outputs.models} and a report.")
     console.event("plan", "Nothing was written.")
+    evaluation = config.evaluation
+    # With --leave-out and with a splits file the number of folds is known only when the splits are made.
+    if evaluation.only_fold is None and evaluation.leave_out is None and evaluation.splits is None:
+        console.event("plan", "The folds and seeds as a job array (SLURM):")
+        console.verbatim("script", cells_script(config.command_line, evaluation.folds, evaluation.seeds, 4000, 240))

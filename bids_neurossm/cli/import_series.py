@@ -133,18 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Import ROI arrays.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; those of the process by default.
-
-    Returns
-    -------
-    int
-        Exit code, as in ``bids-neurossm --help``.
-    """
+    """Import ROI arrays; arguments and exit code are those of `bids_neurossm.cli.run.main`."""
     return guarded(lambda: _run(argv))
 
 

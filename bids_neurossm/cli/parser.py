@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,8 @@ def _add_signals(group: argparse._ArgumentGroup) -> None:
         "extraction",
         "--denoise",
         metavar="NAME_OR_JSON",
-        help="simple (default), scrubbing, compcor, ica_aroma, 24p (each also with +gsr), 36p, none, or a JSON file",
+        help="simple (default), scrubbing, compcor, ica_aroma, ica_aroma_nonaggressive, ica_aroma_full, 24p (each also "
+        "with +gsr), 36p, none, or a JSON file",
     )
     _add(group, "extraction", "--dummy-scans", metavar="auto|N", help="volumes dropped at the start (default: auto)")
     _add(group, "extraction", "--fd-threshold", type=float, metavar="MM", help="censor volumes that moved more")
@@ -139,6 +141,14 @@ def _add_signals(group: argparse._ArgumentGroup) -> None:
     _add(group, "extraction", "--min-coverage", type=float, metavar="SHARE", help="of a region's voxels (default: 0.5)")
     _add(group, "extraction", "--min-volumes", type=int, metavar="N", help="a run that keeps fewer is excluded (50)")
     _add(group, "extraction", "--min-dof", type=int, metavar="N", help="degrees of freedom left, likewise (15)")
+    _add(
+        group,
+        "extraction",
+        "--connectivity",
+        nargs="+",
+        choices=cfg.CONNECTIVITY,
+        help="write these matrices beside Pearson's correlation",
+    )
     _add(
         group,
         "extraction",
@@ -151,7 +161,13 @@ def _add_signals(group: argparse._ArgumentGroup) -> None:
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
     _add(group, "model", "--model", field="name", metavar="NAME", help="neurossm (default) or a registered baseline")
-    _add(group, "model", "--recipe", metavar="NAME_OR_TOML", help="hcp-rest, hcp-task (default), ppmi, demo, or a file")
+    _add(
+        group,
+        "model",
+        "--recipe",
+        metavar="NAME_OR_TOML",
+        help="hcp-rest, hcp-task (default), ppmi, multisite, demo, or a file",
+    )
     _add(
         group,
         "evaluation",
@@ -163,8 +179,10 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     _add(group, "evaluation", "--participants-file", type=Path, metavar="TSV", help="instead of participants.tsv")
     _add(group, "evaluation", "--covariates", nargs="+", metavar="COLUMN", help="for the covariate baseline")
     _add(group, "evaluation", "--group-by", metavar="COLUMN", help="kept on one side of every split (family, site)")
+    _add(group, "evaluation", "--leave-out", metavar="COLUMN", help="leave its values out in turn (leave-site-out)")
     _add(group, "evaluation", "--folds", type=int, metavar="K", help="folds (default: 5)")
     _add(group, "evaluation", "--seeds", type=int, metavar="N", help="models per fold (default: 1)")
+    _add(group, "evaluation", "--repeats", type=int, metavar="N", help="times the folds are dealt anew (default: 1)")
     _add(
         group,
         "evaluation",
@@ -176,9 +194,37 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     _add(group, "evaluation", "--splits", type=Path, metavar="TSV", help="a splits.tsv to follow")
     _add(group, "evaluation", "--only-fold", type=int, metavar="K", help="one cell of the grid, for job arrays")
     _add(group, "evaluation", "--only-seed", type=int, metavar="S", help="one cell of the grid, for job arrays")
+    _add_judgement(group)
     _add(group, "evaluation", "--checkpoint", type=Path, metavar="FILE", help="participant level: a model to apply")
     _add(group, "execution", "--device", choices=("auto", "cpu", "cuda"), help="default: auto")
-    _add(group, "execution", "--precision", choices=("float32", "bfloat16"), help="of the training (default: float32)")
+    _add(
+        group,
+        "execution",
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        help="of the training (default: float32)",
+    )
+    _add(group, "execution", "--devices", type=int, metavar="N", help="GPUs that train one model together (default: 1)")
+
+
+def _add_judgement(group: argparse._ArgumentGroup) -> None:
+    """Add what the model is judged against; each costs training."""
+    _add(
+        group, "evaluation", "--baselines", nargs="+", metavar="NAME", help="models to beat, or none (default: a panel)"
+    )
+    _add(
+        group,
+        "evaluation",
+        "--controls",
+        nargs="+",
+        choices=cfg.CONTROLS,
+        help="train the model anew on series without their order in time, or without all but linear dynamics",
+    )
+    _add(
+        group, "evaluation", "--retrained-nulls", type=int, metavar="N", help="train anew on N sets of permuted labels"
+    )
+    _add(group, "evaluation", "--learning-curve", action="store_true", help="train also on parts of each training set")
+    _add(group, "evaluation", "--harmonise", choices=("combat",), help="of connectivity baselines over sites")
 
 
 def _add_maps(group: argparse._ArgumentGroup) -> None:
@@ -243,6 +289,7 @@ def parse_config(argv: Sequence[str] | None = None) -> cfg.RunConfig:
         level=given["level"],
         analysis_id=tables["run"].get("analysis_id"),
         training=tables["training"],
+        command_line=tuple(sys.argv[1:] if argv is None else argv),
         **sections,
     )
 
@@ -253,7 +300,7 @@ def _merge_file(path: Path, tables: dict[str, dict[str, Any]]) -> None:
             tables["run"]["analysis_id"] = table
         elif name in tables and name != "run" and isinstance(table, dict):
             tables[name].update(table)
-        elif name not in ("bids_dir", "out_dir", "level"):  # these stand in the config.toml of every run
+        elif name not in ("bids_dir", "out_dir", "level", "command_line"):  # config.toml of every run has these
             known = ", ".join(name for name in tables if name != "run")
             raise UsageError(f"{path}: unknown table {name!r}; known are {known}.")
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import concurrent.futures
+import importlib
 import multiprocessing
 import uuid
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 from bids_neurossm.atlas import Parcellation, load_parcellation
+from bids_neurossm.cli.array_script import participant_script
 from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
 from bids_neurossm.config import Extraction, RunConfig
 from bids_neurossm.dataset.description import write_atlas, write_desc_labels, write_description
 from bids_neurossm.dataset.outputs import RunOutputs
+from bids_neurossm.dataset.quality import write_quality_table
 from bids_neurossm.dataset.query import BoldRun, find_bold_runs
 from bids_neurossm.errors import NeuroSSMError, RunError, UsageError
 from bids_neurossm.interfaces.plan import Places, RunPlan
@@ -25,6 +29,9 @@ from bids_neurossm.signal.strategy import Strategy, load_strategy
 
 DEFAULT_ATLAS = "Schaefer400"
 DEFAULT_STRATEGY = "simple"
+
+#: pandas imports Arrow where it is installed, which takes 34 MB of each worker. Here it reads and writes text alone.
+_NOT_IN_WORKERS = ("pyarrow",)
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def make_plan(config: RunConfig, hash_cache: Path | None) -> Plan:
     strategy = load_strategy(
         config.extraction.denoise or DEFAULT_STRATEGY, config.extraction.high_pass, config.extraction.low_pass
     )
-    runs = find_bold_runs(dataset, config.selection)
+    runs = _find_runs(config, dataset, strategy.image)
     _refuse_same_names(runs)
     parcellations = {space: _parcellations(config.extraction, space) for space in sorted({run.space for run in runs})}
     if config.evaluation.checkpoint is not None:
@@ -102,6 +109,23 @@ def make_plan(config: RunConfig, hash_cache: Path | None) -> Plan:
         if missing or config.evaluation.checkpoint is not None:
             to_do.append(RunPlan(run, tuple(missing or parcellations[run.space])))
     return Plan(dataset, tuple(runs), strategy, parcellations, tuple(to_do))
+
+
+def _find_runs(config: RunConfig, dataset: Path, image: str) -> list[BoldRun]:
+    """Query the dataset, where workers follow in a process of its own: PyBIDS and its index then go with it."""
+    if config.execution.dry_run or config.execution.use_plugin is not None:
+        return find_bold_runs(dataset, config.selection, image)
+    context = multiprocessing.get_context("forkserver")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        future = pool.submit(find_bold_runs, dataset, config.selection, image)
+        importlib.import_module("bids_neurossm.workflows.participant")  # needed next: the time of waiting is used
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            raise RunError(
+                f"The process that looked for runs in {dataset} was killed from outside, most often by the kernel for "
+                "want of memory; give --participant-label."
+            ) from error
 
 
 def _parcellations(extraction: Extraction, space: str) -> tuple[Parcellation, ...]:
@@ -140,7 +164,7 @@ def _finished(
         expected = input_hash(run, dataset, parcellation, strategy, config.extraction, cache)
     except RunError:
         return False  # the run's own node will say what is wrong with it
-    return is_finished(outputs, expected)
+    return is_finished(outputs, expected, config.extraction.connectivity)
 
 
 def _work(config: RunConfig, plan: Plan, work_dir: Path, hash_cache: Path, console: Console) -> list[Record]:
@@ -172,7 +196,7 @@ def _work(config: RunConfig, plan: Plan, work_dir: Path, hash_cache: Path, conso
             console.advance(unit, failed)
 
     with console.start(len(plan.to_do), "runs"):
-        return run_workflow(workflow, config.execution, places.records, on_end)
+        return run_workflow(workflow, config.execution, places.records, on_end, _NOT_IN_WORKERS)
 
 
 def _conclude(config: RunConfig, plan: Plan, records: list[Record], console: Console, log_folder: Path) -> int:
@@ -193,6 +217,9 @@ def _conclude(config: RunConfig, plan: Plan, records: list[Record], console: Con
             excluded.append((run.key, reasons[0]["Reason"], reasons[0]["Detail"]))
     skipped = len(plan.runs) - len(attempted)
     _write_reports(config, plan, list(failures.values()), console)
+    if not config.selection.participant_label or config.execution.reports_only:
+        # Tasks of a job array would all read the sidecars of all others: whoever has the whole dataset does it.
+        write_quality_table(config.out_dir)
     if excluded:
         console.table(
             "Excluded by rule (written, but left out of group analyses)", ("run", "reason", "detail"), excluded
@@ -200,6 +227,13 @@ def _conclude(config: RunConfig, plan: Plan, records: list[Record], console: Con
     for record in sorted(failures.values(), key=lambda each: each.unit):
         details = f" (details in {log_folder})" if record.details else ""
         console.event("error", f"failed: {record.unit}: {record.message}{details}", unit=record.unit, step=record.step)
+    where = config.out_dir
+    rows: list[tuple[str, int, object]] = [("done", len(done), where / "sub-*")]
+    rows += [("excluded by rule", len(excluded), "the table above, the reports")] if excluded else []
+    rows += [("failed", len(failures), f"{log_folder} and the reports")] if failures else []
+    labels = {run.participant for run in plan.runs}
+    rows.append(("reports", len(labels), where / (f"sub-{labels.pop()}.html" if len(labels) == 1 else "sub-*.html")))
+    console.table("Runs", ("what", "n", "where"), rows)
     already = f", {skipped} of them already finished" if skipped and not config.execution.reports_only else ""
     console.event(
         "done" if not failures else "warning",
@@ -228,8 +262,10 @@ def _write_reports(config: RunConfig, plan: Plan, failures: Sequence[Record], co
         futures = {
             pool.submit(_report_failure, config.out_dir, label, errors): label for label, errors in by_label.items()
         }
-        for future in concurrent.futures.as_completed(futures):
-            _tell_failure(future.exception() or future.result(), futures[future], console)
+        with console.start(len(labels), "reports", lines=False):
+            for future in concurrent.futures.as_completed(futures):
+                _tell_failure(future.exception() or future.result(), futures[future], console)
+                console.advance(f"sub-{futures[future]}.html")
 
 
 def _tell_failure(error: BaseException | None, label: str, console: Console) -> None:
@@ -263,17 +299,24 @@ def _print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
     console.table("Runs", ("run", "state", "image", "missing"), rows)
     atlases = sorted({each.name for group in plan.parcellations.values() for each in group})
     example = plan.outputs(config.out_dir, plan.runs[0])[0]
-    names = (example.timeseries, example.coverage, example.connectivity, example.motion)
+    names = [example.timeseries, example.coverage, example.connectivity, example.motion]
+    names += map(example.relations, config.extraction.connectivity)
     console.event("plan", "Each run would write, for example:")
     for path in names:
         console.event("plan", f"  {path.relative_to(config.out_dir)} (+ .json)")
     megabytes = sum(each.run.bold.stat().st_size for each in plan.to_do) / 1e6
     # Inflating and averaging take about a second for 30 MB of compressed image, start-up five seconds.
     minutes = (5 + megabytes / 30 / config.execution.nprocs) / 60
-    memory = 350 + 120 * min(config.execution.nprocs, max(len(plan.to_do), 1))
+    memory = 120 + 165 * min(config.execution.nprocs, max(len(plan.to_do), 1))
     console.event(
         "plan",
         f"{len(plan.to_do)} of {len(plan.runs)} runs to do with {', '.join(atlases)}, denoising {plan.strategy.name}: "
         f"{megabytes:.0f} MB of images, about {minutes:.1f} minutes and {memory} MB of memory with "
         f"{config.execution.nprocs} at a time. Nothing was written.",
     )
+    labels = sorted({each.run.participant for each in plan.to_do})
+    if len(labels) > 1:
+        # Three times what is expected: a busy disk is slow, and a task that is stopped has to start again.
+        limit = max(10.0, 3 * (10 + megabytes / 30 / len(labels)) / 60)
+        console.event("plan", "As a job array (SLURM; docs/hpc.md has Grid Engine and PBS):")
+        console.verbatim("script", participant_script(config.command_line, labels, 2000, limit))

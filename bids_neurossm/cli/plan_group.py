@@ -11,7 +11,9 @@ import pandas as pd
 
 from bids_neurossm.atlas import Parcellation
 from bids_neurossm.atlas.catalogue import atlas_entities
+from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.tables import network_of, read_label_table
+from bids_neurossm.cli.plan_baselines import choose_baselines
 from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
 from bids_neurossm.config import Evaluation, ModelSpec, RunConfig, Training
 from bids_neurossm.dataset.labels import (
@@ -36,15 +38,12 @@ from bids_neurossm.dataset.series import (
 )
 from bids_neurossm.errors import LabelError, NoInputError, ResourceMissingError, UsageError
 from bids_neurossm.interfaces.analysis import Analysis
-from bids_neurossm.interfaces.cohort import Shortest, series_facts
+from bids_neurossm.interfaces.cohort import Shortest, series_facts, wanted_splits
 from bids_neurossm.signal.strategy import load_strategy
 from bids_neurossm.training.estimator import registered_models
 from bids_neurossm.training.recipes import load_recipe
-from bids_neurossm.training.splits import make_splits, read_splits
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
 
-#: Models that are trained beside the one that was asked for.
-BASELINES = ("majority", "covariates", "pearson-connectivity")
 #: Columns that the covariate baseline takes where a table has them.
 _COVARIATES = ("age", "sex", "gender", "site")
 _SITE_COLUMNS = ("site", "site_id", "SITE_ID", "Site", "scanner")
@@ -89,8 +88,12 @@ def plan_group(config: RunConfig) -> GroupPlan:
             f"--target {target.text} ({labels_from}) has one class among the {len(kept)} usable runs, {classes[0]!r}; "
             "two are needed."
         )
+    alike = pd.Series(classes, index=[name.casefold() for name in classes], dtype=str)
+    if alike.index.has_duplicates:
+        pair = " and ".join(repr(name) for name in alike[alike.index.duplicated(keep=False)].iloc[:2])
+        raise LabelError(f"--target {target.text} ({labels_from}) has the classes {pair}: spell one class in one way.")
     sanitised_labels(classes, "class")
-    regions = common_regions(files)
+    regions = common_regions(files, same_parcels)
     parcellation, notes = _parcellation(config, source, files[0], regions)
     entities = {name: value for name, value in files[0].kind if name not in ("stat", "desc")}
     identifier = config.analysis_id or _identifier(target.column, spec.name, entities, strategy)
@@ -99,7 +102,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
         outputs=GroupOutputs(config.out_dir, identifier, entities),
         level=target.level,
         model=spec,
-        baselines=tuple(name for name in BASELINES if name != spec.name),
+        baselines=choose_baselines(config, kept, spec.name, target_type),
         training=training,
         evaluation=_checked_evaluation(config, kept, classes, target_type),
         execution=config.execution,
@@ -141,20 +144,20 @@ def _model(config: RunConfig) -> tuple[ModelSpec, Training]:
 
 
 def _checked_evaluation(config: RunConfig, runs: pd.DataFrame, classes: Sequence[str], kind: TargetType) -> Evaluation:
-    """Make sure that the runs can be split as asked, and take the number of folds from a given file.
+    """Make sure that the runs can be split as asked, and count the folds and re-splits that come out.
 
     Raises
     ------
     LabelError
         If they can not.
     """
-    evaluation = config.evaluation
-    if evaluation.splits is None:
-        make_splits(runs, classes, kind, evaluation.folds, evaluation.holdout, "group", config.execution.random_seed)
-        return evaluation
-    splits = read_splits(evaluation.splits)
-    splits.fold_of_runs(runs)
-    return replace(evaluation, folds=splits.folds)
+    splits = wanted_splits(config.evaluation, runs, classes, kind, config.execution.random_seed)
+    asked = config.evaluation.only_fold
+    if asked is not None and asked > splits.folds:
+        raise UsageError(f"--only-fold {asked} does not exist: there are {splits.folds} folds.")
+    if config.evaluation.harmonise is not None and (runs["site"].astype(str) == "").all():
+        raise LabelError("--harmonise combat needs a column site in the table of participants; it has none.")
+    return replace(config.evaluation, folds=splits.folds, repeats=splits.repeats)
 
 
 def _shortest(spec: ModelSpec, runs: pd.DataFrame) -> Shortest:
@@ -233,22 +236,21 @@ def _labelled(config: RunConfig, files: Sequence[SeriesFile]) -> tuple[pd.DataFr
     ]
     runs = pd.DataFrame(rows)
     labels_from = "file names"
-    if target.kind != "entity":
-        path = find_table(target, evaluation.participants_file, config.bids_dir, config.selection.derivatives)
-        labels_from = str(path)
+    wanted = [*evaluation.covariates, *filter(None, (evaluation.group_by, evaluation.leave_out))]
+    if target.kind != "entity" or wanted:
+        told = target if target.kind != "entity" else parse_target(wanted[0])
+        path = find_table(told, evaluation.participants_file, config.bids_dir, config.selection.derivatives)
         table = read_participants(path)
-        extra = [*evaluation.covariates, *([evaluation.group_by] if evaluation.group_by else [])]
-        known = [name for name in (*_COVARIATES, *_SITE_COLUMNS) if name in table.columns and name != target.column]
-        runs = join(runs, table, [target.column, *extra, *known], path).rename(columns={target.column: "label"})
-    elif evaluation.group_by or evaluation.covariates:
-        path = find_table(
-            parse_target(evaluation.group_by or evaluation.covariates[0]),
-            evaluation.participants_file,
-            config.bids_dir,
-            config.selection.derivatives,
-        )
-        extra = [*evaluation.covariates, *([evaluation.group_by] if evaluation.group_by else [])]
-        runs = join(runs, read_participants(path), extra, path)
+        offered = (*_COVARIATES, *_SITE_COLUMNS) if target.kind != "entity" else _SITE_COLUMNS
+        known = [name for name in offered if name in table.columns and name != target.column]
+        # --leave-out site is meant whatever the lab calls the column.
+        absent = [] if "site" in table.columns or not any(name in _SITE_COLUMNS for name in known) else ["site"]
+        extra = [name for name in wanted if name not in absent]
+        label = [target.column] if target.kind != "entity" else []
+        runs = join(runs, table, [*label, *extra, *known], path)
+        if label:
+            labels_from = str(path)
+            runs = runs.rename(columns={target.column: "label"})
     site = next((name for name in _SITE_COLUMNS if name in runs.columns), None)
     runs["site"] = runs[site].fillna("") if site else ""
     group = runs[evaluation.group_by].fillna("") if evaluation.group_by else pd.Series("", index=runs.index)
@@ -303,14 +305,12 @@ def _parcellation(
     space = file.entities.get("space")
     wanted = {name: file.entities[name] for name in ("atlas", "seg", "scale") if name in file.entities}
     reason = "the names of the series state no space" if space is None else "no atlas image was found for them"
-    if space == DENSE_SPACE:
-        return None, ["No NIfTI maps and no reference: maps on grayordinates are not drawn yet."]
     if space is not None and wanted:
         try:
             found = _atlas_in(source, space, wanted) or atlas_by_name(config, wanted, space)
         except ResourceMissingError as error:
             found, reason = None, str(error)
-        if found is not None and list(found.names) == list(regions):
+        if found is not None and same_parcels(found.names, regions):
             return found, []
         if found is not None:
             reason = f"the regions of {found.image_file.name} are not the columns of the series"
@@ -319,11 +319,12 @@ def _parcellation(
 
 def _atlas_in(dataset: Path, space: str, wanted: Mapping[str, str]) -> Parcellation | None:
     """Take the atlas that the participant level left in its dataset."""
-    images = sorted((dataset / f"tpl-{space}").glob("*_dseg.nii.gz"))
-    for image in images or sorted(dataset.glob("tpl-*/*_dseg.nii.gz")):
+    kinds = ("*_dseg.dlabel.nii", "*_dseg.dscalar.nii") if space == DENSE_SPACE else ("*_dseg.nii.gz",)
+    images = [path for kind in kinds for path in sorted((dataset / f"tpl-{space}").glob(kind))]
+    for image in images or [path for kind in kinds for path in sorted(dataset.glob(f"tpl-*/{kind}"))]:
         entities, _, _ = parse_name(image)
         if wanted.items() <= entities.items():
-            stem = {name: value for name, value in entities.items() if name != "res"}
+            stem = {name: value for name, value in entities.items() if name not in ("res", "den")}
             table = image.with_name("_".join(f"{name}-{value}" for name, value in stem.items()) + "_dseg.tsv")
             labels = read_label_table(table)
             return Parcellation(

@@ -29,7 +29,8 @@ def plan_reference(
     try:
         return _reference(config, classes, parcellation, entities)
     except (UsageError, ResourceMissingError) as error:
-        if source is not None and parcellation is not None:
+        # An atlas on grayordinates of the user's own has no voxels that the literature could be averaged in.
+        if source is not None and parcellation is not None and not parcellation.dense:
             raise
         return ReferencePlan(notes=[f"No reference: {error}"])
 

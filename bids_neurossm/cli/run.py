@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from bids_neurossm.cli.parser import parse_config
+from bids_neurossm.config import RunConfig
 from bids_neurossm.errors import NeuroSSMError
 
 INTERRUPTED, TERMINATED = 130, 143
 
-#: What the workers of a level will need; imported by their server while the command makes its plan.
+#: What the workers of a level need at once; imported by their server while the command makes its plan.
 _PRELOAD = {
-    "participant": (
-        "bids_neurossm.interfaces.participant",
-        "nilearn.signal",
-        "nilearn.interfaces.fmriprep",
-    ),
+    "participant": ("bids_neurossm.interfaces.participant",),
     "group": ("bids_neurossm.interfaces.training", "bids_neurossm.interfaces.evaluation"),
 }
+
+#: What they need later on. Workers share it where the server has imported it, which pays only for several of them.
+_PRELOAD_FOR_MANY = {"participant": ("nilearn.signal", "nilearn.interfaces.fmriprep")}
 
 
 class Terminated(BaseException):
@@ -48,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def guarded(command: object) -> int:
     """Call a command and turn what it raises into a sentence and an exit code."""
     assert callable(command)
+    _give_a_home()
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         return int(command())
@@ -68,6 +72,14 @@ def guarded(command: object) -> int:
         return NeuroSSMError.exit_code
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _give_a_home() -> None:
+    """Set HOME for a user whom the machine does not know, as in a container: half of the libraries ask for it."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = tempfile.gettempdir()
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
@@ -98,7 +110,7 @@ def _run(argv: Sequence[str] | None) -> int:
         if not config.execution.dry_run and config.execution.use_plugin is None:
             from bids_neurossm.workflows.plugins import start_server
 
-            start_server(_PRELOAD[config.level])
+            start_server(_preload(config))
         if config.level == "participant":
             from bids_neurossm.cli.participant import run_participant
 
@@ -106,6 +118,21 @@ def _run(argv: Sequence[str] | None) -> int:
         from bids_neurossm.cli.group import run_group
 
         return run_group(config, work_dir)
+
+
+def _preload(config: RunConfig) -> tuple[str, ...]:
+    """Choose what the workers' server imports: the job of an array, with one participant, is to stay small."""
+    modules = _PRELOAD[config.level]
+    labels = len(config.selection.participant_label)
+    if config.execution.nprocs > 1 and (labels or _count_participants(config)) > 1:
+        modules += _PRELOAD_FOR_MANY.get(config.level, ())
+    return modules
+
+
+def _count_participants(config: RunConfig) -> int:
+    """Count the folders of participants; whether that makes a dataset is for the plan to say."""
+    dataset = config.selection.derivatives.get("fmriprep", config.bids_dir)
+    return sum(1 for _ in dataset.glob("sub-*/"))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,17 @@ A thousand jobs write them at the same time; all write the same bytes, and each 
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from bids_neurossm import __version__
 from bids_neurossm.dataset.names import build_name
 from bids_neurossm.dataset.read import read_json_object
-from bids_neurossm.dataset.write import write_bytes, write_json, write_nifti, write_text, write_tsv
+from bids_neurossm.dataset.write import write_bytes, write_json, write_nifti, write_rows, write_text
 from bids_neurossm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _BIDSIGNORE = """\
 /models
 /group
 /logs
+/quality.tsv
+/quality.json
 sub-*/figures
 *_timeseries.*
 *_relmat.*
@@ -53,6 +55,7 @@ Written by bids-neurossm from fMRIPrep derivatives.
 - `*_desc-<strategy>_outliers.tsv`: per volume of the image, framewise displacement and whether it was kept.
 - `group/<analysis>/`: splits, predictions, metrics, baselines, controls and maps of one analysis.
 - `models/<analysis>/`: checkpoints (safetensors and TOML) with a model card.
+- `quality.tsv`: one row per run, atlas and strategy: motion, volumes, coverage, and why a run is left out.
 - `sub-*.html`, `group_*.html`: reports. `logs/`: what was run, with every setting.
 
 Every table has a sidecar that names its sources, settings and versions.
@@ -131,11 +134,10 @@ def write_desc_labels(out_dir: Path, labels: dict[str, str]) -> None:
     path = out_dir / "descriptions.tsv"
     known = {f"desc-{name}": text for name, text in _DESCRIPTIONS}
     if path.is_file():
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        known |= dict(zip(table["desc_id"], table["description"], strict=True))
+        with path.open(encoding="utf-8", newline="") as stream:
+            known |= {row["desc_id"]: row["description"] for row in csv.DictReader(stream, delimiter="\t")}
     known |= {f"desc-{name}": text for name, text in labels.items()}
-    rows = sorted(known.items())
-    write_tsv(path, pd.DataFrame(rows, columns=["desc_id", "description"]))
+    write_rows(path, ("desc_id", "description"), sorted(known.items()))
 
 
 def write_atlas(out_dir: Path, parcellations: Sequence[Parcellation]) -> None:
@@ -169,10 +171,8 @@ def write_atlas(out_dir: Path, parcellations: Sequence[Parcellation]) -> None:
                 "SourceSHA256": parcellation.sha256,
             },
         )
-        write_tsv(
-            table,
-            pd.DataFrame({"index": parcellation.labels, "name": parcellation.names, "network": parcellation.networks}),
-        )
+        rows = zip(parcellation.labels, parcellation.names, parcellation.networks, strict=True)
+        write_rows(table, ("index", "name", "network"), rows)
         # Written last: its presence says that this atlas is complete.
         write_json(
             table.with_suffix(".json"),

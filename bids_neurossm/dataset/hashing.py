@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,45 @@ def hash_file(path: Path, cache_dir: Path | None = None) -> str:
     """
     if cache_dir is None:
         return _sha256(path)
-    status = path.stat()
-    facts = [str(path.resolve()), status.st_size, status.st_mtime_ns]
-    # One small file per input: no two jobs ever write the same bytes to different ends.
-    entry = cache_dir / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()}.sha256"
-    if entry.is_file():
-        known = entry.read_text(encoding="ascii").strip()
-        if len(known) == 64:
-            return known
+    known = known_hash(path, cache_dir)
+    if known is not None:
+        return known
+    before = path.stat()
     value = _sha256(path)
-    write_text(entry, value + "\n")
+    remember_hash(path, before, value, cache_dir)
     return value
+
+
+def known_hash(path: Path, cache_dir: Path) -> str | None:
+    """Look up the hash of a file that still has the size and the modification time it had when it was hashed."""
+    entry = _entry(path, path.stat(), cache_dir)
+    value = entry.read_text(encoding="ascii", errors="replace").strip() if entry.is_file() else ""
+    return value if len(value) == 64 else None
+
+
+def remember_hash(path: Path, before: os.stat_result, value: str, cache_dir: Path) -> None:
+    """Remember the hash of a file that has just been read.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    before : os.stat_result
+        Its state before it was read. Nothing is remembered where it has changed since.
+    value : str
+        SHA-256 in hexadecimal.
+    cache_dir : Path
+        Where hashes are remembered.
+    """
+    after = path.stat()
+    if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
+        write_text(_entry(path, before, cache_dir), value + "\n")
+
+
+def _entry(path: Path, status: os.stat_result, cache_dir: Path) -> Path:
+    """Name the small file that remembers one input: no two jobs ever write the same bytes to different ends."""
+    facts = [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    return cache_dir / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()}.sha256"
 
 
 def _sha256(path: Path) -> str:

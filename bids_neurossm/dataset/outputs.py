@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_neurossm.dataset.names import build_name, source_entities
+from bids_neurossm.dataset.names import build_name, sanitised_label, source_entities
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,11 @@ class RunOutputs:
     @property
     def connectivity(self) -> Path:
         """R by R correlations."""
-        return self.path("relmat", ".tsv", stat="pearsoncorrelation", desc=self.strategy)
+        return self.relations("pearson-correlation")
+
+    def relations(self, measure: str) -> Path:
+        """R by R relations between regions, by one measure."""
+        return self.path("relmat", ".tsv", stat=sanitised_label(measure), desc=self.strategy)
 
     @property
     def motion(self) -> Path:

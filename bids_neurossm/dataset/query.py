@@ -1,7 +1,8 @@
 """Finding preprocessed BOLD runs, their masks, confounds and sidecars, with PyBIDS.
 
-Indexing a large dataset is what costs time, so PyBIDS is told to walk into the wanted participants' folders
-only, to leave figures and anatomy aside, and not to read any JSON: the few sidecars that matter are read here.
+Indexing a large dataset is what costs time, so PyBIDS is told to walk into the wanted participants' folders only, to
+leave aside figures, anatomy and every file that is no BOLD image, and not to read any JSON: the few files that matter
+beside an image are found by their names.
 """
 
 from __future__ import annotations
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
     from bids.layout import BIDSLayout
 
 
+#: ``desc-`` of the images that fMRIPrep preprocessed and did nothing else to.
+PREPROCESSED = "preproc"
 #: Space of the series on grayordinates (CIFTI-2).
 DENSE_SPACE = "fsLR"
+
+#: A file that is no BOLD image. What belongs to an image is found by its name, so that five of six files and more need
+#: no entry in the index.
+_NO_BOLD_FILE = re.compile(r"/(?![^/]*_bold\.(?:dtseries\.)?nii(?:\.gz)?$)[^/]*\.[^/]*$")
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,16 @@ class BoldRun:
         Table of confounds, one row per volume.
     entities : mapping
         All entities of the image's name.
+    mixing, noise_components : Path or None
+        What ICA-AROMA left: time courses of all components, and the list of those that are noise.
     """
 
     bold: Path
     mask: Path | None
     confounds: Path | None
     entities: Mapping[str, str]
+    mixing: Path | None = None
+    noise_components: Path | None = None
 
     @property
     def dense(self) -> bool:
@@ -69,7 +80,7 @@ class BoldRun:
         return self.entities["space"]
 
 
-def find_bold_runs(dataset: Path, selection: Selection) -> list[BoldRun]:
+def find_bold_runs(dataset: Path, selection: Selection, image: str = PREPROCESSED) -> list[BoldRun]:
     """Find the preprocessed BOLD runs that a selection describes.
 
     Parameters
@@ -78,6 +89,8 @@ def find_bold_runs(dataset: Path, selection: Selection) -> list[BoldRun]:
         fMRIPrep derivatives.
     selection : Selection
         What is wanted.
+    image : str
+        ``desc-`` of the images; a filter file may name another one.
 
     Returns
     -------
@@ -90,11 +103,14 @@ def find_bold_runs(dataset: Path, selection: Selection) -> list[BoldRun]:
     NoInputError
         If nothing matches; the message says what was there.
     UsageError
-        If the filter file can not be used, or several resolutions match and none was chosen.
+        If the filter file can not be used, several resolutions match and none was chosen, or another image than
+        the preprocessed one is wanted on grayordinates.
     """
+    if image != PREPROCESSED and selection.space == DENSE_SPACE:
+        raise UsageError(f"There are no desc-{image} series on grayordinates; use another --denoise or --space.")
     participants = find_participants(dataset, selection)
     layout = _layout(dataset, participants, selection)
-    filters = _bold_filters(selection)
+    filters = _bold_filters(selection, image)
     unknown = sorted(set(filters) - set(layout.get_entities()))
     if unknown:
         raise UsageError(
@@ -106,7 +122,7 @@ def find_bold_runs(dataset: Path, selection: Selection) -> list[BoldRun]:
     runs = [(path, entities) for path, entities in runs if entities.get("sub") in participants]
     chosen = _choose_space([pair for pair in runs if "space" in pair[1]], selection)
     if not chosen:
-        raise NoInputError(_nothing_matched(dataset, layout, selection, participants))
+        raise NoInputError(_nothing_matched(dataset, layout, selection, participants, image))
     _refuse_several_resolutions(chosen)
     return [_bold_run(path, entities) for path, entities in chosen]
 
@@ -153,6 +169,8 @@ def _layout(dataset: Path, participants: list[str], selection: Selection) -> BID
     from bids.layout import BIDSLayout, BIDSLayoutIndexer
 
     ignore = [re.compile(r"/(figures|anat|dwi|fmap|perf|log|logs|freesurfer|sourcedata)(/|$)")]
+    if not selection.bids_filter_file:
+        ignore.append(_NO_BOLD_FILE)
     if selection.participant_label and not selection.bids_database_dir:
         # A database outlives this command and must know every participant, or the next command would miss some.
         # A string given to PyBIDS is a prefix: sub-01 would also take sub-010 along.
@@ -169,17 +187,17 @@ def _layout(dataset: Path, participants: list[str], selection: Selection) -> BID
     )
 
 
-def _image_filters(selection: Selection) -> dict[str, Any]:
+def _image_filters(selection: Selection, image: str) -> dict[str, Any]:
     """Tell images of voxels from series on grayordinates, which fMRIPrep writes without a ``desc-``."""
     if selection.space == DENSE_SPACE:
         from bids.layout import Query
 
         return {"suffix": "bold", "desc": Query.NONE, "extension": ".dtseries.nii"}
-    return {"suffix": "bold", "desc": "preproc", "extension": [".nii.gz", ".nii"]}
+    return {"suffix": "bold", "desc": image, "extension": [".nii.gz", ".nii"]}
 
 
-def _bold_filters(selection: Selection) -> dict[str, Any]:
-    filters = _image_filters(selection)
+def _bold_filters(selection: Selection, image: str) -> dict[str, Any]:
+    filters = _image_filters(selection, image)
     if selection.session_id:
         filters["session"] = list(selection.session_id)
     if selection.task_id:
@@ -232,6 +250,11 @@ def _refuse_several_resolutions(runs: list[tuple[Path, dict[str, str]]]) -> None
     seen: dict[str, Path] = {}
     for path, entities in runs:
         name = build_name(source_entities(entities) | {"space": entities["space"]}, "bold", "")
+        if name in seen and parse_name(seen[name])[0].get("res") == entities.get("res"):
+            raise UsageError(
+                f"{seen[name]} and {path} would be written under one name; keep one of them, or choose with "
+                "--bids-filter-file."
+            )
         if name in seen:
             raise UsageError(
                 f"{seen[name].name} and {path.name} are one recording at two resolutions; choose one with --res."
@@ -254,17 +277,24 @@ def _bold_run(path: Path, entities: dict[str, str]) -> BoldRun:
     # fMRIPrep before 20.2 called the table `regressors`.
     names = [build_name({**source, "desc": "confounds"}, suffix, ".tsv") for suffix in ("timeseries", "regressors")]
     confounds = next((folder / name for name in names if (folder / name).is_file()), None)
-    return BoldRun(path, mask, confounds, entities)
+    mixing = folder / build_name({**source, "desc": "MELODIC"}, "mixing", ".tsv")
+    noise = folder / build_name(source, "AROMAnoiseICs", ".csv")
+    return BoldRun(
+        path, mask, confounds, entities, mixing if mixing.is_file() else None, noise if noise.is_file() else None
+    )
 
 
-def _nothing_matched(dataset: Path, layout: BIDSLayout, selection: Selection, participants: list[str]) -> str:
+def _nothing_matched(
+    dataset: Path, layout: BIDSLayout, selection: Selection, participants: list[str], image: str
+) -> str:
     """Say what was asked for and what the dataset has instead."""
-    files = layout.get(return_type="filename", **_image_filters(selection))
+    files = layout.get(return_type="filename", **_image_filters(selection, image))
     present = [parse_name(path)[0] for path in files]
     present = [entities for entities in present if entities.get("sub") in participants]
     if not present:
-        wanted = "bold.dtseries.nii" if selection.space == DENSE_SPACE else "desc-preproc_bold.nii.gz"
-        return f"{dataset} has no *_{wanted} for {_listed(participants)}; was fMRIPrep run to its end?"
+        wanted = "bold.dtseries.nii" if selection.space == DENSE_SPACE else f"desc-{image}_bold.nii.gz"
+        asked_of = "run to its end" if image == PREPROCESSED else "one up to 23.0, called with --use-aroma"
+        return f"{dataset} has no *_{wanted} for {_listed(participants)}; was fMRIPrep {asked_of}?"
 
     def there(name: str) -> str:
         return ", ".join(sorted({entities.get(name, "none") for entities in present}))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.names import build_name, parse_name, source_entities
 from bids_neurossm.dataset.producers import is_seconds, read_facts
-from bids_neurossm.errors import NoInputError, RunError, UsageError
+from bids_neurossm.errors import NoInputError, OtherRegionsError, RunError, UsageError
 
 #: Entities that tell kinds of series apart: one analysis uses one kind.
 KIND_ENTITIES = ("space", "atlas", "seg", "scale", "res", "den", "stat", "desc")
@@ -187,13 +188,29 @@ def read_regions(path: Path) -> list[str]:
     return _header(path).regions
 
 
-def common_regions(files: Sequence[SeriesFile]) -> list[str]:
+def common_regions(
+    files: Sequence[SeriesFile], same: Callable[[Sequence[str], Sequence[str]], bool] = operator.eq
+) -> list[str]:
     """Read the regions that most of the tables have; those with others are left out of a cohort with the reason.
+
+    Parameters
+    ----------
+    files : sequence of SeriesFile
+        Tables of one kind.
+    same : callable
+        Tells whether two lists of names (tuples of str) mean the same regions in the same order.
+
+    Returns
+    -------
+    list of str
+        The names that most of these tables use.
 
     Raises
     ------
     RunError
         If none of the tables can be read.
+    UsageError
+        If no set of regions is that of more than half of the tables: it would be a guess which is the cohort's.
     """
     counts: Counter[tuple[str, ...]] = Counter()
     for each in files:
@@ -204,7 +221,18 @@ def common_regions(files: Sequence[SeriesFile]) -> list[str]:
                 raise
     if not counts:
         raise RunError(f"None of the {len(files)} tables of series is readable, the first is {files[0].path}.")
-    return list(counts.most_common(1)[0][0])
+    sets: Counter[tuple[str, ...]] = Counter()
+    for names, number in counts.most_common():
+        sets[next((known for known in sets if same(known, names)), names)] += number
+    (regions, most), *others = sets.most_common()
+    if others and 2 * most <= sets.total():
+        found = ", ".join(f"{number} with {len(names)} ({names[0]} ...)" for names, number in sets.most_common(4))
+        raise UsageError(
+            f"The {sets.total()} tables of series have {len(sets)} different sets of regions, and none is that of "
+            f"more than half of them: {found}. Choose runs of one kind with --participant-label, --session-id or "
+            "--task-id, or run the participant level again with one --atlas."
+        )
+    return list(regions)
 
 
 @dataclass(frozen=True)
@@ -258,8 +286,10 @@ def read_series(path: Path, regions: Sequence[str]) -> npt.NDArray[np.float64]:
 
     Raises
     ------
+    OtherRegionsError
+        If the columns are others.
     RunError
-        If the columns are others, or a cell is no number.
+        If the table is not readable, or a cell is no number.
     """
     import pandas as pd
 
@@ -289,7 +319,7 @@ def read_series(path: Path, regions: Sequence[str]) -> npt.NDArray[np.float64]:
             ),
             f"it has {len(columns)} columns, {len(regions)} are expected",
         )
-        raise RunError(f"{path} has other regions than the rest of the cohort: {different}.")
+        raise OtherRegionsError(f"{path} has other regions than the rest of the cohort: {different}.")
     if np.isinf(values).any():
         raise RunError(f"{path} holds infinite values; numbers or n/a are expected.")
     return values

@@ -7,6 +7,7 @@ renamed: a reader never meets half a file, and a thousand jobs can share one out
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import gzip
 import io
@@ -14,7 +15,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,15 @@ def write_tsv(path: Path, table: pd.DataFrame, float_format: str = "%.9g") -> No
     """Write a table with tabs, ``n/a`` for what is missing, and a fixed number format."""
     buffer = io.StringIO()
     table.to_csv(buffer, sep="\t", index=False, na_rep="n/a", float_format=float_format, lineterminator="\n")
+    write_text(path, buffer.getvalue())
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a small table with tabs, cell by cell as text; a plan that writes one need not import pandas for it."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
     write_text(path, buffer.getvalue())
 
 

@@ -1,8 +1,9 @@
 """What one group analysis is, and the results of its cells on disk.
 
-A cell is one model trained in one fold with one seed; fold 0 is the final model, trained on everybody but the
-holdout. Every cell keeps its results beside the checkpoints, with the hash of what they were made from: a cell that
-is there is not trained again, and cells can be made by different jobs.
+A cell is one model trained in one fold of one re-split with one seed; fold 0 is the final model, trained on everybody
+but the holdout. A variant is the same on altered data: shuffled, with permuted labels, or fewer participants. Every
+cell keeps its results beside the checkpoints, with the hash of what they were made from: a cell that is there is not
+trained again, and cells can be made by different jobs.
 """
 
 from __future__ import annotations
@@ -20,8 +21,39 @@ from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, 
 from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.dataset.write import replacing
+from bids_neurossm.training.estimator import follows_recipe
 
 FINAL = 0
+
+
+@dataclass(frozen=True)
+class CellKey:
+    """Which cell of the grid.
+
+    Parameters
+    ----------
+    model : str
+        Registered name.
+    fold, seed : int
+        Fold 0 is the final model.
+    split : int
+        Re-split, 1 for the first.
+    variant : str
+        Empty, or what was altered: see `bids_neurossm.training.alterations`.
+    """
+
+    model: str
+    fold: int
+    seed: int
+    split: int = 1
+    variant: str = ""
+
+    @property
+    def place(self) -> str:
+        """Name of the cell without its model: ``fold-1_seed-1``, ``split-2_fold-1_seed-1_time-shuffle``."""
+        where = "final" if self.fold == FINAL else f"fold-{self.fold}"
+        parts = [f"split-{self.split}" if self.split > 1 else "", where, f"seed-{self.seed}", self.variant]
+        return "_".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)
@@ -55,32 +87,46 @@ class Analysis:
     reference: Reference
     covariates: tuple[str, ...] = ()
 
-    def cell_file(self, model: str, fold: int, seed: int) -> Path:
+    def cell_file(self, key: CellKey) -> Path:
         """Where the results of a cell are kept."""
-        return self.outputs.models / "cells" / f"{model}_{_fold_name(fold)}_seed-{seed}.npz"
+        return self.outputs.models / "cells" / f"{key.model}_{key.place}.npz"
 
     def checkpoint_file(self, fold: int, seed: int) -> Path:
         """Where a trained model is kept."""
-        name = "final" if fold == FINAL else f"{_fold_name(fold)}_seed-{seed}"
+        name = "final" if fold == FINAL else f"fold-{fold}_seed-{seed}"
         return self.outputs.models / f"{name}.safetensors"
 
-    def cell_hash(self, model: str, fold: int, seed: int, cohort: str, splits: str) -> str:
-        """Hash what the results of a cell depend on."""
-        mine = model == self.model.name
+    def state_file(self, key: CellKey) -> Path:
+        """Where the training of a cell keeps its state while it is under way."""
+        return self.outputs.models / f".{key.model}_{key.place}.state"
+
+    def keeps_model(self, key: CellKey) -> bool:
+        """Whether the model of a cell is saved and explained: the analysis's own, on the first split as it is."""
+        return key.model == self.model.name and key.split == 1 and not key.variant
+
+    def spec_of(self, model: str) -> ModelSpec:
+        """Return the settings of a model of this analysis: those of the recipe where it follows one."""
+        if follows_recipe(model):
+            return ModelSpec(model, self.model.recipe, self.model.settings)
+        settings: dict[str, Any] = {"covariates": list(self.covariates)}
+        if self.evaluation.harmonise is not None:
+            settings["harmonise"] = self.evaluation.harmonise
+        return ModelSpec(model, "", settings)
+
+    def cell_hash(self, key: CellKey, cohort: str, splits: str) -> str:
+        """Hash what the results of a cell depend on: its place, the model, the cohort, and the digest of its split."""
+        by_recipe = follows_recipe(key.model)
         return hash_content(
             {
                 "version": __version__,
-                "model": [model, asdict(self.model) if mine else None, asdict(self.training) if mine else None],
-                "cell": [fold, seed, self.execution.random_seed],
-                "data": [cohort, splits, list(self.covariates)],
-                "arithmetic": [self.execution.device, self.execution.precision],
-                "attribution": asdict(self.attribution) if mine else None,
+                "model": asdict(self.spec_of(key.model)),
+                "training": asdict(self.training) if by_recipe else self.training.class_weights,
+                "cell": [*asdict(key).values(), self.execution.random_seed],
+                "data": [cohort, splits, self.level],
+                "arithmetic": [self.execution.device, self.execution.precision, self.execution.devices],
+                "attribution": asdict(self.attribution) if self.keeps_model(key) else None,
             }
         )
-
-
-def _fold_name(fold: int) -> str:
-    return "final" if fold == FINAL else f"fold-{fold}"
 
 
 @dataclass(frozen=True)
@@ -89,10 +135,8 @@ class Cell:
 
     Parameters
     ----------
-    model : str
-        Registered name.
-    fold, seed : int
-        Of the grid; fold 0 is the final model.
+    key : CellKey
+        Its place in the grid.
     digest : str
         Hash of what it was made from.
     indices : ndarray of int64, shape (n,)
@@ -101,19 +145,35 @@ class Cell:
         Logits, or values.
     attribution : dict of ndarray
         Empty, or fields of a `PathwayAttribution`; ``pathways`` holds their names.
+    n_training : int
+        Split groups (participants, most often) that were trained on.
     """
 
-    model: str
-    fold: int
-    seed: int
+    key: CellKey
     digest: str
     indices: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float64]
     attribution: dict[str, npt.NDArray[Any]]
+    n_training: int = 0
+
+    @property
+    def model(self) -> str:
+        """Registered name."""
+        return self.key.model
+
+    @property
+    def fold(self) -> int:
+        """Fold; 0 is the final model."""
+        return self.key.fold
+
+    @property
+    def seed(self) -> int:
+        """Seed number."""
+        return self.key.seed
 
     def save(self, path: Path) -> None:
         """Write the cell in one step, without pickle."""
-        facts = json.dumps({"model": self.model, "fold": self.fold, "seed": self.seed, "digest": self.digest})
+        facts = json.dumps({"key": asdict(self.key), "digest": self.digest, "n_training": self.n_training})
         arrays = {f"attribution_{name}": value for name, value in self.attribution.items()}
         with replacing(path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(
@@ -138,7 +198,8 @@ class Cell:
             facts = json.loads(str(stored["facts"]))
             prefix = "attribution_"
             attribution = {name.removeprefix(prefix): stored[name] for name in stored.files if name.startswith(prefix)}
-            return cls(**facts, indices=stored["indices"], scores=stored["scores"], attribution=attribution)
+            key = CellKey(**facts.pop("key"))
+            return cls(key, indices=stored["indices"], scores=stored["scores"], attribution=attribution, **facts)
 
 
 def finished_cell(path: Path, digest: str) -> Cell | None:

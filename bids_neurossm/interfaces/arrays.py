@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +39,10 @@ class CleanRun:
         Volumes dropped at the start, and for motion.
     columns : ndarray of str, shape (K,)
         Confounds that were regressed out.
+    noise_components : ndarray of str, shape (N,)
+        Independent components that were taken out non-aggressively.
+    header_repetition_time : ndarray of float64, shape ()
+        What the header of the image claims, in seconds; NaN where it claims nothing.
     """
 
     series: npt.NDArray[np.float64]
@@ -55,6 +59,8 @@ class CleanRun:
     n_dummy: npt.NDArray[np.int64]
     n_censored: npt.NDArray[np.int64]
     columns: npt.NDArray[np.str_]
+    noise_components: npt.NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_))
+    header_repetition_time: npt.NDArray[np.float64] = field(default_factory=lambda: np.array(np.nan))
 
 
 def save_arrays(path: Path, arrays: Any) -> str:

@@ -14,15 +14,27 @@ import numpy.typing as npt
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
-from bids_neurossm.dataset.hashing import hash_file
-from bids_neurossm.dataset.series import SeriesFile, read_series
+from bids_neurossm.atlas.names import same_parcels
+from bids_neurossm.config import Evaluation
+from bids_neurossm.dataset.series import SeriesFile, read_regions, read_series
 from bids_neurossm.dataset.write import write_tsv
-from bids_neurossm.errors import LabelError, RunError
+from bids_neurossm.errors import LabelError, OtherRegionsError, RunError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.records import Record, write_record
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.splits import check_splits, make_splits, read_splits, write_splits
+from bids_neurossm.training.dealing import TargetType
+from bids_neurossm.training.duplicates import refuse_duplicates
+from bids_neurossm.training.splits import (
+    Splits,
+    check_left_out,
+    check_splits,
+    leave_out_splits,
+    make_splits,
+    read_splits,
+    with_resplits,
+    write_splits,
+)
 
 EXCLUSION_COLUMNS = ["run", "participant_id", "reason", "detail"]
 
@@ -98,7 +110,9 @@ class BuildCohort(RecordingInterface):
     def _reason_against(self, row: dict[str, Any]) -> dict[str, str] | None:
         """Say why a run can not be used, or None; a damaged table is a failure besides."""
         try:
-            series = read_series(Path(row["path"]), self.inputs.regions)
+            series = read_regions_of_cohort(Path(row["path"]), self.inputs.regions)
+        except OtherRegionsError as error:
+            return {"reason": "other regions", "detail": str(error)}
         except RunError as error:
             write_record(Path(self.inputs.records), Record(row["run"], "BuildCohort", str(error), RunError.exit_code))
             return {"reason": "unreadable", "detail": str(error)}
@@ -129,6 +143,32 @@ def series_facts(file: SeriesFile) -> dict[str, Any]:
     }
 
 
+def read_regions_of_cohort(path: Path, regions: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Read the series of a run, also where its columns have the names of another release of the same atlas.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    regions : sequence of str
+        Regions of the cohort.
+
+    Returns
+    -------
+    ndarray of float64, shape (T, R)
+        NaN where the table says ``n/a``.
+
+    Raises
+    ------
+    OtherRegionsError
+        If the columns are other regions.
+    RunError
+        If the table is not readable.
+    """
+    own = read_regions(path)
+    return read_series(path, own if same_parcels(own, regions) else regions)
+
+
 def _without_signal(series: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Find regions that are missing or constant."""
     missing = ~np.isfinite(series).all(axis=0)
@@ -138,7 +178,7 @@ def _without_signal(series: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
 
 def _stream(paths: Sequence[str] | pd.Series[str], regions: Sequence[str]) -> Iterator[npt.NDArray[np.float64]]:
     for path in paths:
-        yield read_series(Path(path), regions)
+        yield read_regions_of_cohort(Path(path), regions)
 
 
 class MakeSplitsInputSpec(RecordingInputSpec):
@@ -166,28 +206,55 @@ class MakeSplits(RecordingInterface):
         analysis: Analysis = self.inputs.analysis
         evaluation = analysis.evaluation
         cohort = Cohort.open(self.inputs.cohort)
-        if evaluation.splits is not None:
-            splits = read_splits(evaluation.splits)
-        else:
-            splits = make_splits(
-                cohort.runs,
-                cohort.classes,
-                "class" if cohort.target_type == "class" else "continuous",
-                evaluation.folds,
-                evaluation.holdout,
-                "group",
-                analysis.execution.random_seed,
-            )
+        splits = wanted_splits(
+            evaluation,
+            cohort.runs,
+            cohort.classes,
+            "class" if cohort.target_type == "class" else "continuous",
+            analysis.execution.random_seed,
+        )
         # The same series under two names would sit on both sides of a split.
         names = cohort.runs["run"].astype(str)
         hashes = {name: sha256(cohort.raw(index).tobytes()).hexdigest() for index, name in enumerate(names)}
         check_splits(splits, cohort.runs, hashes)
+        refuse_duplicates(cohort)
         path = analysis.outputs.table("splits")
         write_splits(splits, path)
         self._results["splits"] = str(path)
         self._results["notes"] = list(splits.notes)
 
 
-def splits_hash(path: str) -> str:
-    """Hash the splits, for the cells that depend on them."""
-    return hash_file(Path(path))
+def wanted_splits(
+    evaluation: Evaluation, runs: pd.DataFrame, classes: Sequence[str], target_type: TargetType, seed: int
+) -> Splits:
+    """Make the splits that the settings ask for, or read those that were given.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        ``splits``, ``leave_out``, ``folds``, ``holdout``, ``repeats``.
+    runs : DataFrame
+        Table of the runs.
+    classes : sequence of str
+        Class names; empty for a continuous target.
+    target_type : {"class", "continuous"}
+        How the label is meant.
+    seed : int
+        Of the command.
+
+    Raises
+    ------
+    LabelError
+        If the runs can not be split so, or the file does not fit.
+    """
+    if evaluation.splits is not None:
+        splits = read_splits(evaluation.splits)
+        splits.fold_of_runs(runs)
+        if evaluation.leave_out is not None:
+            check_left_out(splits, runs, evaluation.leave_out)
+            return splits
+    elif evaluation.leave_out is not None:
+        return leave_out_splits(runs, classes, target_type, evaluation.leave_out)
+    else:
+        splits = make_splits(runs, classes, target_type, evaluation.folds, evaluation.holdout, "group", seed)
+    return with_resplits(splits, runs, classes, target_type, evaluation.repeats, seed)

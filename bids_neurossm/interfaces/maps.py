@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +14,19 @@ import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.attribution.checks import Check, agreement_check, completeness
-from bids_neurossm.attribution.cpa import PathwayAttribution
-from bids_neurossm.attribution.maps import ClassMap, class_maps, pathway_weights
+from bids_neurossm.attribution.maps import ClassMap, class_maps
 from bids_neurossm.dataset.names import sanitised_labels
-from bids_neurossm.dataset.write import write_json, write_nifti, write_tsv
+from bids_neurossm.dataset.write import write_json, write_tsv
 from bids_neurossm.errors import UsageError
-from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell
+from bids_neurossm.interfaces.analysis import Analysis, Cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
-from bids_neurossm.interfaces.training import ATTRIBUTION_FIELDS
+from bids_neurossm.interfaces.held_out import HeldOut, held_out_attributions
+from bids_neurossm.interfaces.map_checks import check_maps, permutation_p
+from bids_neurossm.interfaces.map_tables import DISCRIMINATIVE, REGION_COLUMNS, pathway_table, region_table
+from bids_neurossm.interfaces.painting import Namer, Painter
 from bids_neurossm.reference.regions import region_geometry
 from bids_neurossm.reference.scoring import ReferenceScores, score_maps
 from bids_neurossm.training.cohort import Cohort
-
-#: What the map over all runs is called in tables; in file names it has no label.
-DISCRIMINATIVE = "discriminative"
 
 
 class WriteMapsInputSpec(RecordingInputSpec):
@@ -36,6 +36,7 @@ class WriteMapsInputSpec(RecordingInputSpec):
     cohort = traits.Str(mandatory=True, desc="folder of the cohort")
     cells = traits.List(traits.Str, mandatory=True, desc="npz of the cells of the model")
     parcellation = traits.Instance(Parcellation, desc="atlas in the space of the runs; none, no images")
+    controls = traits.Str("", usedefault=True, desc="controls.tsv, for the verdict on the maps")
     reference = traits.Str("", usedefault=True, desc="npz of ComputeReference, empty where there is none")
     reference_parcellation = traits.Instance(Parcellation, desc="the atlas in the space of the reference")
 
@@ -63,20 +64,39 @@ class WriteMaps(RecordingInterface):
             return
         everything, correct = _maps(found, cohort, analysis)
         scores, notes = self._reference_scores(everything, cohort)
-        names = sanitised_labels(cohort.classes, "class")
         if self.inputs.parcellation:
-            _write_images(analysis, self.inputs.parcellation, everything, scores, cohort, names, found.pathways)
+            painter = Painter(self.inputs.parcellation, surfaces=True)
+            _write_images(analysis, painter, everything, scores, cohort, found.pathways, self._literature())
+            notes += painter.notes
         labels = self.inputs.parcellation.labels if self.inputs.parcellation else range(1, len(cohort.regions) + 1)
-        regions = _region_table(everything, correct, scores, cohort, list(labels), found.pathways)
+        regions = region_table(everything, correct, scores, cohort, list(labels), found.pathways)
         write_tsv(analysis.outputs.named("regions", ".tsv", "cpa"), regions)
-        write_json(analysis.outputs.named("regions", ".json", "cpa"), _REGION_COLUMNS)
-        write_tsv(analysis.outputs.named("pathways", ".tsv", "cpa"), _pathway_table(everything, found.pathways))
-        checks = _checks(cells, everything)
-        columns = {"check": [each.check for each in checks], "value": [each.value for each in checks]}
-        columns |= {"expected": [each.expected for each in checks]}
-        columns |= {"verdict": ["passed" if each.passed else "failed" for each in checks]}
-        write_tsv(analysis.outputs.table("cpa_checks"), pd.DataFrame(columns))
-        self._results["notes"] = notes + _map_notes(everything, cohort)
+        write_json(analysis.outputs.named("regions", ".json", "cpa"), REGION_COLUMNS)
+        pathways = pathway_table(everything, found, cohort, analysis.execution.random_seed)
+        write_tsv(analysis.outputs.named("pathways", ".tsv", "cpa"), pathways)
+        self._results["notes"] = (
+            notes + _map_notes(everything, cohort) + self._checked(cells, cohort, found, everything)
+        )
+
+    def _checked(self, cells: list[Cell], cohort: Cohort, found: HeldOut, maps: list[ClassMap]) -> list[str]:
+        """Check the maps that are shown, and say what came out."""
+        analysis: Analysis = self.inputs.analysis
+        p = float("nan")
+        if self.inputs.controls:
+            p = permutation_p(pd.read_csv(self.inputs.controls, sep="\t", na_values="n/a"))
+        shown = [each for each in maps if each.label or len(cohort.classes) <= 2]
+        checks, deletion = check_maps(analysis, cohort, cells, found, shown, p)
+        write_tsv(analysis.outputs.table("cpa_checks"), checks)
+        write_tsv(analysis.outputs.table("cpa_deletion"), deletion)
+        verdicts = checks[checks["check"].str.startswith("verdict")]
+        return [f"Map of {row.label}: {row.verdict}." for row in verdicts.itertuples()]
+
+    def _literature(self) -> dict[str, str]:
+        """Say which studies and terms are behind the images that are called ``neurosynth``."""
+        if not self.inputs.reference:
+            return {}
+        with np.load(self.inputs.reference, allow_pickle=False) as stored:
+            return {"Reference": str(stored["source"]), "ReferenceTerms": str(stored["table"])}
 
     def _reference_scores(self, maps: list[ClassMap], cohort: Cohort) -> tuple[ReferenceScores | None, list[str]]:
         """Score the class maps against the literature, where there is a reference."""
@@ -110,55 +130,6 @@ class WriteMaps(RecordingInterface):
         return scores, list(scores.notes)
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Attributions of held-out runs, averaged over seeds.
-
-    Parameters
-    ----------
-    indices : ndarray of int64, shape (n,)
-        Rows of the cohort.
-    importance : ndarray, shape (n, P)
-    share : ndarray, shape (n, P, R)
-    logit : ndarray, shape (n,)
-        Centred logit of the true class; positive where two classes are told apart rightly.
-    correct : ndarray of bool, shape (n,)
-        Whether the mean prediction is right (always for a continuous target).
-    pathways : tuple of str
-        P names.
-    """
-
-    indices: npt.NDArray[np.int64]
-    importance: npt.NDArray[np.float64]
-    share: npt.NDArray[np.float64]
-    logit: npt.NDArray[np.float64]
-    correct: npt.NDArray[np.bool_]
-    pathways: tuple[str, ...]
-
-
-def held_out_attributions(cells: list[Cell]) -> HeldOut | None:
-    """Gather attributions: those of the holdout where there is one, else those out of fold."""
-    explained = [cell for cell in cells if cell.attribution]
-    final = [cell for cell in explained if cell.fold == FINAL]
-    chosen = final or explained
-    if not chosen:
-        return None
-    rows = np.concatenate([cell.indices for cell in chosen])
-    indices, owner = np.unique(rows, return_inverse=True)
-    weights = (owner == np.arange(indices.size)[:, None]).astype(np.float64)
-    weights /= weights.sum(axis=1, keepdims=True)
-
-    def mean(name: str) -> npt.NDArray[np.float64]:
-        stacked = np.concatenate([cell.attribution[name] for cell in chosen])
-        return np.tensordot(weights, stacked, axes=1)
-
-    scores = weights @ np.concatenate([cell.scores for cell in chosen])
-    target = mean("target").round().astype(np.int64)
-    correct = scores.argmax(axis=1) == target if scores.shape[1] > 1 else np.ones(indices.size, dtype=bool)
-    pathways = tuple(str(name) for name in chosen[0].attribution["pathways"])
-    return HeldOut(indices, mean("importance"), mean("share"), mean("logit"), correct, pathways)
-
-
 def _maps(found: HeldOut, cohort: Cohort, analysis: Analysis) -> tuple[list[ClassMap], list[ClassMap]]:
     """Make the maps over all held-out runs, and over those that were classified rightly."""
 
@@ -180,147 +151,53 @@ def _maps(found: HeldOut, cohort: Cohort, analysis: Analysis) -> tuple[list[Clas
     return of(np.ones(found.indices.size, dtype=bool)), of(found.correct)
 
 
-def _checks(cells: list[Cell], maps: list[ClassMap]) -> list[Check]:
-    """Check what can be checked from the attributions themselves."""
-    explained = [cell for cell in cells if cell.attribution]
-    parts = [
-        PathwayAttribution(
-            pathways=tuple(cell.attribution["pathways"].tolist()),
-            localisation="stored",
-            **{name: cell.attribution[name] for name in ATTRIBUTION_FIELDS},
-        )
-        for cell in explained
-    ]
-    worst = max((completeness(part) for part in parts), key=lambda check: check.value)
-    per_cell = []
-    for cell in explained:
-        weight = pathway_weights(cell.attribution["importance"].mean(axis=0))
-        per_cell.append(np.tensordot(weight, cell.attribution["share"].mean(axis=0), axes=1))
-    undefined = sum(not each.defined for each in maps)
-    return [
-        worst,
-        agreement_check(np.array(per_cell), "folds and seeds"),
-        Check("maps without a pathway of positive importance", float(undefined), "0", undefined == 0),
-    ]
-
-
 def _write_images(
     analysis: Analysis,
-    parcellation: Parcellation,
+    painter: Painter,
     maps: list[ClassMap],
     scores: ReferenceScores | None,
     cohort: Cohort,
-    names: dict[str, str],
     pathways: tuple[str, ...],
+    literature: Mapping[str, str],
 ) -> None:
-    """Write the NIfTI images of every class, on the grid of the atlas."""
-    painter = _Painter(analysis, parcellation)
+    """Write the images of every class; `literature` says for the sidecars what the reference is."""
+    names = sanitised_labels(cohort.classes, "class")
     for each in maps:
         if not each.label and len(cohort.classes) > 2:
             continue  # with three classes and more there is no single contrast
         label = names[each.label] if each.label else None
-        description = f"CPA over {each.n_participants} participants, {each.n_runs} held-out runs"
-        painter.values("boldmap", each.score, "cpa", label, None, description)
-        painter.mask(each.top_quarter, "cpa", label, f"Top quarter of the regions: {description}")
-        painter.labels(each.dominant, pathways, label, f"Dominant pathway: {description}")
+        facts: dict[str, Any] = {
+            "Class": each.label or DISCRIMINATIVE,
+            "NumberOfParticipants": each.n_participants,
+            "NumberOfRuns": each.n_runs,
+            "Defined": each.defined,
+            "Localisation": analysis.attribution.localisation,
+        }
+        text = f"CPA over {each.n_participants} participants, {each.n_runs} held-out runs"
+        names_of = partial(_name, analysis, label)
+        painter.paint(names_of("boldmap", "cpa"), each.score, "score", {"Description": text, **facts})
+        top = {"Description": f"Top quarter of the regions: {text}", **facts}
+        painter.paint(names_of("mask", "cpa", "top25"), each.top_quarter, "mask", top)
+        dominant = {"Description": f"Dominant pathway: {text}", **facts}
+        named = ["none stable", *pathways]
+        painter.paint(names_of("dseg", "cpa", "dominantpathway"), each.dominant + 1, "labels", dominant, named)
         if scores is not None and each.label:
             row = cohort.classes.index(each.label)
-            painter.values(
-                "boldmap", scores.residual_reference[row], "neurosynth", label, None, "Residual reference score, z"
-            )
-            painter.mask(scores.top_quarter[row], "neurosynth", label, "Top quarter of the reference score")
+            residual = {"Description": f"Residual reference score, z, from {literature['Reference']}", **literature}
+            painter.paint(names_of("boldmap", "neurosynth"), scores.residual_reference[row], "score", residual)
+            top = {"Description": f"Top quarter of the reference score, from {literature['Reference']}", **literature}
+            painter.paint(names_of("mask", "neurosynth", "top25"), scores.top_quarter[row], "mask", top)
 
 
-@dataclass(frozen=True)
-class _Painter:
-    """Paints one value per region into images on the atlas grid."""
+def _name(analysis: Analysis, label: str | None, suffix: str, stat: str, desc: str | None = None) -> Namer:
+    """Name the images of a map; a surface has entities of its own."""
 
-    analysis: Analysis
-    parcellation: Parcellation
+    def named(entities: Mapping[str, str | None], extension: str) -> Path:
+        outputs = analysis.outputs
+        own = {key: value for key, value in {**outputs.entities, **entities}.items() if value is not None}
+        return replace(outputs, entities=own).named(suffix, extension, stat, label, desc)
 
-    def _save(
-        self, suffix: str, data: npt.NDArray[Any], stat: str, label: str | None, desc: str | None, text: str
-    ) -> Path:
-        path = self.analysis.outputs.named(suffix, ".nii.gz", stat, label, desc)
-        _, affine, header = self.parcellation.image()
-        write_nifti(path, data, affine, header)
-        write_json(path.with_name(path.name.replace(".nii.gz", ".json")), {"Description": text})
-        return path
-
-    def values(
-        self, suffix: str, values: npt.NDArray[np.float64], stat: str, label: str | None, desc: str | None, text: str
-    ) -> None:
-        self._save(suffix, self.parcellation.painted(values.astype(np.float32), np.nan), stat, label, desc, text)
-
-    def mask(self, marked: npt.NDArray[np.bool_], stat: str, label: str | None, text: str) -> None:
-        self._save("mask", self.parcellation.painted(marked.astype(np.uint8), 0), stat, label, "top25", text)
-
-    def labels(self, dominant: npt.NDArray[np.int64], pathways: tuple[str, ...], label: str | None, text: str) -> None:
-        data = self.parcellation.painted((dominant + 1).astype(np.int16), 0)
-        path = self._save("dseg", data, "cpa", label, "dominantpathway", text)
-        rows = {"index": range(len(pathways) + 1), "name": ["none stable", *pathways]}
-        write_tsv(path.with_name(path.name.replace(".nii.gz", ".tsv")), pd.DataFrame(rows))
-
-
-def _region_table(
-    maps: list[ClassMap],
-    correct: list[ClassMap],
-    scores: ReferenceScores | None,
-    cohort: Cohort,
-    labels: list[int],
-    pathways: tuple[str, ...],
-) -> pd.DataFrame:
-    """All numbers behind the maps, one row per class and region."""
-    nothing = np.full(len(cohort.regions), np.nan)
-    rightly = {each.label: each for each in correct}
-    frames = []
-    for each in maps:
-        known = scores is not None and each.label in cohort.classes
-        row = cohort.classes.index(each.label) if known else 0
-        frame = pd.DataFrame(
-            {
-                "label": each.label or DISCRIMINATIVE,
-                "index": labels,
-                "name": cohort.regions,
-                "network": cohort.networks,
-                "importance": each.score,
-                "top25": each.top_quarter.astype(int),
-                "importance_correct": rightly[each.label].score if each.label in rightly else nothing,
-                "dominant_pathway": [pathways[number] if number >= 0 else "none stable" for number in each.dominant],
-                "dominant_stability": each.stability,
-                "reference": scores.residual_reference[row] if scores is not None and known else nothing,
-                "reference_top25": scores.top_quarter[row].astype(int) if scores is not None and known else nothing,
-                "product": scores.product[row] if scores is not None and known else nothing,
-            }
-        )
-        for number, name in enumerate(pathways):
-            frame[name] = each.share[number]
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
-
-
-def _pathway_table(maps: list[ClassMap], pathways: tuple[str, ...]) -> pd.DataFrame:
-    rows = []
-    for each in maps:
-        for number, name in enumerate(pathways):
-            stream, _, scale = name.rpartition("-")
-            rows.append(
-                {
-                    "label": each.label or DISCRIMINATIVE,
-                    "pathway": name,
-                    "stream": stream or name,
-                    "scale": scale,
-                    "importance": each.importance[number],
-                    "ci_low": each.importance_interval[number, 0],
-                    "ci_high": each.importance_interval[number, 1],
-                    "weight": each.weight[number],
-                    "weight_low": each.weight_interval[number, 0],
-                    "weight_high": each.weight_interval[number, 1],
-                    "n": each.n_participants,
-                    "n_runs": each.n_runs,
-                }
-            )
-    return pd.DataFrame(rows)
+    return named
 
 
 def _map_notes(maps: list[ClassMap], cohort: Cohort) -> list[str]:
@@ -339,17 +216,3 @@ def _map_notes(maps: list[ClassMap], cohort: Cohort) -> list[str]:
         "averages."
     )
     return notes
-
-
-_REGION_COLUMNS = {
-    "label": {"Description": "Class, or discriminative for the map over all held-out runs."},
-    "index": {"Description": "Value of the region in the label image."},
-    "importance": {"Description": "CPA score m[r]: sum over pathways of weight times share."},
-    "importance_correct": {"Description": "The same over held-out runs that were classified rightly."},
-    "top25": {"Description": "1 in the quarter of the regions with the highest score."},
-    "dominant_pathway": {"Description": "Pathway with the largest contribution, where 90 % of bootstraps agree."},
-    "dominant_stability": {"Description": "Share of the bootstraps that agree on it."},
-    "reference": {"Description": "Residual reference score z(e_R)."},
-    "reference_top25": {"Description": "1 in the quarter of the regions with the highest reference score."},
-    "product": {"Description": "q = z(e_M) z(e_R); its mean over regions is the partial correlation."},
-}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction
+from bids_neurossm.dataset.hashing import known_hash, remember_hash
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.dataset.query import BoldRun, repetition_time
 from bids_neurossm.dataset.write import write_json, write_tsv
@@ -20,9 +21,14 @@ from bids_neurossm.interfaces.resume import input_hash
 from bids_neurossm.signal.confounds import Confounds, load_confounds
 from bids_neurossm.signal.denoise import CleanSeries, denoise
 from bids_neurossm.signal.dense import dense_series, is_dense
+from bids_neurossm.signal.digest import FileDigest
+from bids_neurossm.signal.ica import ComponentFiles
 from bids_neurossm.signal.parcels import ParcelSeries, parcel_series
-from bids_neurossm.signal.quality import RegionQuality, pearson_connectivity, region_quality
+from bids_neurossm.signal.quality import RegionQuality, pearson_connectivity, region_quality, shrunk_connectivity
 from bids_neurossm.signal.strategy import Strategy
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class ExtractParcelsInputSpec(RecordingInputSpec):
@@ -30,12 +36,14 @@ class ExtractParcelsInputSpec(RecordingInputSpec):
 
     run = traits.Instance(BoldRun, mandatory=True, desc="image, mask and confounds")
     parcellations = traits.List(traits.Instance(Parcellation), mandatory=True, desc="all taken in one pass")
+    hash_cache = traits.Str(desc="folder where file hashes are remembered", nohash=True)
 
 
 class ExtractParcelsOutputSpec(TraitedSpec):  # type: ignore[misc]
     """Regional means."""
 
     parcels = traits.List(traits.Str, desc="npz of a ParcelSeries for each parcellation")
+    bold_hash = traits.Str(desc="SHA-256 of the image that was read; empty where it was not read as a whole")
 
 
 class ExtractParcels(RecordingInterface):
@@ -46,11 +54,28 @@ class ExtractParcels(RecordingInterface):
 
     def _work(self, cwd: Path) -> None:
         run: BoldRun = self.inputs.run
+        bold_hash: str | None = None
         if is_dense(run.bold):
             found = [dense_series(run.bold, each) for each in self.inputs.parcellations]
         else:
-            found = parcel_series(run.bold, self.inputs.parcellations, run.mask)
+            found, bold_hash = self._extract(run)
         self._results["parcels"] = [save_arrays(cwd / f"parcels-{index}.npz", each) for index, each in enumerate(found)]
+        self._results["bold_hash"] = bold_hash or ""
+
+    def _extract(self, run: BoldRun) -> tuple[list[ParcelSeries], str | None]:
+        """Read the image, and take its hash on the way where it is not known yet."""
+        cache = Path(self.inputs.hash_cache) if self.inputs.hash_cache else None
+        before = run.bold.stat() if run.bold.is_file() else None
+        if cache is None or before is None:
+            return parcel_series(run.bold, self.inputs.parcellations, run.mask), None
+        known = known_hash(run.bold, cache)
+        if known is not None:
+            return parcel_series(run.bold, self.inputs.parcellations, run.mask), known
+        digest = FileDigest()
+        found = parcel_series(run.bold, self.inputs.parcellations, run.mask, digest)
+        if digest.value is not None:
+            remember_hash(run.bold, before, digest.value, cache)
+        return found, digest.value
 
 
 class DenoiseSeriesInputSpec(RecordingInputSpec):
@@ -82,7 +107,12 @@ class DenoiseSeries(RecordingInterface):
         seconds = repetition_time(run.bold, Path(self.inputs.dataset))
         parcels = [load_arrays(path, ParcelSeries) for path in self.inputs.parcels]
         confounds = load_confounds(
-            run.confounds, strategy, parcels[0].series.shape[0], extraction.dummy_scans, extraction.fd_threshold
+            run.confounds,
+            strategy,
+            parcels[0].series.shape[0],
+            extraction.dummy_scans,
+            extraction.fd_threshold,
+            ComponentFiles(run.mixing, run.noise_components),
         )
         written = []
         for index, each in enumerate(parcels):
@@ -110,6 +140,8 @@ def _clean_run(parcels: ParcelSeries, quality: RegionQuality, clean: CleanSeries
         n_dummy=np.array(confounds.n_dummy),
         n_censored=np.array(confounds.n_censored),
         columns=np.array(confounds.columns, dtype=np.str_),
+        noise_components=np.array(confounds.components.names if confounds.components else (), dtype=np.str_),
+        header_repetition_time=np.array(parcels.header_repetition_time),
     )
 
 
@@ -121,6 +153,7 @@ class WriteDerivativesInputSpec(RecordingInputSpec):
     parcellations = traits.List(traits.Instance(Parcellation), mandatory=True)
     strategy = traits.Instance(Strategy, mandatory=True)
     extraction = traits.Instance(Extraction, mandatory=True)
+    bold_hash = traits.Str(desc="SHA-256 of the image; empty where it is still to be taken")
     dataset = traits.Str(mandatory=True, desc="root of the input dataset")
     out_dir = traits.Str(mandatory=True, desc="root of the output dataset")
     hash_cache = traits.Str(desc="folder where file hashes are remembered", nohash=True)
@@ -146,16 +179,23 @@ class WriteDerivatives(RecordingInterface):
         ]
 
     def _write(self, parcellation: Parcellation, clean: CleanRun) -> Path:
+        import pandas as pd
+
         run: BoldRun = self.inputs.run
         dataset, strategy = Path(self.inputs.dataset), self.inputs.strategy
         cache = Path(self.inputs.hash_cache) if self.inputs.hash_cache else None
-        digest = input_hash(run, dataset, parcellation, strategy, self.inputs.extraction, cache)
+        bold_hash = self.inputs.bold_hash or None
+        digest = input_hash(run, dataset, parcellation, strategy, self.inputs.extraction, cache, bold_hash)
         outputs = RunOutputs(Path(self.inputs.out_dir), run.entities, parcellation.entities, strategy.name)
         names = list(parcellation.names)
         write_tsv(outputs.coverage, _coverage_table(parcellation, clean))
         write_json(outputs.coverage.with_suffix(".json"), _COVERAGE_COLUMNS)
         write_tsv(outputs.connectivity, pd.DataFrame(pearson_connectivity(clean.series), columns=names))
         write_json(outputs.connectivity.with_suffix(".json"), _CONNECTIVITY)
+        for measure in self.inputs.extraction.connectivity:
+            path = outputs.relations(measure)
+            write_tsv(path, pd.DataFrame(shrunk_connectivity(clean.series, measure), columns=names))
+            write_json(path.with_suffix(".json"), {**_CONNECTIVITY, **_MEASURES[measure]})
         kept = np.isin(np.arange(clean.framewise_displacement.size), clean.kept).astype(int)
         motion = {"framewise_displacement": clean.framewise_displacement, "kept": kept}
         write_tsv(outputs.motion, pd.DataFrame(motion))
@@ -167,6 +207,8 @@ class WriteDerivatives(RecordingInterface):
 
 
 def _coverage_table(parcellation: Parcellation, clean: CleanRun) -> pd.DataFrame:
+    import pandas as pd
+
     return pd.DataFrame(
         {
             "index": parcellation.labels,
@@ -194,6 +236,18 @@ _CONNECTIVITY = {
     "Directed": False,
     "ValidDiagonal": True,
     "StorageFormat": "Full",
+}
+
+_SHRUNK = "from the covariance with the shrinkage of Ledoit and Wolf (2004); rows in the order of the columns."
+_MEASURES = {
+    "partial-correlation": {
+        "Description": f"Correlation of each two regions given all others that are used, {_SHRUNK}",
+        "RelationshipMeasure": "partial correlation",
+    },
+    "covariance": {
+        "Description": f"Covariance of the regional series as they are, {_SHRUNK}",
+        "RelationshipMeasure": "covariance",
+    },
 }
 
 _COVERAGE_COLUMNS = {

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 from scipy.special import softmax
 
+from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.attribution.checks import Check
 from bids_neurossm.attribution.cpa import PathwayAttribution
 from bids_neurossm.attribution.maps import pathway_weights
 from bids_neurossm.config import Attribution, Execution
@@ -21,10 +24,12 @@ from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.dataset.query import BoldRun
 from bids_neurossm.dataset.series import SeriesFile, read_series, with_sidecars
-from bids_neurossm.dataset.write import write_json, write_nifti, write_tsv
+from bids_neurossm.dataset.write import write_json, write_tsv
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.cohort import series_facts
+from bids_neurossm.interfaces.map_checks import check_run
+from bids_neurossm.interfaces.painting import Painter
 from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.signal.strategy import Strategy
 from bids_neurossm.training.checkpoint import Facts, load_checkpoint
@@ -64,7 +69,7 @@ def check_checkpoint(path: Path, parcellations: Sequence[Parcellation], strategy
 def fits(facts: Facts, parcellation: Parcellation) -> bool:
     """Tell whether a checkpoint was trained on the regions of a parcellation, in its order."""
     same_file = not facts.atlas_sha256 or facts.atlas_sha256 == parcellation.sha256 or facts.atlas == parcellation.name
-    return same_file and tuple(facts.regions) == parcellation.names
+    return same_file and same_parcels(facts.regions, parcellation.names)
 
 
 class ApplyModelInputSpec(RecordingInputSpec):
@@ -115,9 +120,11 @@ class ApplyModel(RecordingInterface):
             write_tsv(path, _prediction_table(scores[0], facts))
             write_json(path.with_suffix(".json"), _sidecar(checkpoint, facts, table.relative_to(outputs.out_dir)))
             if self.inputs.attribution.cpa:
-                target = scores.argmax(axis=1) if facts.classes else np.zeros(1, dtype=np.int64)
+                target = scores.argmax(axis=1) if facts.classes else np.where(scores[:, 0] < facts.target_mean, -1, 1)
                 found = estimator.attribute(cohort, rows, target, self.inputs.attribution.localisation)
-                _write_attribution(outputs, label, found, parcellation, facts, checkpoint)
+                score = np.tensordot(pathway_weights(found.importance[0]), found.share[0], axes=1)
+                checks = check_run(estimator, cohort, found, score)
+                _write_attribution(outputs, label, found, score, checks, parcellation, facts, checkpoint)
         self._results["prediction"] = str(path)
 
 
@@ -160,6 +167,8 @@ def _write_attribution(
     outputs: RunOutputs,
     label: str,
     found: PathwayAttribution,
+    score: npt.NDArray[np.float64],
+    checks: Sequence[Check],
     parcellation: Parcellation,
     facts: Facts,
     checkpoint: Path,
@@ -172,22 +181,29 @@ def _write_attribution(
     rows.insert(1, "importance", importance)
     rows.insert(2, "importance_zero", found.importance_zero[0])
     rows.insert(3, "weight", weight)
+    for name, moved in found.further_terms.items():
+        # It has an importance, but no place in the brain that this method could tell.
+        rows.loc[len(rows)] = [name, moved[0], *[float("nan")] * (rows.shape[1] - 2)]
     write_tsv(outputs.attributions(label), rows)
-    explained = facts.classes[int(found.target[0])] if facts.classes else facts.target
+    direction = "below" if found.target[0] < 0 else "above"
+    explained = facts.classes[int(found.target[0])] if facts.classes else f"{facts.target} {direction} the mean"
     facts_of_map = {
         "Description": f"Calibrated Pathway Attribution of one run for {explained}, the predicted outcome; it ranks "
         "regions within this run.",
         "ExplainedClass": explained,
         "Defined": bool(np.isfinite(weight).all()),
         "Localisation": found.localisation,
+        "Checks": [
+            {"Check": each.check, "Value": each.value, "P": each.p, "Expected": each.expected, "Verdict": each.verdict}
+            for each in checks
+        ],
         "CheckpointSHA256": hash_file(checkpoint),
         "SoftwareVersions": software_versions(),
     }
     write_json(outputs.attributions(label).with_suffix(".json"), facts_of_map)
-    if parcellation.dense:
-        return  # the table stands alone: maps on grayordinates are not drawn yet
-    score = np.tensordot(weight, share, axes=1)
-    _, affine, header = parcellation.image()
     path = outputs.attribution_map(label)
-    write_nifti(path, parcellation.painted(score.astype(np.float32), np.nan), affine, header)
-    write_json(path.with_name(path.name.replace(".nii.gz", ".json")), facts_of_map)
+
+    def named(entities: Mapping[str, str | None], extension: str) -> Path:
+        return path.with_name(path.name.replace(".nii.gz", extension))
+
+    Painter(parcellation).paint(named, score, "score", facts_of_map)

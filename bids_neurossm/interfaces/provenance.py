@@ -15,7 +15,7 @@ from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.query import BoldRun, repetition_time
 from bids_neurossm.interfaces.arrays import CleanRun
 from bids_neurossm.signal.quality import motion_summary
-from bids_neurossm.signal.strategy import Strategy
+from bids_neurossm.signal.strategy import SMOOTH_AROMA, Strategy
 
 
 @lru_cache(maxsize=1)
@@ -63,8 +63,9 @@ def run_sidecar(
     seconds = repetition_time(run.bold, dataset)
     n_dummy, n_censored = int(clean.n_dummy), int(clean.n_censored)
     n_kept, degrees = int(clean.kept.size), int(clean.degrees_of_freedom)
-    sources = [path for path in (run.bold, run.mask, run.confounds) if path]
-    warnings = _warnings(run, parcellation, clean)
+    components = (run.mixing, run.noise_components) if strategy.non_aggressive else ()
+    sources = [path for path in (run.bold, run.mask, run.confounds, *components) if path]
+    warnings = _warnings(run, parcellation, clean, seconds)
     return {
         "Description": f"Mean over each region of {parcellation.facts.get('title', parcellation.name)}; "
         f"{strategy.description}",
@@ -82,6 +83,7 @@ def run_sidecar(
         "DenoisingStrategy": strategy.name,
         "DenoisingDescription": strategy.description,
         "ConfoundColumns": [str(name) for name in clean.columns],
+        "NoiseComponents": [str(name) for name in clean.noise_components],
         "Detrend": strategy.detrend,
         "HighPass": strategy.high_pass if strategy.high_pass is not None else "n/a",
         "LowPass": strategy.low_pass if strategy.low_pass is not None else "n/a",
@@ -95,8 +97,7 @@ def run_sidecar(
             "SHA256": parcellation.sha256,
             "NumberOfRegions": parcellation.n_regions,
         },
-        "NumberOfRegionsUsed": int(clean.used.sum()),
-        "RegionsNotUsed": [name for name, used in zip(parcellation.names, clean.used, strict=True) if not used],
+        **_regions(parcellation, clean),
         "Exclusion": exclusion(extraction, clean),
         "Warnings": warnings,
         "InputHash": digest,
@@ -116,6 +117,16 @@ def _censoring(strategy: Strategy, extraction: Extraction) -> dict[str, float | 
         "FramewiseDisplacementThreshold": rule.get("fd_threshold", "n/a"),
         "StandardizedDVARSThreshold": rule.get("std_dvars_threshold", "n/a"),
         "ShortestSegmentKept": rule.get("scrub", "n/a"),
+    }
+
+
+def _regions(parcellation: Parcellation, clean: CleanRun) -> dict[str, Any]:
+    """Sum up the quality of the regions."""
+    return {
+        "MeanCoverage": float(clean.coverage.mean()),
+        "MedianTemporalSNR": float(np.median(clean.tsnr[clean.used])) if clean.used.any() else "n/a",
+        "NumberOfRegionsUsed": int(clean.used.sum()),
+        "RegionsNotUsed": [name for name, used in zip(parcellation.names, clean.used, strict=True) if not used],
     }
 
 
@@ -162,8 +173,14 @@ def exclusion(extraction: Extraction, clean: CleanRun) -> dict[str, str] | None:
     return None
 
 
-def _warnings(run: BoldRun, parcellation: Parcellation, clean: CleanRun) -> list[str]:
+def _warnings(run: BoldRun, parcellation: Parcellation, clean: CleanRun, seconds: float) -> list[str]:
     found = []
+    claimed = float(clean.header_repetition_time)
+    if abs(claimed - seconds) > 0.01 * seconds:  # NaN, where the header claims nothing, is not larger
+        found.append(
+            f"The header of the image claims a repetition time of {claimed:g} s, its sidecar {seconds:g} s: the "
+            "sidecar was believed."
+        )
     if parcellation.space != run.space:
         found.append(
             f"The atlas is drawn in {parcellation.space} and was laid over {run.space} by its affine alone: regions "
@@ -171,7 +188,8 @@ def _warnings(run: BoldRun, parcellation: Parcellation, clean: CleanRun) -> list
         )
     if run.mask is None and not run.dense:
         found.append("No brain mask stands beside the image: voxels count as covered where they are not zero.")
-    if run.entities.get("desc") == "smoothAROMAnonaggr" and any("aroma" in str(name) for name in clean.columns):
+    again = [str(name) for name in (*clean.columns, *clean.noise_components)]
+    if run.entities.get("desc") == SMOOTH_AROMA and any("aroma" in name for name in again):
         found.append(
             "The image is without ICA-AROMA's noise components already; regressing them out of it once more takes "
             "signal that they share with it."

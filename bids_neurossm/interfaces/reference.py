@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
+from bids_neurossm import __version__
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.dataset.write import write_tsv
+from bids_neurossm.dataset.hashing import hash_content, hash_file
+from bids_neurossm.dataset.write import replacing, write_tsv
 from bids_neurossm.errors import ResourceMissingError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.reference.regions import reference_region_maps
-from bids_neurossm.reference.studies import Studies, load_neurosynth, load_nimare_task_studies
-from bids_neurossm.reference.terms import load_term_table, match_classes, select_studies
+from bids_neurossm.reference.studies import (
+    Studies,
+    database_files,
+    load_neurosynth,
+    load_nimare_task_studies,
+)
+from bids_neurossm.reference.terms import load_term_table, match_classes, select_studies, term_table_file
 
 #: The studies that NiMARE ships, which need no download.
 SHIPPED_STUDIES = "nback-flanker"
+#: What is kept of a computed reference, to be read in another run.
+_STORED = ("maps", "n_studies", "source", "table", "terms", "notes")
 
 
 class ComputeReferenceInputSpec(RecordingInputSpec):
@@ -47,6 +62,39 @@ class ComputeReference(RecordingInterface):
 
     def _work(self, cwd: Path) -> None:
         analysis: Analysis = self.inputs.analysis
+        stored = self._stored()
+        with (cwd / "reference.npz").open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **stored)
+        terms = pd.read_json(io.StringIO(str(stored["terms"])), orient="split", dtype=False)
+        write_tsv(analysis.outputs.table("reference_terms"), terms)
+        self._results["reference"] = str(cwd / "reference.npz")
+        self._results["notes"] = list(json.loads(str(stored["notes"])))
+
+    def _stored(self) -> dict[str, npt.NDArray[Any]]:
+        """Read what was computed from the same files before, else compute it; jobs may share the cache."""
+        if not self.inputs.cache:
+            return self._computed()
+        parcellation: Parcellation = self.inputs.parcellation
+        made_from = {
+            "version": __version__,
+            "studies": studies_identity(self.inputs.source),
+            "terms": hash_file(term_table_file(self.inputs.terms)),
+            "classes": list(self.inputs.classes),
+            "atlas": [parcellation.sha256, parcellation.labels],
+        }
+        path = Path(self.inputs.cache) / f"reference-{hash_content(made_from)[:32]}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return {name: archive[name] for name in _STORED}
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+            pass  # not there, or cut short: it is made anew
+        computed = self._computed()
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **computed)
+        return computed
+
+    def _computed(self) -> dict[str, npt.NDArray[Any]]:
+        """Average the association maps of the classes in the regions."""
         parcellation: Parcellation = self.inputs.parcellation
         matched = match_classes(load_term_table(self.inputs.terms), self.inputs.classes, "skip")
         image, affine, _ = parcellation.image()
@@ -64,12 +112,15 @@ class ComputeReference(RecordingInterface):
             found.regions[name].to_numpy(dtype=np.float64) if name in found.regions else nothing
             for name in self.inputs.classes
         ]
-        counts = [_studies_of(studies, found.terms, name) for name in self.inputs.classes]
-        np.savez(cwd / "reference.npz", allow_pickle=False, maps=np.array(maps), n_studies=np.array(counts))
-        write_tsv(analysis.outputs.table("reference_terms"), found.terms)
-        self._results["reference"] = str(cwd / "reference.npz")
         skipped = [f"No reference for the class {name}: {reason}." for name, reason in matched.skipped.items()]
-        self._results["notes"] = [*found.notes, *skipped]
+        return {
+            "maps": np.array(maps),
+            "n_studies": np.array([_studies_of(studies, found.terms, name) for name in self.inputs.classes]),
+            "source": np.array(studies.source),
+            "table": np.array(Path(self.inputs.terms).name),
+            "terms": np.array(found.terms.to_json(orient="split", index=False)),
+            "notes": np.array(json.dumps([*found.notes, *skipped])),
+        }
 
 
 def _studies_of(studies: Studies, terms: pd.DataFrame, name: str) -> int:
@@ -96,3 +147,10 @@ def load_studies(source: str) -> Studies:
     if not folder.is_dir():
         raise ResourceMissingError(f"--reference {source}: there is no such folder with Neurosynth's files.")
     return load_neurosynth(folder)
+
+
+def studies_identity(source: str) -> list[str]:
+    """Tell studies apart without reading them: by the bytes of their files, or by the release that ships them."""
+    if source == SHIPPED_STUDIES:
+        return [source, version("nimare")]
+    return [hash_file(path) for path in database_files(Path(source))]

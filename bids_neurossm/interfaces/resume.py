@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ def input_hash(
     strategy: Strategy,
     extraction: Extraction,
     cache_dir: Path | None,
+    bold_hash: str | None = None,
 ) -> str:
     """Hash everything that the series of a run depend on.
 
@@ -37,6 +38,8 @@ def input_hash(
         Settings; those that do not bear on the series are left out.
     cache_dir : Path or None
         Where file hashes are remembered.
+    bold_hash : str, optional
+        Hash of the image where it is known from reading it.
 
     Returns
     -------
@@ -45,13 +48,19 @@ def input_hash(
     """
     sidecar = run.confounds.with_suffix(".json") if run.confounds else None
     inputs = [run.bold, run.mask, run.confounds, sidecar if sidecar and sidecar.is_file() else None]
+    if strategy.non_aggressive:
+        inputs += [run.mixing, run.noise_components]
     settings = asdict(extraction)
-    for elsewhere in ("atlas", "atlas_dir", "atlas_space", "denoise", "high_pass", "low_pass"):
-        del settings[elsewhere]  # what they lead to is hashed instead
+    # What they lead to is hashed instead, and matrices are made from the series.
+    for elsewhere in ("atlas", "atlas_dir", "atlas_space", "denoise", "high_pass", "low_pass", "connectivity"):
+        del settings[elsewhere]
     return hash_content(
         {
             "version": __version__,
-            "files": [hash_file(path, cache_dir) if path else None for path in inputs],
+            "files": [
+                bold_hash if path == run.bold and bold_hash else hash_file(path, cache_dir) if path else None
+                for path in inputs
+            ],
             "repetition_time": repetition_time(run.bold, dataset),
             "atlas": [parcellation.sha256, parcellation.labels, parcellation.names],
             "atlas_space": parcellation.space,
@@ -70,10 +79,11 @@ def read_sidecar(path: Path) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def is_finished(outputs: RunOutputs, expected_hash: str) -> bool:
-    """Tell whether the series of a run are there and were made from these inputs.
+def is_finished(outputs: RunOutputs, expected_hash: str, measures: Sequence[str] = ()) -> bool:
+    """Tell whether the series of a run are there and were made from these inputs, with these matrices beside them.
 
     The sidecar of the series is written last, so it vouches for the other files.
     """
-    present = all(path.is_file() for path in (outputs.timeseries, outputs.coverage, outputs.connectivity))
+    wanted = [outputs.timeseries, outputs.coverage, outputs.connectivity, *map(outputs.relations, measures)]
+    present = all(path.is_file() for path in wanted)
     return present and read_sidecar(outputs.timeseries).get("InputHash") == expected_hash

@@ -25,6 +25,7 @@ class WriteSummaryInputSpec(RecordingInputSpec):
     controls = traits.Str(mandatory=True, desc="controls.tsv")
     notes = traits.List(traits.Str, desc="known before the workflow ran")
     split_notes = traits.List(traits.Str)
+    evaluation_notes = traits.List(traits.Str)
     reference_notes = traits.List(traits.Str)
     map_notes = traits.List(traits.Str)
 
@@ -50,7 +51,7 @@ class WriteSummary(RecordingInterface):
         controls = pd.read_csv(self.inputs.controls, sep="\t", na_values="n/a")
         splits = pd.read_csv(analysis.outputs.table("splits"), sep="\t", dtype=str, keep_default_na=False)
         notes: list[str] = []
-        for name in ("notes", "split_notes", "reference_notes", "map_notes"):
+        for name in ("notes", "split_notes", "evaluation_notes", "reference_notes", "map_notes"):
             notes += list(getattr(self.inputs, name) or [])
         summary = {
             "analysis": analysis.outputs.analysis,
@@ -68,6 +69,8 @@ class WriteSummary(RecordingInterface):
             "n_runs": len(cohort.runs),
             "n_regions": len(cohort.regions),
             "folds": int(pd.to_numeric(splits["fold"], errors="coerce").max()),
+            "repeats": analysis.evaluation.repeats,
+            "leave_out": analysis.evaluation.leave_out,
             "seeds": analysis.evaluation.seeds,
             "holdout": int((splits["set"] == "holdout").sum()),
             "random_seed": analysis.execution.random_seed,
@@ -96,12 +99,24 @@ def methods_text(analysis: Analysis, cohort: Cohort, summary: dict[str, Any]) ->
         f"Regional series ({summary['n_regions']} regions of {summary['atlas'] or 'an imported atlas'}, denoising "
         f"{summary['strategy'] or 'as imported'}) of {summary['n_runs']} runs of {summary['n_participants']} "
         f"participants were z-scored per run. {recipe} was trained to predict {summary['target']} in "
-        f"{summary['folds']} folds split by participant and stratified by label, with {summary['seeds']} seed(s) per "
-        f"fold whose logits were averaged; {held}. Predictions were scored per {scored}. The baselines "
-        f"{', '.join(analysis.baselines)} were trained on the same splits. Intervals are bootstraps over split groups "
-        "within fold and class, given these models; differences between models were tested with the variance of "
-        "Nadeau and Bengio (2003)."
+        f"{_folds_text(summary)}, with {summary['seeds']} seed(s) per "
+        f"fold whose logits were averaged; {held}. Predictions were scored per {scored}."
     )
+    if analysis.baselines:
+        text += f" The baselines {', '.join(analysis.baselines)} were trained on the same splits."
+    if analysis.evaluation.harmonise is not None:
+        text += (
+            " Features of the connectivity baselines were harmonised over sites with ComBat, fitted on training folds."
+        )
+    if cohort.classes:
+        text += " Probabilities were calibrated by one temperature, fitted on out-of-fold logits of other participants."
+    if analysis.evaluation.leave_out is not None:
+        text += " Intervals are t intervals over the left-out folds; differences were tested by sign-flips over them."
+    else:
+        text += (
+            " Out-of-fold intervals and tests use the variance of Nadeau and Bengio (2003); those of a holdout are "
+            "bootstraps over its split groups, given these models."
+        )
     if analysis.attribution.cpa and analysis.model.name == "neurossm":
         text += (
             " Held-out runs were explained by Calibrated Pathway Attribution: the importance of a pathway is its term "
@@ -109,6 +124,14 @@ def methods_text(analysis: Analysis, cohort: Cohort, summary: dict[str, Any]) ->
             f"gradient within a pathway ({analysis.attribution.localisation})."
         )
     return text + " This is an independent implementation of the published method."
+
+
+def _folds_text(summary: dict[str, Any]) -> str:
+    """Say how the folds were dealt."""
+    if summary["leave_out"]:
+        return f"{summary['folds']} folds that leave out the values of {summary['leave_out']} in turn"
+    repeats = f", dealt anew {summary['repeats']} times" if summary["repeats"] > 1 else ""
+    return f"{summary['folds']} folds split by participant and stratified by label{repeats}"
 
 
 def model_card(summary: dict[str, Any], metrics: pd.DataFrame, comparison: pd.DataFrame, controls: pd.DataFrame) -> str:

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from nipype.interfaces.base import TraitedSpec, traits
 
-from bids_neurossm.config import ModelSpec
-from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell, finished_cell
+from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell, CellKey, finished_cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
-from bids_neurossm.interfaces.cohort import splits_hash
+from bids_neurossm.interfaces.progress import ProgressFile
+from bids_neurossm.training.alterations import TRAINED_ON, altered, nested_part
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.estimator import create_estimator
-from bids_neurossm.training.splits import read_splits
+from bids_neurossm.training.estimator import Followed, create_estimator
+from bids_neurossm.training.follow import Epoch, Follow
+from bids_neurossm.training.splits import Splits, read_splits
 
 #: Fields of a `PathwayAttribution` that are kept with a cell.
 ATTRIBUTION_FIELDS = ("target", "logit", "reference", "importance", "importance_zero", "score", "share", "gap")
@@ -27,9 +28,7 @@ class TrainCellInputSpec(RecordingInputSpec):
     analysis = traits.Instance(Analysis, mandatory=True)
     cohort = traits.Str(mandatory=True, desc="folder of the cohort")
     splits = traits.Str(mandatory=True, desc="splits.tsv")
-    model = traits.Str(mandatory=True, desc="registered name")
-    fold = traits.Int(mandatory=True, desc="1 to K; 0 trains the final model")
-    seed = traits.Int(mandatory=True, desc="1 to the number of seeds")
+    key = traits.Instance(CellKey, mandatory=True, desc="its place in the grid")
 
 
 class TrainCellOutputSpec(TraitedSpec):  # type: ignore[misc]
@@ -47,42 +46,88 @@ class TrainCell(RecordingInterface):
 
     def _work(self, cwd: Path) -> None:
         analysis: Analysis = self.inputs.analysis
-        model, fold, seed = self.inputs.model, self.inputs.fold, self.inputs.seed
+        key: CellKey = self.inputs.key
         cohort = Cohort.open(self.inputs.cohort)
-        digest = analysis.cell_hash(model, fold, seed, cohort.hash, splits_hash(self.inputs.splits))
-        path = analysis.cell_file(model, fold, seed)
-        own = model == analysis.model.name
-        complete = not own or analysis.checkpoint_file(fold, seed).is_file()
+        splits = read_splits(Path(self.inputs.splits))
+        digest = analysis.cell_hash(key, cohort.hash, splits.digest(key.split, final=key.fold == FINAL))
+        path = analysis.cell_file(key)
+        complete = not analysis.keeps_model(key) or analysis.checkpoint_file(key.fold, key.seed).is_file()
         if analysis.execution.overwrite or not complete or finished_cell(path, digest) is None:
-            self._train(analysis, cohort, digest).save(path)
+            state = analysis.state_file(key)
+            if analysis.execution.overwrite:
+                state.unlink(missing_ok=True)
+            self._cell(analysis, cohort, splits, digest).save(path)
+            state.unlink(missing_ok=True)
         self._results["cell"] = str(path)
 
-    def _train(self, analysis: Analysis, cohort: Cohort, digest: str) -> Cell:
-        model, fold, seed = self.inputs.model, self.inputs.fold, self.inputs.seed
-        splits = read_splits(Path(self.inputs.splits))
-        if fold == FINAL:
-            train, test = splits.holdout_indices(cohort.runs)
-        else:
-            train, test = splits.fold_indices(cohort.runs, fold)
-        own = model == analysis.model.name
-        spec = analysis.model if own else ModelSpec(model, settings={"covariates": list(analysis.covariates)})
-        estimator: Any = create_estimator(model, spec, analysis.training, analysis.execution)
-        estimator.fit(cohort, train, _seed_of(analysis, fold, seed))
+    def _cell(self, analysis: Analysis, cohort: Cohort, splits: Splits, digest: str) -> Cell:
+        key: CellKey = self.inputs.key
+        if key.fold > splits.folds:
+            # A left-out value can lose its runs after the cells were counted: there is nobody left to test.
+            nobody = np.empty((0, max(len(cohort.classes), 1)))
+            return Cell(key, digest, np.empty(0, dtype=np.int64), nobody, {})
+        return self._train(analysis, cohort, splits.repeat(key.split), digest)
+
+    def _train(self, analysis: Analysis, whole: Cohort, splits: Splits, digest: str) -> Cell:
+        key: CellKey = self.inputs.key
+        cohort = altered(whole, key.variant, analysis.level, analysis.execution.random_seed)
+        train, test = _sides(analysis, cohort, splits, key)
+        spec = analysis.spec_of(key.model)
+        estimator: Any = create_estimator(key.model, spec, analysis.training, analysis.execution)
+        progress = ProgressFile(Path(self.inputs.records), self.inputs.unit)
+        if isinstance(estimator, Followed):
+            # Imported here: it brings torch, which the linear baselines do without.
+            from bids_neurossm.ops.engines import device_choice
+
+            ProgressFile(Path(self.inputs.records), "device").notice(device_choice(analysis.execution.device))
+            estimator.follow(_follow(progress), analysis.state_file(key))
+        try:
+            estimator.fit(cohort, train, _seed_of(analysis, key))
+        finally:
+            progress.end()
         classes = max(len(cohort.classes), 1)
         scores = estimator.predict(cohort, test) if test.size else np.empty((0, classes))
         attribution: dict[str, npt.NDArray[Any]] = {}
-        if own:
-            estimator.save(analysis.checkpoint_file(fold, seed))
+        if analysis.keeps_model(key):
+            estimator.save(analysis.checkpoint_file(key.fold, key.seed))
             if analysis.attribution.cpa and test.size and hasattr(estimator, "attribute"):
-                # Held-out runs are explained for their true class.
-                target = cohort.labels(test) if cohort.classes else np.zeros(test.size, dtype=np.int64)
+                # Held-out runs are explained for their true class, or in the direction of their true value.
+                labels = cohort.labels(test)
+                target = labels if cohort.classes else np.where(labels < cohort.labels(train).mean(), -1, 1)
                 found = estimator.attribute(cohort, test, target, analysis.attribution.localisation)
                 attribution = {name: np.asarray(getattr(found, name)) for name in ATTRIBUTION_FIELDS}
+                attribution |= found.further_terms
                 attribution["pathways"] = np.array(found.pathways, dtype=np.str_)
-        return Cell(model, fold, seed, digest, test, np.asarray(scores, dtype=np.float64), attribution)
+        groups = int(cohort.runs["group"].iloc[train].nunique())
+        return Cell(key, digest, test, np.asarray(scores, dtype=np.float64), attribution, groups)
 
 
-def _seed_of(analysis: Analysis, fold: int, seed: int) -> int:
-    """Derive a seed of its own for every cell from the seed of the command."""
-    sequence = np.random.SeedSequence([analysis.execution.random_seed, fold, seed])
+def _follow(progress: ProgressFile) -> Follow:
+    """Let the training tell its epochs and its notices by way of a file."""
+
+    def epoch(told: Epoch) -> None:
+        progress.epoch(told.number, told.of, told.loss, told.seconds_left)
+
+    return Follow(epoch, progress.notice)
+
+
+def _sides(
+    analysis: Analysis, cohort: Cohort, splits: Splits, key: CellKey
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows to train on and to test on; for a learning curve only a part of the former."""
+    if key.fold == FINAL:
+        train, test = splits.holdout_indices(cohort.runs)
+    else:
+        train, test = splits.fold_indices(cohort.runs, key.fold)
+    if key.variant.startswith(TRAINED_ON):
+        percent = int(key.variant.removeprefix(TRAINED_ON))
+        own = int(np.random.SeedSequence([analysis.execution.random_seed, key.split, key.fold]).generate_state(1)[0])
+        train = train[nested_part(cohort.runs.iloc[train], percent, cohort.target_type, own)]
+    return train, test
+
+
+def _seed_of(analysis: Analysis, key: CellKey) -> int:
+    """Derive a seed of its own for every cell from the seed of the command; a variant has that of its original."""
+    place = [analysis.execution.random_seed, key.fold, key.seed]
+    sequence = np.random.SeedSequence(place if key.split == 1 else [*place, key.split])
     return int(sequence.generate_state(1)[0])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from bids_neurossm.ops import selective_scan
+from bids_neurossm.ops import causal_convolution, selective_scan
 from bids_neurossm.ops.dispatch import Backend
 
 
@@ -82,33 +82,72 @@ class Mamba(nn.Module):
 
     def forward(self, sequence: Tensor) -> Tensor:
         """Map a sequence (B, L, W) to one of the same shape."""
-        x, gate = self.in_proj(sequence).chunk(2, dim=-1)
-        x = functional.silu(self._convolved(x))
-        low_rank, B, C = self.x_proj(x).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        delta = functional.linear(low_rank, self.dt_proj.weight)
-        # Transposed views: the scan works channels last inside and copies nothing.
-        y = selective_scan(
-            x.mT,
-            delta.mT,
-            -torch.exp(self.A_log),
-            B.mT,
-            C.mT,
-            self.D,
-            gate.mT,
-            self.dt_proj.bias,
-            delta_softplus=True,
-            backend=self.backend,
-        )
-        return cast(Tensor, self.out_proj(cast(Tensor, y).mT))
+        return run_together([self], sequence[None])[0]
 
-    def _convolved(self, x: Tensor) -> Tensor:
-        """Convolve each channel of (B, L, D) with its own taps, looking back only.
 
-        A sum over shifted copies: with four taps it is faster on a CPU than a grouped convolution.
-        """
-        taps = self.conv1d.weight[:, 0]
-        padded = functional.pad(x, (0, 0, taps.shape[1] - 1, 0))
-        result = padded[:, : x.shape[1]] * taps[:, 0]
-        for k in range(1, taps.shape[1]):
-            result = result + padded[:, k : k + x.shape[1]] * taps[:, k]
-        return result if self.conv1d.bias is None else result + self.conv1d.bias
+def run_together(layers: Sequence[Mamba], sequences: Tensor) -> Tensor:
+    """Run several layers of the same sizes, each on its own sequences, through one convolution and one scan.
+
+    Parameters
+    ----------
+    layers : sequence of Mamba
+        M of them. Each keeps its own weights; only the work is shared.
+    sequences : Tensor (M, B, L, W)
+        Input of each layer.
+
+    Returns
+    -------
+    Tensor (M, B, L, W)
+        What each layer gives for its own sequences.
+
+    Notes
+    -----
+    The channels of all layers lie side by side, (B, L, M x D), and each layer is a group of the scan's B and C. On a
+    CPU this saves calls, on a GPU it fills the device.
+    """
+    first, (batch, length) = layers[0], sequences.shape[1:3]
+    x, gate = _projected(sequences, [layer.in_proj for layer in layers]).chunk(2, dim=-1)
+    x = causal_convolution(
+        _side_by_side(x), torch.cat([layer.conv1d.weight[:, 0] for layer in layers]),
+        _joined([layer.conv1d.bias for layer in layers]),
+    )  # fmt: skip
+    own = x.view(batch, length, len(layers), -1).movedim(2, 0)
+    sizes = [first.dt_rank, first.d_state, first.d_state]
+    low_rank, B, C = torch.split(_projected(own, [layer.x_proj for layer in layers]), sizes, dim=-1)
+    delta = _projected(low_rank, [layer.dt_proj for layer in layers], biased=False)
+    # Transposed views: the scan works channels last inside and copies nothing.
+    y = selective_scan(
+        x.mT,
+        _side_by_side(delta).mT,
+        -torch.exp(torch.cat([layer.A_log for layer in layers])),
+        B.permute(1, 0, 3, 2),
+        C.permute(1, 0, 3, 2),
+        torch.cat([layer.D for layer in layers]),
+        _side_by_side(gate).mT,
+        torch.cat([layer.dt_proj.bias for layer in layers]),
+        delta_softplus=True,
+        backend=first.backend,
+    )
+    own = cast(Tensor, y).mT.view(batch, length, len(layers), -1).movedim(2, 0)
+    return _projected(own, [layer.out_proj for layer in layers])
+
+
+def _projected(sequences: Tensor, projections: Sequence[nn.Linear], biased: bool = True) -> Tensor:
+    """Apply each projection to its own sequences, (M, B, L, in) to (M, B, L, out)."""
+    rows = sequences.flatten(1, 2)
+    weights = torch.stack([projection.weight for projection in projections]).mT
+    bias = _joined([projection.bias for projection in projections]) if biased else None
+    if bias is None:
+        return torch.bmm(rows, weights).view(*sequences.shape[:3], -1)
+    return torch.baddbmm(bias.view(len(projections), 1, -1), rows, weights).view(*sequences.shape[:3], -1)
+
+
+def _side_by_side(sequences: Tensor) -> Tensor:
+    """Lay the channels of (M, B, L, D) beside each other: (B, L, M x D)."""
+    return sequences.movedim(0, 2).flatten(2)
+
+
+def _joined(vectors: Sequence[Tensor | None]) -> Tensor | None:
+    """Join the layers' vectors, or give none where they have none."""
+    present = [vector for vector in vectors if vector is not None]
+    return torch.cat(present) if present else None

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.models.mamba import Mamba
+from bids_neurossm.models.scales import bins_of_seconds, bins_of_time_points, usable_repetition_times
+from bids_neurossm.models.stacks import SelectiveLayers, stacks_together
+from bids_neurossm.ops import dropout
+
+__all__ = ["STREAMS", "NeuroSSM", "NeuroSSMConfig", "log_variation", "usable_repetition_times"]
 
 STREAMS = ("raw", "difference")
-# Time points that differ by less are the same: repetition times are rounded, some of them to float32.
-_CLOSE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class NeuroSSMConfig:
     fusion : {"additive", "gated"}
         ``logits = b + sum_p W_p z_p``, or with each term weighed by a softmax over the pathways.
     amplitude : bool
-        Not available yet.
+        A further additive term, linear in each region's log(sd / mean), which standardised series do not have.
     """
 
     n_regions: int
@@ -89,8 +91,6 @@ class NeuroSSMConfig:
                 raise UsageError(f"model.{name} must lie in [0, 1).")
         if self.fusion not in ("additive", "gated"):
             raise UsageError(f"model.fusion {self.fusion!r} must be additive or gated.")
-        if self.amplitude:
-            raise UsageError("model.amplitude is not available in this release; set it to false.")
 
     @property
     def pathways(self) -> tuple[tuple[str, float], ...]:
@@ -104,42 +104,14 @@ class NeuroSSMConfig:
         return tuple(f"{stream}-{scale:.10g}{unit}" for stream, scale in self.pathways)
 
     @property
+    def term_names(self) -> tuple[str, ...]:
+        """Name of each term of the logits: the pathways, and ``amplitude`` where the model has that term."""
+        return (*self.pathway_names, *(("amplitude",) if self.amplitude else ()))
+
+    @property
     def in_seconds(self) -> bool:
         """Whether the scales are in seconds, so that the model has to be told repetition times."""
         return self.scale_unit == "seconds"
-
-
-class SelectiveLayers(nn.Module):
-    """A stack of residual selective state-space layers; optionally a second one that reads backwards.
-
-    Parameters
-    ----------
-    config : NeuroSSMConfig
-        Width, depth and the layer's own sizes.
-    """
-
-    def __init__(self, config: NeuroSSMConfig) -> None:
-        super().__init__()
-        directions = 2 if config.bidirectional else 1
-        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.depth))
-        self.layers = nn.ModuleList(
-            nn.ModuleList(
-                Mamba(config.width, config.state, config.convolution, config.expand) for _ in range(directions)
-            )
-            for _ in range(config.depth)
-        )
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, sequence: Tensor, lengths: Tensor) -> Tensor:
-        """Map (B, T, W) to (B, T, W); samples at and after ``lengths`` (B,) are padding, and no valid one sees them."""
-        for norm, directions in zip(self.norms, self.layers, strict=True):
-            normed = norm(sequence)
-            forwards, *backwards = cast(nn.ModuleList, directions)
-            update = forwards(normed)
-            for layer in backwards:
-                update = update + reverse_valid(layer(reverse_valid(normed, lengths)), lengths)
-            sequence = sequence + self.dropout(update)
-        return sequence
 
 
 class NeuroSSM(nn.Module):
@@ -158,10 +130,16 @@ class NeuroSSM(nn.Module):
         Class-balanced training mean of each pathway's features, the reference of the attribution.
     head : Parameter (P, C, W)
         W_p of every pathway.
+    amplitude_head : Parameter (C, R)
+        W_a of the amplitude term, where the model has one.
+    amplitude_mean, amplitude_scale : Tensor (R,)
+        What standardises the amplitudes of that term; see `fit_amplitude`.
     """
 
     input_scale: Tensor
     pathway_mean: Tensor
+    amplitude_mean: Tensor
+    amplitude_scale: Tensor
 
     def __init__(self, config: NeuroSSMConfig) -> None:
         super().__init__()
@@ -169,23 +147,31 @@ class NeuroSSM(nn.Module):
         n_pathways = len(config.pathways)
         self.embeddings = nn.ModuleDict({name: nn.Linear(config.n_regions, config.width) for name in config.streams})
         self.pathway_layers = nn.ModuleList(SelectiveLayers(config) for _ in range(n_pathways))
-        self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Parameter(torch.empty(n_pathways, config.n_outputs, config.width))
         nn.init.normal_(self.head, std=(n_pathways * config.width) ** -0.5)
         self.bias = nn.Parameter(torch.zeros(config.n_outputs))
         self.gate = nn.Parameter(torch.zeros(n_pathways, config.width)) if config.fusion == "gated" else None
         self.register_buffer("input_scale", torch.ones(n_pathways))
         self.register_buffer("pathway_mean", torch.zeros(n_pathways, config.width))
+        if config.amplitude:
+            self.amplitude_head = nn.Parameter(torch.zeros(config.n_outputs, config.n_regions))
+            self.register_buffer("amplitude_mean", torch.zeros(config.n_regions))
+            self.register_buffer("amplitude_scale", torch.ones(config.n_regions))
 
     def forward(
-        self, series: Tensor, lengths: Tensor, runs: Tensor | None = None, repetition_times: Tensor | None = None
+        self,
+        series: Tensor,
+        lengths: Tensor,
+        runs: Tensor | None = None,
+        repetition_times: Tensor | None = None,
+        amplitude: Tensor | None = None,
     ) -> Tensor:
         """Return the logits of each run.
 
         Parameters
         ----------
         series : Tensor (B, T, R)
-            Standardised contiguous pieces, padded with anything at the end.
+            Standardised contiguous pieces, padded with anything finite at the end.
         lengths : Tensor (B,), int64
             Valid time points of each piece.
         runs : Tensor (B,), int64, optional
@@ -194,6 +180,9 @@ class NeuroSSM(nn.Module):
         repetition_times : Tensor (B,), optional
             Seconds between the time points of each piece. Scales in seconds need it; scales in time points do not
             look at it.
+        amplitude : Tensor (n, R), optional
+            log(sd / mean) of each region over the whole run, before it was standardised (`log_variation`); a region
+            that is not finite adds nothing. A model with the amplitude term needs it; others do not look at it.
 
         Returns
         -------
@@ -202,17 +191,58 @@ class NeuroSSM(nn.Module):
         Raises
         ------
         UsageError
-            If scales are in seconds, and a repetition time is missing or longer than the smallest scale.
+            If scales are in seconds, and a repetition time is missing or longer than the smallest scale; if
+            amplitudes are missing or do not fit the runs.
         """
-        return self.bias + self.pathway_terms(series, lengths, runs, repetition_times).sum(dim=1)
+        return self.bias + self.pathway_terms(series, lengths, runs, repetition_times, amplitude).sum(dim=1)
 
     def pathway_terms(
+        self,
+        series: Tensor,
+        lengths: Tensor,
+        runs: Tensor | None = None,
+        repetition_times: Tensor | None = None,
+        amplitude: Tensor | None = None,
+    ) -> Tensor:
+        """Return each term of the logits; with the bias they add up to them. See `forward`.
+
+        Returns
+        -------
+        Tensor (n, P, C), or (n, P + 1, C) with an amplitude term
+            In the order of ``config.term_names``.
+        """
+        features = self.features(series, lengths, runs, repetition_times)
+        terms = self.terms(self._without_pathways(features), self.gates(features))
+        if not self.config.amplitude:
+            return terms
+        return torch.cat([terms, self.amplitude_term(amplitude, len(terms))[:, None].to(terms.dtype)], dim=1)
+
+    def features(
         self, series: Tensor, lengths: Tensor, runs: Tensor | None = None, repetition_times: Tensor | None = None
     ) -> Tensor:
-        """Return each pathway's own logits (n, P, C); with the bias they add up to the logits. See `forward`."""
+        """Return the features z_p (n, P, W) of each run. See `forward`.
+
+        The numbers are those of `encode` of `pathway_inputs`. But averaging over time and taking differences change
+        places with the embedding, which is linear before its bias: they cost R / W times less after it.
+        """
         runs = torch.arange(len(series), device=series.device) if runs is None else runs
-        features = self.encode(self.pathway_inputs(series, lengths, repetition_times), runs)
-        return self.terms(self._without_pathways(features), self.gates(features))
+        if self.training and self.config.region_dropout:
+            series = series * self._kept_regions(int(runs.max()) + 1, series)[runs]
+        weights = torch.cat([cast(nn.Linear, self.embeddings[stream]).weight for stream in self.config.streams])
+        # Neighbouring time points are alike: their difference would drown in half precision.
+        with torch.autocast(series.device.type, enabled=False):
+            embedded = functional.linear(series, weights)
+            pooled = self._pooled(embedded, lengths, repetition_times)
+            parts = [
+                self._pathway(number, values[..., place * self.config.width :][..., : self.config.width], valid)
+                for place in range(len(self.config.streams))
+                for number, (values, valid) in enumerate(pooled, start=place * len(pooled))
+            ]
+            biased = [
+                (values + cast(nn.Linear, self.embeddings[stream]).bias, valid)
+                for (values, valid), (stream, _) in zip(parts, self.config.pathways, strict=True)
+            ]
+        return self._encoded(biased, runs)
 
     def pathway_inputs(
         self, series: Tensor, lengths: Tensor, repetition_times: Tensor | None = None
@@ -222,42 +252,55 @@ class NeuroSSM(nn.Module):
         Bins are averaged and partial bins dropped; differences are taken after that (the other way round they would
         telescope to two samples of a bin), without the first sample; see docs/methods.md, 1.4 and 1.5.
         """
-        times = usable_repetition_times(self.config, repetition_times, len(series)) if self.config.in_seconds else None
-        pooled = {
-            scale: bins_of_time_points(series, lengths, int(scale))
-            if times is None
-            else bins_of_seconds(series, lengths, times, scale)
-            for scale in self.config.scales
-        }
-        inputs = []
-        for number, (stream, scale) in enumerate(self.config.pathways):
-            values, valid = pooled[scale]
-            if stream == "difference":
-                values, valid = values.diff(dim=1), (valid - 1).clamp_min(0)
-            inputs.append((values / self.input_scale[number], valid))
-        return inputs
+        pooled = self._pooled(series, lengths, repetition_times)
+        scales = len(pooled)
+        return [self._pathway(number, *pooled[number % scales]) for number in range(len(self.config.pathways))]
+
+    def _pooled(self, values: Tensor, lengths: Tensor, repetition_times: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+        """Return the means over the bins of each scale, and how many are whole."""
+        if not self.config.in_seconds:
+            return [bins_of_time_points(values, lengths, int(scale)) for scale in self.config.scales]
+        times = usable_repetition_times(self.config, repetition_times, len(values))
+        return [bins_of_seconds(values, lengths, times, scale) for scale in self.config.scales]
+
+    def _pathway(self, number: int, values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Take what is a pathway's own of the bins of its scale: difference, constant."""
+        if self.config.pathways[number][0] == "difference":
+            values, valid = values.diff(dim=1), (valid - 1).clamp_min(0)
+        return values / self.input_scale[number], valid
 
     def encode(self, inputs: list[tuple[Tensor, Tensor]], runs: Tensor) -> Tensor:
-        """Return the features z_p (n, P, W) of each run from the inputs of its pathways.
+        """Return the features z_p (n, P, W) of each run from what `pathway_inputs` gives."""
+        kept = None
+        if self.training and self.config.region_dropout:
+            kept = self._kept_regions(int(runs.max()) + 1, inputs[0][0])[runs]
+        embedded = [
+            (self.embeddings[stream](values if kept is None else values * kept), valid)
+            for (values, valid), (stream, _) in zip(inputs, self.config.pathways, strict=True)
+        ]
+        return self._encoded(embedded, runs)
 
-        Mean over the valid time points of all pieces of the run, then a LayerNorm without parameters, since a
-        constant could otherwise move between it and the head.
+    def _encoded(self, embedded: list[tuple[Tensor, Tensor]], runs: Tensor) -> Tensor:
+        """Return the features from the embedded inputs (B, T_p, W): GELU, layers, pool.
+
+        The streams of a scale go through one scan. Their mean over the valid time points of all pieces of the run is
+        followed by a LayerNorm without parameters, since a constant could otherwise move between it and the head.
         """
-        n_runs = int(runs.max()) + 1
-        # (n, B): sums over the pieces of a run as a product, which is deterministic on every device.
-        membership = functional.one_hot(runs, n_runs).to(inputs[0][0].dtype).T
-        regions = self._kept_regions(n_runs, inputs[0][0])[runs]
-        features = []
-        for (values, lengths), (stream, _), layers in zip(
-            inputs, self.config.pathways, self.pathway_layers, strict=True
-        ):
-            sequence = self.dropout(functional.gelu(self.embeddings[stream](values * regions)))
-            sequence = layers(sequence, lengths)
-            valid = torch.arange(sequence.shape[1], device=lengths.device) < lengths[:, None]
-            sums = membership @ (sequence * valid[:, :, None]).sum(dim=1).to(membership.dtype)
-            counts = membership @ lengths.to(membership.dtype)
-            features.append(functional.layer_norm(sums / counts.clamp_min(1)[:, None], (self.config.width,)))
-        return torch.stack(features, dim=1)
+        membership = functional.one_hot(runs, int(runs.max()) + 1).T
+        scales = len(self.config.scales)
+        means = []
+        for scale in range(scales):
+            values, lengths = (list(each) for each in zip(*embedded[scale::scales], strict=True))
+            longest = max(part.shape[1] for part in values)
+            padded = [functional.pad(part, (0, 0, 0, longest - part.shape[1])) for part in values]
+            stacked = torch.stack(lengths)
+            sequences = dropout(functional.gelu(torch.stack(padded)), self.config.dropout, self.training)
+            layers = cast(list[SelectiveLayers], list(self.pathway_layers)[scale::scales])
+            sequences = stacks_together(layers, sequences, stacked)
+            means.append(_run_means(sequences, stacked, membership))
+        # Scales first, streams second, as they were taken; pathways are counted streams first.
+        features = torch.stack(means).transpose(0, 1).flatten(0, 1).transpose(0, 1)
+        return functional.layer_norm(features, (self.config.width,))
 
     def gates(self, features: Tensor) -> Tensor:
         """Return the weight (n, P) of each pathway's term: 1 in additive fusion, a softmax x P in gated fusion."""
@@ -266,85 +309,59 @@ class NeuroSSM(nn.Module):
         return torch.softmax((features * self.gate).sum(dim=-1), dim=1) * features.shape[1]
 
     def terms(self, features: Tensor, gates: Tensor) -> Tensor:
-        """Return the terms (n, P, C) of the logits from features (n, P, W) and gates (n, P)."""
-        return gates[:, :, None] * torch.einsum("npw,pcw->npc", self.dropout(features), self.head)
+        """Return the pathways' terms (n, P, C) of the logits from features (n, P, W) and gates (n, P)."""
+        kept = dropout(features, self.config.dropout, self.training)
+        return gates[:, :, None] * torch.einsum("npw,pcw->npc", kept, self.head)
+
+    def fit_amplitude(self, amplitude: Tensor) -> None:
+        """Set what standardises the amplitudes, from those of the training runs (n, R); see `forward`.
+
+        A region that is finite in no run, or the same in all, adds nothing.
+        """
+        known = amplitude.isfinite()
+        counts = known.sum(dim=0).clamp_min(1)
+        mean = torch.where(known, amplitude, 0).sum(dim=0) / counts
+        scale = (torch.where(known, amplitude - mean, 0).square().sum(dim=0) / counts).sqrt()
+        self.amplitude_mean.copy_(mean)
+        self.amplitude_scale.copy_(torch.where(scale > 0, scale, torch.inf))
+
+    def amplitude_term(self, amplitude: Tensor | None, n_runs: int) -> Tensor:
+        """Return the term (n, C) of the amplitudes (n, R); see `forward`."""
+        shape = (n_runs, self.config.n_regions)
+        if amplitude is None or amplitude.shape != shape:
+            found = "none" if amplitude is None else f"an array of shape {tuple(amplitude.shape)}"
+            raise UsageError(
+                f"model.amplitude needs the amplitudes of {shape[0]} runs x {shape[1]} regions, not {found}."
+            )
+        deviation = (amplitude - self.amplitude_mean) / self.amplitude_scale
+        deviation = torch.where(deviation.isfinite(), deviation, 0).to(self.amplitude_head.dtype)
+        return functional.linear(dropout(deviation, self.config.dropout, self.training), self.amplitude_head)
 
     def _kept_regions(self, n_runs: int, like: Tensor) -> Tensor:
         """Region dropout: the same regions for all pieces and pathways of a run, (n, 1, R)."""
-        ones = like.new_ones(n_runs, 1, self.config.n_regions)
-        return functional.dropout(ones, self.config.region_dropout, self.training)
+        return dropout(like.new_ones(n_runs, 1, self.config.n_regions), self.config.region_dropout, self.training)
 
     def _without_pathways(self, features: Tensor) -> Tensor:
         """Pathway dropout: whole pathways of a run, (n, P, W)."""
         ones = features.new_ones(*features.shape[:2], 1)
-        return features * functional.dropout(ones, self.config.pathway_dropout, self.training)
+        return features * dropout(ones, self.config.pathway_dropout, self.training)
 
 
-def bins_of_time_points(series: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return means (B, K, R) of `size` neighbouring time points of (B, T, R), and how many are whole (B,)."""
-    # At least two bins, so that no pathway is empty; what is added is not valid.
-    series = functional.pad(series, (0, 0, 0, max(2 * size - series.shape[1], 0)))
-    n_bins = series.shape[1] // size
-    return series[:, : n_bins * size].reshape(len(series), n_bins, size, -1).mean(dim=2), lengths // size
+def _run_means(sequences: Tensor, lengths: Tensor, membership: Tensor) -> Tensor:
+    """Return means (M, n, W) over the valid samples of all pieces of each run, in single precision at least.
 
-
-def bins_of_seconds(series: Tensor, lengths: Tensor, repetition_times: Tensor, seconds: float) -> tuple[Tensor, Tensor]:
-    """Return means (B, K, R) over bins of `seconds`, and how many are whole (B,).
-
-    Each time point stands for the whole of its repetition time; one that lies in two bins is shared between them by
-    the time that it spends in each (docs/methods.md, 1.4). The bins of a piece begin with it.
+    Sums over time of (M, B, T, W), and over the pieces of a run by its membership (n, B), are products, which are
+    deterministic on every device.
     """
-    # Time points per bin, and their whole numbers, which rounding must not miss: 8 s / 0.8 s is 10.
-    ratio = _whole_if_close(seconds / repetition_times)
-    size = int(ratio[0])
-    if bool((ratio == size).all()):
-        return bins_of_time_points(series, lengths, size)
-    valid = _whole_if_close(lengths / ratio).floor().to(lengths.dtype)
-    number = torch.arange(max(int(valid.max()), 2), device=series.device)
-    begin, end = _whole_if_close(number * ratio[:, None]), _whole_if_close((number + 1) * ratio[:, None])
-    pooled = series.new_zeros(len(series), len(number), series.shape[2])
-    for step in range(math.ceil(float(ratio.max())) + 1):
-        place = begin.floor() + step
-        weight = (torch.minimum(end, place + 1) - torch.maximum(begin, place)).clamp_min(0) / (end - begin)
-        # Places after the end have no weight in a valid bin; they are moved to a valid one, since padding may be NaN.
-        place = place.long().minimum((lengths[:, None] - 1).clamp_min(0))
-        taken = series.gather(1, place[:, :, None].expand(-1, -1, series.shape[2]))
-        pooled = pooled + weight[:, :, None].to(series.dtype) * taken
-    return pooled, valid
+    valid = torch.arange(sequences.shape[2], device=sequences.device) < lengths[..., None]
+    kind = torch.promote_types(sequences.dtype, torch.float32)
+    with torch.autocast(sequences.device.type, enabled=False):
+        sums = torch.matmul(valid[:, :, None].to(kind), sequences.to(kind))[:, :, 0]
+        counts = membership.to(kind) @ lengths.to(kind)[..., None]
+        return membership.to(kind) @ sums / counts.clamp_min(1)
 
 
-def usable_repetition_times(config: NeuroSSMConfig, repetition_times: Tensor | None, n_pieces: int) -> Tensor:
-    """Return the repetition times (B,) in double precision, once it is known that the scales can be laid over them.
-
-    Raises
-    ------
-    UsageError
-        If one is missing, or longer than the smallest scale.
-    """
-    if repetition_times is None or not bool((repetition_times > 0).all() & repetition_times.isfinite().all()):
-        raise UsageError(
-            "Series without a repetition time can not use scales in seconds: give the repetition time, or scales in "
-            "time points (model.scale_unit = 'time points')."
-        )
-    if repetition_times.shape != (n_pieces,):
-        raise UsageError(f"There are {n_pieces} pieces and repetition times of shape {tuple(repetition_times.shape)}.")
-    longest, smallest = float(repetition_times.max()), min(config.scales)
-    if smallest < longest * (1 - _CLOSE):
-        raise UsageError(
-            f"model.scales: {smallest:g} s is shorter than the longest repetition time, {longest:g} s; every scale in "
-            "seconds must be at least as long."
-        )
-    return repetition_times.double()
-
-
-def _whole_if_close(values: Tensor) -> Tensor:
-    """Round what is a whole number but for rounding errors of a repetition time."""
-    whole = values.round()
-    return torch.where((values - whole).abs() < _CLOSE, whole, values)
-
-
-def reverse_valid(sequence: Tensor, lengths: Tensor) -> Tensor:
-    """Turn the valid samples of (B, T, W) round; padding stays at the end."""
-    places = torch.arange(sequence.shape[1], device=sequence.device).expand(len(sequence), -1)
-    turned = torch.where(places < lengths[:, None], lengths[:, None] - 1 - places, places)
-    return sequence.gather(1, turned[:, :, None].expand_as(sequence))
+def log_variation(mean: Tensor, deviation: Tensor) -> Tensor:
+    """Return log(sd / mean) of raw series from their means and standard deviations; NaN where one is not positive."""
+    usable = (mean > 0) & (deviation > 0)
+    return torch.where(usable, torch.log(deviation / mean), torch.nan)

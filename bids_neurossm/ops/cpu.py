@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,9 +12,10 @@ from torch.autograd.function import once_differentiable
 
 from bids_neurossm.ops import kernels
 from bids_neurossm.ops.shapes import check_shapes, grouped
+from bids_neurossm.ops.threads import in_threads
 
 # Below this many state updates a second thread costs more than it saves.
-_WORTH_THREADS = 200_000
+_WORTH_THREADS = 400_000
 
 
 def selective_scan_cpu(
@@ -34,19 +32,14 @@ def selective_scan_cpu(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Run the scan and its gradient in compiled code.
 
-    Parameters and results are those of `bids_neurossm.ops.reference.selective_scan_reference`. Half-precision input
-    is computed in float32; tensors of another device are brought to the CPU and the result back. B and C that are
-    fixed per channel are laid out per channel and time point, and are slow.
+    Parameters, results and errors are those of `bids_neurossm.ops.selective_scan`. Half-precision input is computed in
+    float32; tensors of another device are brought to the CPU and the result back. B and C that are fixed per channel
+    are laid out per channel and time point, and are slow.
 
     Notes
     -----
     The tensors lie channels last inside: a ``(B, D, L)`` view of a contiguous ``(B, L, D)`` tensor is not copied.
     Threads: as many as ``torch.get_num_threads()``. Results are the same for any number of them.
-
-    Raises
-    ------
-    UsageError
-        If the shapes do not fit each other.
     """
     batch, channels, length = u.shape
     check_shapes(u, delta, A, D, z, delta_bias)
@@ -89,8 +82,8 @@ class _Scan(torch.autograd.Function):
         kept = u.new_empty((batch, chunks, n_states, channels) if any(ctx.needs_input_grad) else (0, 0, 0, 0))
         arrays = [tensor.detach().numpy() for tensor in (u, delta, A, B, C, D, z, bias)]
         results = [tensor.numpy() for tensor in (out, last, kept)]
-        _in_threads(
-            lambda part: kernels.forward(units[part], *arrays, softplus, *results), len(units), u.numel() * n_states
+        in_threads(
+            lambda part: kernels.forward(units[part], *arrays, softplus, *results), len(units), _worth(u, n_states)
         )
         ctx.save_for_backward(u, delta, A, B, C, D, z, bias, kept)
         ctx.softplus, ctx.units, ctx.tiles = softplus, units, tiles
@@ -108,41 +101,32 @@ class _Scan(torch.autograd.Function):
         arrays = [tensor.detach().numpy() for tensor in (u, delta, A, B, C, D, z, bias)]
         incoming = [kept.numpy(), grad_out.contiguous().numpy(), grad_last.contiguous().numpy()]
         results = [t.numpy() for t in (grad_u, grad_delta, grad_A, grad_B, grad_C, grad_D, grad_z)]
-        _in_threads(
+        in_threads(
             lambda part: kernels.backward(
                 ctx.units[part], ctx.tiles[part], *arrays, ctx.softplus, *incoming, *results
             ),
             len(ctx.units),
-            u.numel() * n_states,
+            _worth(u, n_states),
         )  # fmt: skip
-        sums = [part.sum(dim=0) for part in (grad_A, grad_B, grad_C, grad_D)]
+        sums = [part[0] if len(part) == 1 else part.sum(dim=0) for part in (grad_A, grad_B, grad_C, grad_D)]
         return grad_u, grad_delta, *sums, grad_z, grad_delta.sum(dim=(0, 1)), None
+
+
+def _worth(u: Tensor, n_states: int) -> bool:
+    """Whether there are so many state updates that a second thread pays."""
+    return u.numel() * n_states >= _WORTH_THREADS
 
 
 def _units(batch: int, channels: int, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cut the work into sequences x tiles of channels; a tile lies within one group."""
     size = channels // groups
+    # Tiles of the same size, as far as whole vectors allow.
+    step = -(-size // -(-size // kernels.TILE) // kernels.EVEN) * kernels.EVEN
     rows = [
-        (b, g, g * size + start, min(g * size + start + kernels.TILE, (g + 1) * size), tile)
+        (b, g, g * size + start, min(g * size + start + step, (g + 1) * size), tile)
         for b in range(batch)
         for g in range(groups)
-        for tile, start in enumerate(range(0, size, kernels.TILE))
+        for tile, start in enumerate(range(0, size, step))
     ]
     table = np.array(rows, dtype=np.int64)
     return np.ascontiguousarray(table[:, :4]), np.ascontiguousarray(table[:, 4])
-
-
-def _in_threads(work: Callable[[slice], None], n_units: int, updates: int) -> None:
-    """Spread the units over threads; the kernels release the interpreter lock.
-
-    Plain threads, not OpenMP: they survive a fork, and two of them may call the kernels at once.
-    """
-    threads = min(torch.get_num_threads(), n_units) if updates >= _WORTH_THREADS else 1
-    if threads <= 1:
-        work(slice(0, n_units))
-        return
-    edges = np.linspace(0, n_units, threads + 1).astype(int)
-    with ThreadPoolExecutor(threads) as pool:
-        parts = [pool.submit(work, slice(a, b)) for a, b in pairwise(edges)]
-        for part in parts:
-            part.result()

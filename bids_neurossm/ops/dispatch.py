@@ -1,4 +1,25 @@
-"""One name for the selective scan, whichever engine runs it."""
+r"""One name for the selective scan, whichever engine runs it.
+
+With the state h of channel d, its step :math:`\Delta`, and h_0 = 0 (Gu and Dao 2023, Mamba, arXiv 2312.00752, section
+3.2 and algorithm 2):
+
+.. math:: h_t = \exp(\Delta_t A)\, h_{t-1} + \Delta_t B_t u_t, \qquad y_t = C_t \cdot h_t + D u_t
+
+and the output is :math:`y_t \cdot \mathrm{silu}(z_t)` where a gate is given.
+
+===========  ==============================================  ==================================================
+engine       runs on                                         taken by ``auto``
+===========  ==============================================  ==================================================
+cpu          processors: compiled kernels                    for tensors that are not on a CUDA device
+mamba-ssm    CUDA: that package's kernels                    for CUDA tensors, where the package can be imported
+triton       CUDA: this package's kernels                    for CUDA tensors, where it can not
+reference    any device: the definition, step by step        never
+===========  ==============================================  ==================================================
+
+``auto`` never moves CUDA tensors to the processor: where no engine for them can be imported, that is an error. Which of
+the two engines for CUDA is the faster has not been measured yet (``benchmarks/selective_scan.py --device cuda``);
+mamba-ssm comes first because its kernels are the ones in wide use.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +53,30 @@ def selective_scan(
 
     Parameters
     ----------
-    u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state
-        See `bids_neurossm.ops.reference.selective_scan_reference`.
+    u, delta : Tensor (B, D, L)
+        Input and step of each channel.
+    A : Tensor (D, N)
+        Rates of the N states of each channel (negative for a stable system).
+    B, C : Tensor (D, N), (B, N, L) or (B, G, N, L)
+        Input and output matrices: fixed per channel, or changing in time and shared by all channels, or by each of
+        G groups of D / G neighbouring channels.
+    D : Tensor (D,), optional
+        Weight of the input itself in the output.
+    z : Tensor (B, D, L), optional
+        Gate.
+    delta_bias : Tensor (D,), optional
+        Added to `delta`, before the softplus.
+    delta_softplus : bool
+        Pass `delta` through a softplus.
+    return_last_state : bool
+        Return the state after the last time point too.
     backend : {"auto", "reference", "cpu", "triton", "mamba-ssm"}
-        ``auto`` takes the compiled CPU kernels, and for CUDA tensors mamba-ssm where it can be imported, else the
-        Triton kernels; it never brings CUDA tensors to the CPU.
+        The engine, see the table above.
 
     Returns
     -------
-    Tensor (B, D, L), or that and the last state (B, D, N)
+    Tensor (B, D, L), or that and Tensor (B, D, N)
+        Output in the type of `u`; the state in at least float32.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which engines of the selective scan work on this machine, found out by running each of them."""
+"""Which device and which engines of the selective scan work on this machine, found out by trying them."""
 
 from __future__ import annotations
 
@@ -42,6 +42,25 @@ def gpu_names() -> list[str]:
         facts = torch.cuda.get_device_properties(index)
         found.append(f"{facts.name}, {facts.major}.{facts.minor}, {facts.total_memory / 2**30:.0f} GiB")
     return found
+
+
+def device_choice(name: str) -> str:
+    """Say in a sentence which device ``--device`` stands for here, and why.
+
+    Parameters
+    ----------
+    name : str
+        ``auto``, or a device that was asked for.
+    """
+    if name != "auto":
+        return f"Models are trained on {name}, as --device says."
+    if torch.cuda.is_available():
+        return f"Models are trained on {gpu_names()[0]}, which --device auto found."
+    if torch.version.cuda is None and torch.version.hip is None:
+        why = f"the installed torch, {torch.__version__}, is built without CUDA"
+    else:
+        why = f"torch {torch.__version__} finds no GPU with a driver that it can use"
+    return f"Models are trained on the processor: --device auto found no GPU, since {why}."
 
 
 def check_engines() -> list[Engine]:

@@ -1,120 +1,99 @@
 """The selective scan compiled for CPUs by numba: one forward and one backward kernel.
 
-Arrays lie channels last, (B, L, D), so that the innermost loop runs over neighbouring channels and the compiler
-turns it into vector instructions; a layer that works on (B, L, D) hands its tensors over without a copy. One unit of
-work is one sequence of the batch x one tile of channels; a unit writes only where no other does, and what must be
-summed over units is written apart and added up in a fixed order afterwards, so results do not depend on the threads.
+Arrays lie channels last, (B, L, D), so that neighbouring channels are worked on at once (`bids_neurossm.ops.lanes`); a
+layer that works on (B, L, D) hands its tensors over without a copy. One unit of work is one sequence of the batch x
+one tile of channels; a unit writes only where no other does, and what must be summed over units is written apart and
+added up in a fixed order afterwards, so results do not depend on the threads.
 
-The backward pass needs every state. They are not stored, but computed again from one state in every ``CHUNK`` steps.
+Time is walked through in chunks. What does not depend on the state (steps, gates, exponentials) is worked out for all
+time points of a chunk, one after the other without waiting, and only the recurrence itself goes from one to the next.
+The backward pass needs every state: they are not stored, but computed again from one state in every ``CHUNK`` steps.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
-import numba
-import numpy as np
-from numba.extending import overload
+from bids_neurossm.ops.lanes import (
+    BYTES,
+    compiled,
+    exp,
+    fetch,
+    larger,
+    load,
+    log1p,
+    put,
+    room,
+    spread,
+    store,
+    total,
+    zeros,
+)
 
 CHUNK = 16
-TILE = 64
+TILE = 128
+# A tile ends at a whole vector in single precision, if it can.
+EVEN = 16
 
 
-def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile with numba, keep the result on disk where that is possible, and release the interpreter lock."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)  # type: ignore[no-any-return]
-        except RuntimeError:
-            # Neither the package's folder nor the home can be written: compile anew in each process.
-            return numba.njit(nogil=True, error_model="numpy", **options)(function)  # type: ignore[no-any-return]
-
-    return decorate
+@compiled
+def _sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    return 1.0 / (1.0 + exp(0.0 - x))
 
 
-# Sums may be reordered (fixed at compile time), NaN and infinity keep their meaning.
-_SUMS = {"reassoc", "contract", "nsz", "arcp"}
-
-
-@_compiled(fastmath={"contract"})
-def _exp32(x: Any) -> Any:
-    """Exponential in float32 without a branch or a library call, so that a loop over it is vectorised."""
-    x = np.float32(-87.0) if x < np.float32(-87.0) else x
-    x = np.float32(88.0) if x > np.float32(88.0) else x
-    # Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits; a conversion would be slow in vectors.
-    shifted = x * np.float32(1.4426950408889634) + np.float32(12582912.0)
-    whole = shifted - np.float32(12582912.0)
-    # ln 2 in two pieces (Cody and Waite), then the series of the remainder, |r| <= ln(2) / 2.
-    r = x - whole * np.float32(0.693359375)
-    r = r - whole * np.float32(-2.12194440e-4)
-    series = np.float32(1.0 / 720)
-    series = series * r + np.float32(1.0 / 120)
-    series = series * r + np.float32(1.0 / 24)
-    series = series * r + np.float32(1.0 / 6)
-    series = series * r + np.float32(0.5)
-    series = series * r + np.float32(1.0)
-    series = series * r + np.float32(1.0)
-    # Times 2^whole, by adding to the exponent.
-    power = np.int32(np.float32(shifted).view(np.int32) << np.int32(23))
-    return np.int32(np.float32(series).view(np.int32) + power).view(np.float32)
-
-
-@_compiled(fastmath={"contract"})
-def _softplus32(x: Any) -> Any:
-    """log(1 + exp(x)) in float32; log1p(e) = 2 atanh(e / (2 + e)) as a series, e = exp(-|x|) <= 1."""
-    e = _exp32(-abs(x))
-    s = e / (np.float32(2.0) + e)
-    q = s * s
-    series = np.float32(1.0 / 15)
-    series = series * q + np.float32(1.0 / 13)
-    series = series * q + np.float32(1.0 / 11)
-    series = series * q + np.float32(1.0 / 9)
-    series = series * q + np.float32(1.0 / 7)
-    series = series * q + np.float32(1.0 / 5)
-    series = series * q + np.float32(1.0 / 3)
-    series = series * q + np.float32(1.0)
-    positive = x if x > np.float32(0.0) else x * np.float32(0.0)
-    return positive + np.float32(2.0) * s * series
-
-
-def _exp(x: Any) -> Any:
-    """Exponential in the type of x."""
-    return np.exp(x)
-
-
-# numba compares the names and annotations of an overload with those of its implementations: there can be none.
-@overload(_exp)
-def _exp_of_type(x):  # type: ignore[no-untyped-def]
-    return (lambda x: _exp32(x)) if x == numba.float32 else (lambda x: math.exp(x))
-
-
+@compiled
 def _softplus(x: Any) -> Any:
-    """log(1 + exp(x)) in the type of x."""
-    return np.logaddexp(x, 0.0)
+    """log(1 + exp(x)), of large and of very negative x too."""
+    return larger(x, x * 0.0) + log1p(exp(0.0 - larger(x, 0.0 - x)))
 
 
-@overload(_softplus)
-def _softplus_of_type(x):  # type: ignore[no-untyped-def]
-    if x == numba.float32:
-        return lambda x: _softplus32(x)
-    return lambda x: (x if x > 0.0 else x * 0.0) + math.log1p(math.exp(-abs(x)))
+@compiled
+def _chunk(
+    count: int, at: int, stride: int, width: int, at_matrix: int, stride_matrix: int, u: Any, delta: Any, rates: Any,
+    B: Any, C: Any, skip: Any, shift: Any, softplus: bool, state: Any, xs: Any, raws: Any, steps: Any, ys: Any,
+    states: Any, decays: Any,
+) -> None:  # fmt: skip
+    """Scan `count` time points of one vector of channels, without the gate.
+
+    Parameters
+    ----------
+    at, stride : int
+        Offset of the first time point in ``u``, and from one to the next; `at_matrix`, `stride_matrix` in B and C.
+    state : (N,) lanes
+        Before and, afterwards, after these time points.
+    xs, raws, steps, ys : (count,) lanes
+        Receive the input, the step before and after the softplus, and the output.
+    states, decays : (N, CHUNK + 1), (N, CHUNK) lanes, or None
+        Receive all states, the one before included, and the factors between them.
+    """
+    lanes = BYTES // rates.itemsize
+    for k in range(count):
+        x, raw = fetch(u, at + k * stride, width), fetch(delta, at + k * stride, width) + shift
+        step = raw
+        if softplus:
+            step = _softplus(raw)
+        store(xs, k * lanes, x)
+        store(raws, k * lanes, raw)
+        store(steps, k * lanes, step)
+        store(ys, k * lanes, skip * x)
+    for n in range(rates.size // lanes):
+        rate, h = load(rates, n * lanes), load(state, n * lanes)
+        if states is not None:
+            store(states, n * (CHUNK + 1) * lanes, h)
+        for k in range(count):
+            place = at_matrix + k * stride_matrix + n
+            step = load(steps, k * lanes)
+            decay = exp(step * rate)
+            h = decay * h + step * load(xs, k * lanes) * spread(B, place)
+            store(ys, k * lanes, load(ys, k * lanes) + h * spread(C, place))
+            if states is not None:
+                store(states, (n * (CHUNK + 1) + k + 1) * lanes, h)
+                store(decays, (n * CHUNK + k) * lanes, decay)
+        store(state, n * lanes, h)
 
 
-@_compiled(fastmath=_SUMS)
-def _load(b: int, t: int, first: int, u: Any, delta: Any, bias: Any, softplus: bool, x: Any, step: Any) -> None:
-    """Fetch the input of one time point and compute its steps: add the bias, apply the softplus."""
-    for d in range(x.shape[0]):
-        x[d] = u[b, t, first + d]
-        step[d] = delta[b, t, first + d] + bias[first + d]
-    if softplus:
-        for d in range(x.shape[0]):
-            step[d] = _softplus(step[d])
-
-
-@_compiled(fastmath=_SUMS)
+@compiled
 def forward(
     units: Any, u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any, z: Any, bias: Any, softplus: bool,
     out: Any, last: Any, kept: Any,
@@ -140,107 +119,110 @@ def forward(
     kept : (B, ceil(L / CHUNK), N, D) or (0, 0, 0, 0)
         Receives the state before each chunk, or nothing.
     """
-    length, n_states = u.shape[1], A.shape[0]
-    one, zero = A.dtype.type(1.0), A.dtype.type(0.0)
-    for unit in range(units.shape[0]):
-        b, g, first = units[unit, 0], units[unit, 1], units[unit, 2]
-        width = units[unit, 3] - first
-        state = np.empty((n_states, width), A.dtype)
-        rates = np.empty((n_states, width), A.dtype)
-        for n in range(n_states):
-            for d in range(width):
-                state[n, d] = zero
-                rates[n, d] = A[n, first + d]
-        x, step, total = np.empty(width, A.dtype), np.empty(width, A.dtype), np.empty(width, A.dtype)
-        for t in range(length):
-            if kept.shape[0] > 0 and t % CHUNK == 0:
-                for n in range(n_states):
-                    for d in range(width):
-                        kept[b, t // CHUNK, n, first + d] = state[n, d]
-            _load(b, t, first, u, delta, bias, softplus, x, step)
-            for d in range(width):
-                total[d] = D[first + d] * x[d]
-                x[d] *= step[d]
+    (_, length, channels), (n_states, _), groups = u.shape, A.shape, B.shape[2]
+    lanes, chunks = BYTES // A.itemsize, (length + CHUNK - 1) // CHUNK
+    rates, state = room(n_states * lanes, A), room(n_states * lanes, A)
+    xs, raws, steps, ys = room(CHUNK * lanes, A), room(CHUNK * lanes, A), room(CHUNK * lanes, A), room(CHUNK * lanes, A)
+    for b, g, first, end in units:
+        for d in range(first, end, lanes):
+            width = min(lanes, end - d)
             for n in range(n_states):
-                into, from_ = B[b, t, g, n], C[b, t, g, n]
-                for d in range(width):
-                    h = _exp(step[d] * rates[n, d]) * state[n, d] + x[d] * into
-                    state[n, d] = h
-                    total[d] += h * from_
-            if z.shape[0] > 0:
-                for d in range(width):
-                    gate = z[b, t, first + d]
-                    total[d] *= gate / (one + _exp(-gate))
-            for d in range(width):
-                out[b, t, first + d] = total[d]
-        for n in range(n_states):
-            for d in range(width):
-                last[b, n, first + d] = state[n, d]
+                store(rates, n * lanes, fetch(A, n * channels + d, width))
+                store(state, n * lanes, zeros(A))
+            skip, shift = fetch(D, d, width), fetch(bias, d, width)
+            for chunk in range(chunks):
+                if kept.size > 0:
+                    for n in range(n_states):
+                        at_kept = ((b * chunks + chunk) * n_states + n) * channels + d
+                        put(kept, at_kept, width, load(state, n * lanes))
+                row, count = b * length + chunk * CHUNK, min(CHUNK, length - chunk * CHUNK)
+                at = row * channels + d
+                _chunk(
+                    count, at, channels, width, (row * groups + g) * n_states, groups * n_states, u, delta, rates, B, C,
+                    skip, shift, softplus, state, xs, raws, steps, ys, None, None,
+                )  # fmt: skip
+                for k in range(count):
+                    y = load(ys, k * lanes)
+                    if z.size > 0:
+                        gate = fetch(z, at + k * channels, width)
+                        y = y * gate * _sigmoid(gate)
+                    put(out, at + k * channels, width, y)
+            for n in range(n_states):
+                put(last, (b * n_states + n) * channels + d, width, load(state, n * lanes))
 
 
-@_compiled(fastmath=_SUMS)
-def _again(
-    b: int, g: int, first: int, t0: int, t1: int, u: Any, delta: Any, rates: Any, B: Any, C: Any, D: Any, bias: Any,
-    softplus: bool, states: Any, decays: Any, xs: Any, steps: Any, ungated: Any,
+@compiled
+def _gate_back(
+    count: int, at: int, stride: int, width: int, z: Any, grad_out: Any, xs: Any, ys: Any, sum_D: Any, grad_z: Any,
+    grad_ys: Any,
 ) -> None:  # fmt: skip
-    """Compute the states of the time points t0 .. t1 again; ``states[0]`` holds the one before them."""
-    n_states, width = rates.shape
-    for k in range(t1 - t0):
-        t = t0 + k
-        _load(b, t, first, u, delta, bias, softplus, xs[k], steps[k])
-        for d in range(width):
-            ungated[k, d] = D[first + d] * xs[k, d]
-        for n in range(n_states):
-            into, from_ = B[b, t, g, n], C[b, t, g, n]
-            for d in range(width):
-                decay = _exp(steps[k, d] * rates[n, d])
-                h = decay * states[k, n, d] + steps[k, d] * xs[k, d] * into
-                decays[k, n, d] = decay
-                states[k + 1, n, d] = h
-                ungated[k, d] += h * from_
+    """Take the gradient of the output through the gate, and add up that of the skip weight."""
+    lanes, skip_sum = BYTES // grad_out.itemsize, load(sum_D, 0)
+    for k in range(count):
+        grad_y = fetch(grad_out, at + k * stride, width)
+        if z.size > 0:
+            gate = fetch(z, at + k * stride, width)
+            share = _sigmoid(gate)
+            silu = gate * share
+            slope = share + silu * (1.0 - share)
+            put(grad_z, at + k * stride, width, grad_y * load(ys, k * lanes) * slope)
+            grad_y = grad_y * silu
+        store(grad_ys, k * lanes, grad_y)
+        skip_sum = skip_sum + grad_y * load(xs, k * lanes)
+    store(sum_D, 0, skip_sum)
 
 
-@_compiled(fastmath=_SUMS)
-def _step_back(
-    carried: Any, before: Any, after: Any, decay: Any, rates: Any, step: Any, x: Any, grad_y: Any, B: Any, C: Any,
-    grad_A: Any, grad_B: Any, grad_C: Any, grad_step: Any, grad_x: Any,
+@compiled
+def _states_back(
+    count: int, at_matrix: int, stride_matrix: int, rates: Any, B: Any, C: Any, xs: Any, steps: Any, states: Any,
+    decays: Any, carried: Any, grad_ys: Any, grad_steps: Any, grad_sources: Any, sums_A: Any, sums_B: Any, sums_C: Any,
 ) -> None:  # fmt: skip
-    """Carry the gradient of the state one time point back, for one tile of channels."""
-    n_states, width = rates.shape
-    zero = rates.dtype.type(0.0)
-    for n in range(n_states):
-        into, from_ = B[n], C[n]
-        sum_B, sum_C = zero, zero
-        for d in range(width):
-            g = carried[n, d] + grad_y[d] * from_
-            sum_C += grad_y[d] * after[n, d]
-            sum_B += g * step[d] * x[d]
-            carried[n, d] = g * decay[n, d]
-            through = carried[n, d] * before[n, d]
-            grad_A[n, d] += through * step[d]
-            grad_step[d] += through * rates[n, d]
-            # The gradient of the input u Delta, shared by u and Delta below.
-            grad_x[d] += g * into
-        grad_B[n] = sum_B
-        grad_C[n] = sum_C
-    for d in range(width):
-        grad_step[d] += grad_x[d] * x[d]
-        grad_x[d] *= step[d]
+    """Carry the gradient of the states back through a chunk of one vector of channels.
+
+    ``grad_sources`` receives the gradient of B's factor, step x input; ``grad_steps`` that of the steps through the
+    factors between states.
+    """
+    lanes = BYTES // rates.itemsize
+    for k in range(count):
+        store(grad_steps, k * lanes, zeros(rates))
+        store(grad_sources, k * lanes, zeros(rates))
+    for n in range(rates.size // lanes):
+        rate, back, sum_A = load(rates, n * lanes), load(carried, n * lanes), load(sums_A, n * lanes)
+        after = load(states, (n * (CHUNK + 1) + count) * lanes)
+        for k in range(count - 1, -1, -1):
+            # Of each state there is one more number than there are time points: the one before the chunk.
+            here, place = (n * CHUNK + k) * lanes, at_matrix + k * stride_matrix + n
+            step, grad_y, before = load(steps, k * lanes), load(grad_ys, k * lanes), load(states, here + n * lanes)
+            grad_h = back + grad_y * spread(C, place)
+            store(sums_C, here, load(sums_C, here) + grad_y * after)
+            store(sums_B, here, load(sums_B, here) + grad_h * (step * load(xs, k * lanes)))
+            back = grad_h * load(decays, here)
+            through = back * before
+            sum_A = sum_A + through * step
+            store(grad_steps, k * lanes, load(grad_steps, k * lanes) + through * rate)
+            store(grad_sources, k * lanes, load(grad_sources, k * lanes) + grad_h * spread(B, place))
+            after = before
+        store(carried, n * lanes, back)
+        store(sums_A, n * lanes, sum_A)
 
 
-@_compiled(fastmath=_SUMS)
-def _gate_back(b: int, t: int, first: int, z: Any, ungated: Any, grad_y: Any, grad_z: Any) -> None:
-    """Take the gradient of the output through the gate."""
-    one = ungated.dtype.type(1.0)
-    for d in range(grad_y.shape[0]):
-        gate = z[b, t, first + d]
-        share = one / (one + _exp(-gate))
-        silu = gate * share
-        grad_z[b, t, first + d] = grad_y[d] * ungated[d] * (share + silu * (one - share))
-        grad_y[d] *= silu
+@compiled
+def _inputs_back(
+    count: int, at: int, stride: int, width: int, skip: Any, softplus: bool, xs: Any, raws: Any, steps: Any,
+    grad_ys: Any, grad_steps: Any, grad_sources: Any, grad_u: Any, grad_delta: Any,
+) -> None:  # fmt: skip
+    """Write the gradients of the input and of the step before the softplus, of a chunk of one vector of channels."""
+    lanes = BYTES // grad_u.itemsize
+    for k in range(count):
+        grad_source, grad_y = load(grad_sources, k * lanes), load(grad_ys, k * lanes)
+        grad_step = load(grad_steps, k * lanes) + grad_source * load(xs, k * lanes)
+        if softplus:
+            grad_step = grad_step * _sigmoid(load(raws, k * lanes))
+        put(grad_delta, at + k * stride, width, grad_step)
+        put(grad_u, at + k * stride, width, grad_source * load(steps, k * lanes) + grad_y * skip)
 
 
-@_compiled(fastmath=_SUMS)
+@compiled
 def backward(
     units: Any, tiles: Any, u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any, z: Any, bias: Any, softplus: bool,
     kept: Any, grad_out: Any, grad_last: Any,
@@ -252,8 +234,6 @@ def backward(
     ----------
     tiles : int64 (n,)
         Which slice of `grad_B` and `grad_C` each unit writes.
-    kept : (B, ceil(L / CHUNK), N, D)
-        States before each chunk, from `forward`.
     grad_out, grad_last : (B, L, D), (B, N, D)
         Gradients that come in.
     grad_u, grad_delta, grad_z : (B, L, D)
@@ -263,52 +243,53 @@ def backward(
     grad_B, grad_C : (tiles per group, B, L, G, N)
         Per tile, to be summed.
     """
-    length, n_states, kind = u.shape[1], A.shape[0], A.dtype
-    one, zero = A.dtype.type(1.0), A.dtype.type(0.0)
-    for unit in range(units.shape[0]):
-        b, g, first = units[unit, 0], units[unit, 1], units[unit, 2]
-        width, tile = units[unit, 3] - first, tiles[unit]
-        rates, carried = np.empty((n_states, width), kind), np.empty((n_states, width), kind)
-        rate_sums, skip_sums = np.zeros((n_states, width), kind), np.zeros(width, kind)
-        for n in range(n_states):
-            for d in range(width):
-                rates[n, d] = A[n, first + d]
-                carried[n, d] = grad_last[b, n, first + d]
-        states, decays = np.empty((CHUNK + 1, n_states, width), kind), np.empty((CHUNK, n_states, width), kind)
-        xs, steps, ungated = (
-            np.empty((CHUNK, width), kind),
-            np.empty((CHUNK, width), kind),
-            np.empty((CHUNK, width), kind),
-        )
-        grad_y, grad_step, grad_x = np.empty(width, kind), np.empty(width, kind), np.empty(width, kind)
-        for chunk in range((length + CHUNK - 1) // CHUNK - 1, -1, -1):
-            t0 = chunk * CHUNK
-            t1 = min(t0 + CHUNK, length)
+    (batch, length, channels), (n_states, _), groups = u.shape, A.shape, B.shape[2]
+    lanes, chunks = BYTES // A.itemsize, (length + CHUNK - 1) // CHUNK
+    block, vectors = n_states * lanes, (TILE + lanes - 1) // lanes
+    state, states, decays = room(block, A), room((CHUNK + 1) * block, A), room(CHUNK * block, A)
+    xs, raws, steps, ys = room(CHUNK * lanes, A), room(CHUNK * lanes, A), room(CHUNK * lanes, A), room(CHUNK * lanes, A)
+    grad_ys, grad_steps, grad_sources = room(CHUNK * lanes, A), room(CHUNK * lanes, A), room(CHUNK * lanes, A)
+    sums_B, sums_C, sums_D = room(CHUNK * block, A), room(CHUNK * block, A), room(vectors * lanes, A)
+    # Of each vector of the tile.
+    rates, carried, sums_A = room(3 * vectors * block, A).reshape((3, vectors, block))
+    for unit in range(len(units)):
+        b, g, first, end = units[unit]
+        for v, d in enumerate(range(first, end, lanes)):
+            width = min(lanes, end - d)
             for n in range(n_states):
-                for d in range(width):
-                    states[0, n, d] = kept[b, chunk, n, first + d]
-            _again(b, g, first, t0, t1, u, delta, rates, B, C, D, bias, softplus, states, decays, xs, steps, ungated)
-            for t in range(t1 - 1, t0 - 1, -1):
-                k = t - t0
-                for d in range(width):
-                    grad_y[d] = grad_out[b, t, first + d]
-                if z.shape[0] > 0:
-                    _gate_back(b, t, first, z, ungated[k], grad_y, grad_z)
-                for d in range(width):
-                    grad_step[d] = zero
-                    grad_x[d] = zero
-                    skip_sums[d] += grad_y[d] * xs[k, d]
-                _step_back(
-                    carried, states[k], states[k + 1], decays[k], rates, steps[k], xs[k], grad_y, B[b, t, g],
-                    C[b, t, g], rate_sums, grad_B[tile, b, t, g], grad_C[tile, b, t, g], grad_step, grad_x,
+                store(rates[v], n * lanes, fetch(A, n * channels + d, width))
+                store(carried[v], n * lanes, fetch(grad_last, (b * n_states + n) * channels + d, width))
+            sums_A[v], sums_D[v * lanes : (v + 1) * lanes] = 0, 0
+        for chunk in range(chunks - 1, -1, -1):
+            row, count = b * length + chunk * CHUNK, min(CHUNK, length - chunk * CHUNK)
+            at_matrix, stride_matrix = (row * groups + g) * n_states, groups * n_states
+            sums_B[:], sums_C[:] = 0, 0
+            for v, d in enumerate(range(first, end, lanes)):
+                width, at = min(lanes, end - d), row * channels + d
+                skip, shift = fetch(D, d, width), fetch(bias, d, width)
+                for n in range(n_states):
+                    store(state, n * lanes, fetch(kept, ((b * chunks + chunk) * n_states + n) * channels + d, width))
+                _chunk(
+                    count, at, channels, width, at_matrix, stride_matrix, u, delta, rates[v], B, C, skip, shift,
+                    softplus, state, xs, raws, steps, ys, states, decays,
                 )  # fmt: skip
-                if softplus:
-                    for d in range(width):
-                        grad_step[d] *= one / (one + _exp(-(delta[b, t, first + d] + bias[first + d])))
-                for d in range(width):
-                    grad_u[b, t, first + d] = grad_x[d] + grad_y[d] * D[first + d]
-                    grad_delta[b, t, first + d] = grad_step[d]
-        for d in range(width):
-            grad_D[b, first + d] = skip_sums[d]
+                sum_D = sums_D[v * lanes : (v + 1) * lanes]
+                _gate_back(count, at, channels, width, z, grad_out, xs, ys, sum_D, grad_z, grad_ys)
+                _states_back(
+                    count, at_matrix, stride_matrix, rates[v], B, C, xs, steps, states, decays, carried[v], grad_ys,
+                    grad_steps, grad_sources, sums_A[v], sums_B, sums_C,
+                )  # fmt: skip
+                _inputs_back(
+                    count, at, channels, width, skip, softplus, xs, raws, steps, grad_ys, grad_steps, grad_sources,
+                    grad_u, grad_delta,
+                )  # fmt: skip
+            for k in range(count):
+                place = ((tiles[unit] * batch * length + row + k) * groups + g) * n_states
+                for n in range(n_states):
+                    grad_B.flat[place + n] = total(load(sums_B, (n * CHUNK + k) * lanes))
+                    grad_C.flat[place + n] = total(load(sums_C, (n * CHUNK + k) * lanes))
+        for v, d in enumerate(range(first, end, lanes)):
+            width = min(lanes, end - d)
+            put(grad_D, b * channels + d, width, load(sums_D, v * lanes))
             for n in range(n_states):
-                grad_A[b, n, first + d] = rate_sums[n, d]
+                put(grad_A, (b * n_states + n) * channels + d, width, load(sums_A[v], n * lanes))

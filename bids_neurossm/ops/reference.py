@@ -21,47 +21,9 @@ def selective_scan_reference(
     delta_softplus: bool = False,
     return_last_state: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    r"""Run the selective state-space recurrence, one time point after the other.
+    """Run the selective state-space recurrence, one time point after the other.
 
-    With the state h of channel d, its step :math:`\Delta`, and h_0 = 0:
-
-    .. math:: h_t = \exp(\Delta_t A)\, h_{t-1} + \Delta_t B_t u_t, \qquad y_t = C_t \cdot h_t + D u_t
-
-    and the output is :math:`y_t \cdot \mathrm{silu}(z_t)` where a gate is given.
-
-    Parameters
-    ----------
-    u, delta : Tensor (B, D, L)
-        Input and step of each channel.
-    A : Tensor (D, N)
-        Rates of the N states of each channel (negative for a stable system).
-    B, C : Tensor (D, N), (B, N, L) or (B, G, N, L)
-        Input and output matrices: fixed per channel, or changing in time and shared by all channels, or by each of
-        G groups of D / G neighbouring channels.
-    D : Tensor (D,), optional
-        Weight of the input itself in the output.
-    z : Tensor (B, D, L), optional
-        Gate.
-    delta_bias : Tensor (D,), optional
-        Added to `delta`, before the softplus.
-    delta_softplus : bool
-        Pass `delta` through a softplus.
-    return_last_state : bool
-        Return the state after the last time point too.
-
-    Returns
-    -------
-    Tensor (B, D, L), or that and Tensor (B, D, N)
-        Output in the type of `u`; the state in at least float32.
-
-    Raises
-    ------
-    UsageError
-        If the shapes do not fit each other.
-
-    References
-    ----------
-    Gu and Dao (2023), Mamba, arXiv 2312.00752, section 3.2 and algorithm 2.
+    Parameters, results and errors are those of `bids_neurossm.ops.selective_scan`, the formula that of its module.
     """
     batch, channels, length = u.shape
     kind = torch.promote_types(u.dtype, torch.float32)

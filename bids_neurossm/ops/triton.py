@@ -46,21 +46,14 @@ def selective_scan_triton(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Run the scan and its gradient in Triton kernels.
 
-    Parameters and results are those of `bids_neurossm.ops.reference.selective_scan_reference`. Everything is computed
-    in float32, also for half and double precision; the output has the type of `u`, the last state is float32, and
-    each gradient has the type of its tensor. B and C that are fixed per channel are one group per channel, and slow.
+    Parameters, results and errors are those of `bids_neurossm.ops.selective_scan`. Everything is computed in
+    float32, also for half and double precision; the output has the type of `u`, the last state is float32, and each
+    gradient has the type of its tensor. B and C that are fixed per channel are one group per channel, and slow.
 
     Notes
     -----
     With the variable ``TRITON_INTERPRET=1`` set before Triton is imported, the kernels are interpreted on the CPU:
     slow, and meant for tests.
-
-    Raises
-    ------
-    DeviceUnavailableError
-        If the tensors are not on a CUDA device and the kernels are not interpreted.
-    UsageError
-        If the shapes do not fit each other.
     """
     if not u.is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
         raise DeviceUnavailableError(f"backend='triton' needs CUDA tensors; u is on {u.device}.")

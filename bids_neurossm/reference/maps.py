@@ -86,6 +86,14 @@ def default_mask() -> BrainMask:
     return BrainMask(np.asarray(image.dataobj) > 0, np.asarray(image.affine, dtype=np.float64))
 
 
+def peaks_outside(studies: Studies, mask: BrainMask) -> int:
+    """Count the peaks whose own voxel is not in the mask; those near it still mark what their sphere reaches."""
+    inverse = np.linalg.inv(mask.affine)
+    indices = np.round(studies.peaks @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.int64)
+    near = ((indices >= 0) & (indices < mask.inside.shape)).all(axis=1)
+    return len(indices) - int(mask.inside[tuple(indices[near].T)].sum())
+
+
 def modelled_activation(studies: Studies, mask: BrainMask | None = None) -> csr_matrix:
     """Mark the voxels near the peaks of each study.
 

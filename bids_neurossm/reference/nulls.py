@@ -1,101 +1,120 @@
 """Chance, for maps that are smooth: surrogates with the same spatial autocorrelation, and corrections for many tests.
 
-Two unrelated smooth maps correlate far more often than a permutation of regions suggests. Moran spectral
-randomisation (Wagner & Dray, 2015, Methods in Ecology and Evolution 6:1169) draws maps with the same power at
-every spatial scale: a map is written in the spatial eigenvectors of the regions, and neighbouring pairs of
-coefficients are turned by random angles ("pair" procedure).
+Two unrelated smooth maps correlate far more often than a permutation of regions suggests. Surrogates are drawn from
+the Gaussian field that fits a map best: Matern covariance over the distances between regions, with a nugget, by
+restricted maximum likelihood (Patterson & Thompson, 1971, Biometrika 58:545), so that what the covariates take away
+does not count as roughness. On simulated pairs of unrelated maps Moran spectral randomisation, which was tried before,
+is liberal where maps vary slowly; see docs/methods.md, section 4, for the figures of both.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 _MOST_PERMUTATIONS = 10_000
+# Length scales in mm and shares of noise that are tried; the best of the grid is taken.
+_SCALES = tuple(float(scale) for scale in np.geomspace(5.0, 200.0, 20))
+_NUGGETS = np.array([0.001, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 0.95])
+
+Floats = NDArray[np.float64]
 
 
-def moran_basis(centroids: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Eigenvectors of the centred distance matrix, from coarse to fine.
-
-    These are the principal coordinates of the distances (Borcard & Legendre, 2002, Ecological Modelling 153:51),
-    without truncation. On simulated pairs of unrelated maps that vary over 60 mm, inverse distances as weights let
-    8 to 10 % pass at p < .05 and squared inverse distances 15 %; the distances themselves 5 to 9 %, with no scale to
-    be chosen.
-
-    Parameters
-    ----------
-    centroids : ndarray, shape (R, 3)
-        Centres of the regions in mm.
-
-    Returns
-    -------
-    ndarray, shape (R, R - 1)
-        Orthonormal maps, each with mean zero.
-    """
-    distance = np.linalg.norm(centroids[:, None] - centroids[None], axis=-1)
-    # Within the maps of mean zero: the constant can then not mix with an eigenvector of equal eigenvalue.
-    ones = np.ones((len(centroids), 1))
-    mean_zero = np.linalg.qr(np.hstack([ones, np.eye(len(centroids))[:, 1:]]))[0][:, 1:]
-    _, vectors = np.linalg.eigh(mean_zero.T @ distance @ mean_zero)
-    # Eigenvalues are negative but for rounding; the first, largest in size, belongs to the coarsest map.
-    return np.asarray(mean_zero @ vectors)
+def _matern_half(ratio: Floats) -> Floats:
+    return np.asarray(np.exp(-ratio))
 
 
-def random_turns(n_components: int, n_surrogates: int, seed: int) -> NDArray[np.complex128]:
-    """Random turns of consecutive pairs of coefficients, as complex numbers of modulus 1.
-
-    Returns
-    -------
-    ndarray of complex128, shape (n_surrogates, (n_components + 1) // 2)
-        With an odd number of components the last one has no partner: it keeps or changes its sign.
-    """
-    generator = np.random.default_rng(seed)
-    angles = generator.uniform(0.0, 2.0 * np.pi, (n_surrogates, (n_components + 1) // 2))
-    turns: NDArray[np.complex128] = np.exp(1j * angles)
-    if n_components % 2:
-        turns[:, -1] = generator.choice([-1.0, 1.0], n_surrogates)
-    return turns
+def _matern_three_halves(ratio: Floats) -> Floats:
+    return np.asarray((1 + math.sqrt(3) * ratio) * np.exp(-math.sqrt(3) * ratio))
 
 
-def moran_surrogates(
-    values: NDArray[np.float64], basis: NDArray[np.float64], turns: NDArray[np.complex128]
-) -> NDArray[np.float64]:
-    """Draw maps with the spatial power of `values`.
+def _gaussian(ratio: Floats) -> Floats:
+    return np.asarray(np.exp(-(ratio**2) / 2))
+
+
+_SHAPES: dict[str, Callable[[Floats], Floats]] = {
+    "exponential": _matern_half,
+    "Matern 3/2": _matern_three_halves,
+    "Gaussian": _gaussian,
+}
+
+
+@dataclass(frozen=True)
+class SpatialCovariance:
+    """How alike regions are, by their distance: (1 - nugget) shape(distance / scale), and 1 at the region itself.
 
     Parameters
     ----------
-    values : ndarray, shape (R,)
-        A map; its mean is removed.
-    basis : ndarray, shape (R, R - 1)
-        From :func:`moran_basis`.
-    turns : ndarray of complex128, shape (n_surrogates, ceil((R - 1) / 2))
-        From :func:`random_turns`.
+    shape : {"exponential", "Matern 3/2", "Gaussian"}
+        Matern covariance with smoothness 1/2, 3/2, infinity.
+    scale : float
+        Length scale in mm.
+    nugget : float
+        Share of the variance that is noise of single regions.
+    """
+
+    shape: str
+    scale: float
+    nugget: float
+
+    def spectrum(self, distances: Floats) -> tuple[Floats, Floats]:
+        """Return eigenvalues (R,) and eigenvectors (R, R) over regions with these distances (R, R) in mm."""
+        values, vectors = np.linalg.eigh(_SHAPES[self.shape](distances / self.scale))
+        return (1 - self.nugget) * np.maximum(values, 0.0) + self.nugget, vectors
+
+
+def fitted_covariances(maps: Sequence[tuple[Floats, Floats]], distances: Floats) -> list[SpatialCovariance]:
+    """Fit the autocorrelation of maps given their covariates.
+
+    Parameters
+    ----------
+    maps : sequence of (values, design)
+        Map (R,), and orthonormal columns (R, k) that span its covariates, the constant among them.
+    distances : ndarray, shape (R, R)
+        Between the centres of the regions, in mm.
 
     Returns
     -------
-    ndarray, shape (n_surrogates, R)
+    list of SpatialCovariance
+        Of each map, that with the largest restricted likelihood; the variance is profiled out.
     """
-    turned = turns * _pairs(basis.T @ values)
-    coefficients = np.stack([turned.real, turned.imag], axis=-1).reshape(len(turns), -1)[:, : basis.shape[1]]
-    return np.asarray(coefficients @ basis.T)
+    best: list[tuple[float, SpatialCovariance]] = []
+    for covariance, values, vectors in _candidates(distances):
+        eigenvalues = (1 - _NUGGETS)[:, None] * values + _NUGGETS[:, None]
+        found = [_restricted_likelihood(vectors.T @ each, vectors.T @ design, eigenvalues) for each, design in maps]
+        here = [
+            (float(each.max()), SpatialCovariance(*covariance, float(_NUGGETS[int(each.argmax())]))) for each in found
+        ]
+        best = [max(pair, key=lambda item: item[0]) for pair in zip(best, here, strict=True)] if best else here
+    return [covariance for _, covariance in best]
 
 
-def _pairs(coefficients: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """Consecutive coefficients as real and imaginary part."""
-    padded = np.append(coefficients, np.zeros(len(coefficients) % 2))
-    return padded[0::2] + 1j * padded[1::2]
+def _candidates(distances: Floats) -> Iterator[tuple[tuple[str, float], Floats, Floats]]:
+    for shape, scale in itertools.product(_SHAPES, _SCALES):
+        values, vectors = np.linalg.eigh(_SHAPES[shape](distances / scale))
+        yield (shape, scale), np.maximum(values, 0.0), vectors
+
+
+def _restricted_likelihood(values: Floats, design: Floats, eigenvalues: Floats) -> Floats:
+    """Log likelihood, but for a constant, of a map in eigenvector coordinates, for each row of eigenvalues (N, R)."""
+    left = len(values) - design.shape[1]
+    weights = 1.0 / eigenvalues
+    information = np.einsum("ri,nr,rj->nij", design, weights, design)
+    moments = np.einsum("ri,nr,r->ni", design, weights, values)
+    explained = np.einsum("ni,ni->n", moments, np.linalg.solve(information, moments[..., None])[..., 0])
+    residual = np.maximum((weights * values**2).sum(axis=1) - explained, np.finfo(float).tiny)
+    determinants = np.log(eigenvalues).sum(axis=1) + np.linalg.slogdet(information)[1]
+    return np.asarray(-0.5 * (left * np.log(residual) + determinants))
 
 
 def freedman_lane_correlations(
-    map_residual: NDArray[np.float64],
-    reference_residual: NDArray[np.float64],
-    design: NDArray[np.float64],
-    basis: NDArray[np.float64],
-    turns: NDArray[np.complex128],
-) -> NDArray[np.float64]:
+    reference_residual: Floats, design: Floats, covariance: SpatialCovariance, distances: Floats, normals: Floats
+) -> Floats:
     """Partial correlations of surrogate maps with the reference (Freedman & Lane, 1983).
 
     A surrogate of the residual is added to the fitted part and residualised again. The fitted part lies in the
@@ -104,34 +123,35 @@ def freedman_lane_correlations(
 
     Parameters
     ----------
-    map_residual, reference_residual : ndarray, shape (R,)
-        Residuals given the design.
+    reference_residual : ndarray, shape (R,)
+        Residual of the reference given the design.
     design : ndarray, shape (R, k)
         Orthonormal columns that span the covariates, the constant among them.
-    basis, turns : ndarray
-        From :func:`moran_basis` and :func:`random_turns`.
+    covariance : SpatialCovariance
+        Of the map, from :func:`fitted_covariances`.
+    distances : ndarray, shape (R, R)
+        In mm.
+    normals : ndarray, shape (n_surrogates, R)
+        Independent standard normal numbers.
 
     Returns
     -------
     ndarray, shape (n_surrogates,)
     """
-    power = _pairs(basis.T @ map_residual)
-
-    def product(with_map: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray((turns @ (power * _pairs(basis.T @ with_map).conj())).real)
-
-    explained = sum(product(column) ** 2 for column in design.T)
-    # The basis spans all maps of mean zero, so every surrogate is as long as the residual itself.
-    left = np.maximum(map_residual @ map_residual - explained, np.finfo(float).tiny)
-    return product(reference_residual) / np.sqrt(left) / float(np.linalg.norm(reference_residual))
+    values, vectors = covariance.spectrum(distances)
+    drawn = normals * np.sqrt(values)
+    left = (drawn**2).sum(axis=1) - ((drawn @ (vectors.T @ design)) ** 2).sum(axis=1)
+    product = drawn @ (vectors.T @ reference_residual)
+    lengths = np.sqrt(np.maximum(left, np.finfo(float).tiny)) * np.linalg.norm(reference_residual)
+    return np.asarray(product / lengths)
 
 
-def one_sided_p(observed: float, null: NDArray[np.float64]) -> float:
+def one_sided_p(observed: float, null: Floats) -> float:
     """Share of null values at least as large, the observed one counted among them: never 0."""
     return float((1 + np.count_nonzero(null >= observed - 1e-12)) / (1 + null.size))
 
 
-def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+def holm(p_values: Floats) -> Floats:
     """Adjust p values for their number (Holm, 1979); NaN stays NaN and is not counted."""
     adjusted = np.full(len(p_values), np.nan)
     tested = np.flatnonzero(np.isfinite(p_values))
@@ -141,7 +161,7 @@ def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     return adjusted
 
 
-def diagonal_permutation(matrix: NDArray[np.float64], seed: int) -> tuple[float, float]:
+def diagonal_permutation(matrix: Floats, seed: int) -> tuple[float, float]:
     """Test whether maps meet their own reference more than each other's, by permuting the labels.
 
     Parameters

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.reference.maps import BrainMask, association_maps, default_mask
+from bids_neurossm.reference.maps import BrainMask, association_maps, default_mask, peaks_outside
 from bids_neurossm.reference.studies import Studies
 from bids_neurossm.reference.terms import (
     MINIMUM_STUDIES,
@@ -110,15 +110,23 @@ def reference_region_maps(
     regions = pd.DataFrame(columns, index=pd.Index(list(label_values), name="label"))
     rows = [(name, word, evidence, n_studies[word], word in means) for name in words_of for word in words_of[name]]
     terms = pd.DataFrame(rows, columns=["class", "term", "evidence", "n_studies", "used"])
-    return ReferenceMaps(regions, terms, _notes(studies, terms, regions, minimum_studies))
+    return ReferenceMaps(regions, terms, _notes(studies, terms, regions, minimum_studies, mask))
 
 
-def _notes(studies: Studies, terms: pd.DataFrame, regions: pd.DataFrame, minimum_studies: int) -> list[str]:
+def _notes(
+    studies: Studies, terms: pd.DataFrame, regions: pd.DataFrame, minimum_studies: int, mask: BrainMask
+) -> list[str]:
     """Say in words what the maps rest on and what was left out."""
     stated = ", ".join(f"{count} {space}" for space, count in studies.spaces.items())
     notes = [f"{studies.source}: {int(studies.has_peaks.sum())} studies with {len(studies.peaks)} peaks."]
     if stated:
         notes.append(f"Space as stated by the studies: {stated}; Talairach converted to MNI, all others taken as MNI.")
+    outside = peaks_outside(studies, mask)
+    if outside:
+        share = outside / len(studies.peaks)
+        notes.append(
+            f"{outside} peaks ({share:.1%}) lie outside the brain mask; they count where their 10 mm reach it."
+        )
     dropped = terms.loc[~terms["used"]].drop_duplicates("term")
     if len(dropped):
         listed = ", ".join(f"{row.term} ({row.n_studies})" for row in dropped.itertuples())

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from bids_neurossm.errors import UsageError
 from bids_neurossm.reference.nulls import (
     diagonal_permutation,
+    fitted_covariances,
     freedman_lane_correlations,
     holm,
-    moran_basis,
     one_sided_p,
-    random_turns,
 )
 from bids_neurossm.reference.regions import z_over_regions
 
@@ -66,9 +65,24 @@ class ReferenceScores:
 
 
 @dataclass(frozen=True, eq=False)
+class _Side:
+    """A map or a reference as it enters the cells: of one class, or the contrast of two.
+
+    `others` are the covariates that it brings along, and `signs` tells which classes it speaks of (class -> sign).
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    others: list[NDArray[np.float64]]
+    signs: dict[int, float]
+
+
+@dataclass(frozen=True, eq=False)
 class _Cell:
     """Residuals of one map and one reference given the same covariates."""
 
+    row: _Side
+    column: _Side
     map_residual: NDArray[np.float64]
     reference_residual: NDArray[np.float64]
     design: NDArray[np.float64]
@@ -80,21 +94,24 @@ class _Cell:
         return bool(min(lengths) > least)
 
     @property
+    def own(self) -> bool:
+        """Whether map and reference are those of the same class, or of the same contrast."""
+        return self.row.name == self.column.name
+
+    @property
     def rho(self) -> float:
         lengths = np.linalg.norm(self.map_residual) * np.linalg.norm(self.reference_residual)
         return float(self.map_residual @ self.reference_residual / lengths)
 
 
-def _cell(
-    class_map: NDArray[np.float64], reference: NDArray[np.float64], covariates: list[NDArray[np.float64]]
-) -> _Cell:
+def _cell(row: _Side, column: _Side, log_size: NDArray[np.float64]) -> _Cell:
     """Residualise a map and a reference on a constant and covariates; collinear covariates count once."""
-    columns = np.stack([np.ones_like(class_map), *covariates], axis=1)
+    columns = np.stack([np.ones_like(log_size), *row.others, *column.others, log_size], axis=1)
     columns = columns / np.linalg.norm(columns, axis=0).clip(min=np.finfo(float).tiny)
     left, sizes, _ = np.linalg.svd(columns, full_matrices=False)
     design = left[:, sizes > 1e-10 * sizes[0]]
-    residuals = [values - design @ (design.T @ values) for values in (class_map, reference)]
-    return _Cell(residuals[0], residuals[1], design)
+    residuals = [side.values - design @ (design.T @ side.values) for side in (row, column)]
+    return _Cell(row, column, residuals[0], residuals[1], design)
 
 
 def score_maps(
@@ -150,15 +167,24 @@ def score_maps(
     if not scored:
         raise UsageError("no class has both a map and a reference: there is nothing to score; use --reference none.")
     log_size = np.log(sizes[used])
-    if len(scored) == 1 or len(mapped) == 2:
-        cells, names, own = _single_or_contrast(maps, references, log_size, scored, class_names, notes)
-    else:
-        cells, names, own = _all_cells(maps, references, log_size, mapped, referenced, class_names)
-    basis = moran_basis(centres[used])
-    turns = random_turns(basis.shape[1], n_surrogates, seed)
-    table = _table(cells, names, basis, turns, notes)
+    contrast = len(scored) == len(mapped) == 2
+    if contrast or len(scored) == 1:
+        mapped = referenced = scored
+    rows = _sides(maps, mapped, class_names, contrast)
+    columns = _sides(references, referenced, class_names, contrast)
+    cells = [_cell(row, column, log_size) for row in rows for column in columns]
+    if len(cells) == 1:
+        why = (
+            "Two classes: one test, of the contrast"
+            if contrast
+            else "One class has both map and reference: one test, of"
+        )
+        notes.append(f"{why} {cells[0].row.name}, given region size.")
+    distances = np.linalg.norm(centres[used][:, None] - centres[used], axis=-1)
+    normals = np.random.default_rng(seed).standard_normal((n_surrogates, len(log_size)))
+    table = _table(cells, distances, normals, notes)
     excess, permuted_p = _own_against_others(table, [class_names[index] for index in scored], seed, notes)
-    score, top, product = _region_scores(cells, own, len(class_names), used)
+    score, top, product = _region_scores(cells, len(class_names), used)
     return ReferenceScores(table, score, top, product, excess, permuted_p, notes)
 
 
@@ -214,74 +240,42 @@ def _regions_with_all_values(
     return used
 
 
-Names = list[tuple[str, str]]
-Own = dict[int, tuple[int, float]]
+def _sides(values: NDArray[np.float64], classes: list[int], class_names: Sequence[str], contrast: bool) -> list[_Side]:
+    """Bring the maps, or the references, of some classes into the form that a cell takes.
 
-
-def _single_or_contrast(
-    maps: NDArray[np.float64],
-    references: NDArray[np.float64],
-    log_size: NDArray[np.float64],
-    scored: list[int],
-    class_names: Sequence[str],
-    notes: list[str],
-) -> tuple[list[_Cell], Names, Own]:
-    """Give the one test of one reference, or of the contrast of two classes."""
-    if len(scored) == 1:
-        index = scored[0]
-        notes.append(f"{class_names[index]} is the one class with a map and a reference: one test, given region size.")
-        cell = _cell(maps[index], references[index], [log_size])
-        return [cell], [(class_names[index], class_names[index])], {index: (0, 1.0)}
-    first, second = scored
-    name = f"{class_names[first]} - {class_names[second]}"
-    notes.append(f"Two classes: one test, of the contrast {name} of the maps against that of the references.")
-    cell = _cell(maps[first] - maps[second], references[first] - references[second], [log_size])
-    return [cell], [(name, name)], {first: (0, 1.0), second: (0, -1.0)}
-
-
-def _all_cells(
-    maps: NDArray[np.float64],
-    references: NDArray[np.float64],
-    log_size: NDArray[np.float64],
-    mapped: list[int],
-    referenced: list[int],
-    class_names: Sequence[str],
-) -> tuple[list[_Cell], Names, Own]:
-    """Every map against every reference, each given the others."""
-    cells: list[_Cell] = []
-    names: Names = []
-    own: Own = {}
-    for row in mapped:
-        other_maps = maps[[index for index in mapped if index != row]].mean(axis=0)
-        for column in referenced:
-            other_references = references[[index for index in referenced if index != column]].mean(axis=0)
-            if row == column:
-                own[row] = (len(cells), 1.0)
-            cells.append(_cell(maps[row], references[column], [other_maps, other_references, log_size]))
-            names.append((class_names[row], class_names[column]))
-    return cells, names, own
+    Two classes make one `contrast`: each is all that the other could be conditioned on, and next to nothing would be
+    left. Else each is conditioned on the mean of the others; one alone has no others.
+    """
+    if contrast:
+        first, second = classes
+        name = f"{class_names[first]} - {class_names[second]}"
+        return [_Side(name, values[first] - values[second], [], {first: 1.0, second: -1.0})]
+    others = [[other for other in classes if other != each] for each in classes]
+    return [
+        _Side(class_names[each], values[each], [values[rest].mean(axis=0)] if rest else [], {each: 1.0})
+        for each, rest in zip(classes, others, strict=True)
+    ]
 
 
 def _table(
-    cells: list[_Cell],
-    names: Names,
-    basis: NDArray[np.float64],
-    turns: NDArray[np.complex128],
-    notes: list[str],
+    cells: list[_Cell], distances: NDArray[np.float64], normals: NDArray[np.float64], notes: list[str]
 ) -> pd.DataFrame:
     """Correlation and p of each cell; Holm over the classes' own cells."""
     import pandas as pd
 
     rows = []
-    for cell, (row_class, column_class) in zip(cells, names, strict=True):
+    tested = [(cell.map_residual, cell.design) for cell in cells if cell.defined]
+    fitted = iter(fitted_covariances(tested, distances))
+    for cell in cells:
         rho = p = np.nan
         if cell.defined:
             rho = cell.rho
-            null = freedman_lane_correlations(cell.map_residual, cell.reference_residual, cell.design, basis, turns)
+            null = freedman_lane_correlations(cell.reference_residual, cell.design, next(fitted), distances, normals)
             p = one_sided_p(rho, null)
         else:
-            notes.append(f"{row_class} against {column_class}: the other classes explain the map or reference wholly.")
-        rows.append((row_class, column_class, rho, p, np.nan, len(cell.map_residual), len(turns)))
+            pair = f"{cell.row.name} against {cell.column.name}"
+            notes.append(f"{pair}: the other classes explain the map or reference wholly.")
+        rows.append((cell.row.name, cell.column.name, rho, p, np.nan, len(cell.map_residual), len(normals)))
     columns = ["row_class", "column_class", "rho", "p", "p_holm", "n_regions", "n_surrogates"]
     table = pd.DataFrame(rows, columns=columns)
     diagonal = (table["row_class"] == table["column_class"]).to_numpy()
@@ -303,19 +297,19 @@ def _own_against_others(
 
 
 def _region_scores(
-    cells: list[_Cell], own: Own, n_classes: int, used: NDArray[np.bool_]
+    cells: list[_Cell], n_classes: int, used: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
     """z(e_R), its top quarter, and q of each class, over all regions."""
     score = np.full((n_classes, used.size), np.nan)
     product = np.full((n_classes, used.size), np.nan)
     top = np.zeros((n_classes, used.size), dtype=bool)
     regions = np.flatnonzero(used)
-    for index, (position, sign) in own.items():
-        cell = cells[position]
-        if not cell.defined:
+    for cell in cells:
+        if not (cell.own and cell.defined):
             continue
-        score[index, used] = sign * z_over_regions(cell.reference_residual)
-        product[index, used] = sign * z_over_regions(cell.map_residual) * score[index, used]
-        strongest = np.argsort(-score[index, used], kind="stable")[: max(1, round(regions.size / 4))]
-        top[index, regions[strongest]] = True
+        for index, sign in cell.row.signs.items():
+            score[index, used] = sign * z_over_regions(cell.reference_residual)
+            product[index, used] = sign * z_over_regions(cell.map_residual) * score[index, used]
+            strongest = np.argsort(-score[index, used], kind="stable")[: max(1, round(regions.size / 4))]
+            top[index, regions[strongest]] = True
     return score, top, product

@@ -240,6 +240,17 @@ def _damaged(path: Path, found: str, expected: str) -> ResourceMissingError:
     return ResourceMissingError(f"{path}: {found}; expected is {expected} of the Neurosynth database: {_HOW_TO_FETCH}.")
 
 
+def database_files(folder: Path, version: str = "7") -> list[Path]:
+    """List the files of a copy of the database that :func:`load_neurosynth` could read, sorted by name.
+
+    Raises
+    ------
+    ResourceMissingError
+        If the table of peaks is not there.
+    """
+    return sorted(_database_folder(folder, version).glob(f"data-neurosynth_version-{version}_*"))
+
+
 def _database_folder(folder: Path, version: str) -> Path:
     """Find the files in the folder named, or in the one that NiMARE's download makes in it."""
     name = f"data-neurosynth_version-{version}_coordinates.tsv.gz"

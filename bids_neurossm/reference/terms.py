@@ -113,16 +113,20 @@ def load_term_table(name_or_file: str | Path) -> TermTable:
     UsageError
         If there is no such table, or it is not written as this module's docstring says.
     """
+    return _table(read_toml(term_table_file(name_or_file)), str(name_or_file))
+
+
+def term_table_file(name_or_file: str | Path) -> Path:
+    """Return where a class-to-term table lies; see :func:`load_term_table`."""
     if str(name_or_file) in shipped_tables():
-        path = Path(str(files("bids_neurossm.data") / "reference_terms" / f"{name_or_file}.toml"))
-    else:
-        path = Path(name_or_file)
-        if not path.is_file():
-            raise UsageError(
-                f"--reference-terms {name_or_file}: there is no such file, and the tables that come with "
-                f"bids-neurossm are {', '.join(shipped_tables())}."
-            )
-    return _table(read_toml(path), str(name_or_file))
+        return Path(str(files("bids_neurossm.data") / "reference_terms" / f"{name_or_file}.toml"))
+    path = Path(name_or_file)
+    if not path.is_file():
+        raise UsageError(
+            f"--reference-terms {name_or_file}: there is no such file, and the tables that come with "
+            f"bids-neurossm are {', '.join(shipped_tables())}."
+        )
+    return path
 
 
 def _table(content: Mapping[str, Any], name: str) -> TermTable:

@@ -46,6 +46,8 @@ class Picture:
         What it means, with n.
     width, height : int
         Natural size in CSS pixels.
+    title : str
+        Short heading above the figure; may be empty.
     """
 
     source: str
@@ -53,6 +55,7 @@ class Picture:
     caption: str
     width: int
     height: int
+    title: str = ""
 
     @property
     def wide(self) -> bool:
@@ -104,14 +107,14 @@ def new_figure(width: float, height: float, layout: Literal["constrained"] | Non
     return Figure(figsize=(width, height), layout=layout)
 
 
-def picture(figure: Any, alt: str, caption: str, dpi: int = 144) -> Picture:
+def picture(figure: Any, alt: str, caption: str, dpi: int = 144, title: str = "") -> Picture:
     """Turn a drawn figure into a picture.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
         Drawn inside `themed`.
-    alt, caption : str
+    alt, caption, title : str
         Plain text; it is escaped where it is put into the page.
     dpi : int
         Resolution of the raster parts.
@@ -126,4 +129,6 @@ def picture(figure: Any, alt: str, caption: str, dpi: int = 144) -> Picture:
     # Percent-encoding leaves the base64 of the raster parts as it is; base64 over base64 would add a third.
     encoded = svg.translate(_ENCODED)
     width, height = figure.get_size_inches()
-    return Picture(f"data:image/svg+xml;charset=utf-8,{encoded}", alt, caption, round(width * 96), round(height * 96))
+    return Picture(
+        f"data:image/svg+xml;charset=utf-8,{encoded}", alt, caption, round(width * 96), round(height * 96), title
+    )

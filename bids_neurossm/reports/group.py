@@ -2,33 +2,56 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bids_neurossm.dataset.write import write_text
-from bids_neurossm.reports import group_figures
 from bids_neurossm.reports.canvas import Picture
-from bids_neurossm.reports.group_maps import draw_maps, find_maps, pathway_colours
-from bids_neurossm.reports.group_text import headline, limits, metric_table, primary_metric, summary_table
-from bids_neurossm.reports.page import atlas_citation, checked_label, citations, error_table, render
-from bids_neurossm.reports.tables import Table, as_table, pairs_table, read_json, read_table
+from bids_neurossm.reports.explanation_figures import deletion_curve, pathway_importance, reference_matrix
+from bids_neurossm.reports.group_cohort import cohort_tables, fold_table, site_table
+from bids_neurossm.reports.group_figures import calibration_curve, confusion_matrix, roc_curves, scatter
+from bids_neurossm.reports.group_maps import find_maps, group_viewer, map_sections, pathway_colours
+from bids_neurossm.reports.group_tables import (
+    check_verdicts,
+    checks_table,
+    comparison_table,
+    controls_table,
+    every_metric,
+    files_beside,
+    further_tables,
+    ledger_table,
+    pathway_table,
+    qc_fc_table,
+    reference_table,
+    region_tables,
+    terms_table,
+    worded,
+)
+from bids_neurossm.reports.group_text import glance, headline, limits, metric_table, primary_metric, summary_table
+from bids_neurossm.reports.methods import group_methods, series_text, write_citations
+from bids_neurossm.reports.page import checked_label, error_table, markdown_card, render
+from bids_neurossm.reports.result_figures import controls_figure, differences, learning_curve, metric_intervals
+from bids_neurossm.reports.tables import Table, pairs_table, read_json, read_table
+from bids_neurossm.reports.words import metric_range, model_name, set_name, target_name
 
-_COMPARISON = {"baseline": "Baseline", "metric": "Metric", "difference": "Difference", "ci_low": "95 % low"}
-_COMPARISON |= {"ci_high": "95 % high", "p": "p", "method": "Method", "n": "n"}
-_CONTROLS = {"control": "Control", "metric": "Metric", "observed": "Observed", "null_mean": "Mean of the null"}
-_CONTROLS |= {"null_q95": "95th percentile of the null", "p": "p", "n": "n", "verdict": "Verdict"}
-_REFERENCE = {"row_class": "CPA map", "column_class": "Reference", "rho": "Partial r", "p": "p", "p_holm": "p (Holm)"}
-_REFERENCE |= {"n_regions": "Regions", "n_surrogates": "Surrogates", "n_studies": "Studies"}
-_REGIONS = {"name": "Region", "network": "Network", "importance": "CPA score", "dominant_pathway": "Dominant pathway"}
-_REGIONS |= {"dominant_stability": "Stability", "reference": "Reference (z)", "reference_top25": "In reference quarter"}
-_REGIONS |= {"product": "Product"}
-_CHECKS = {"check": "Check", "value": "Value", "expected": "Expected", "verdict": "Verdict"}
+Tables = dict[str, pd.DataFrame | None]
+
+_TABLES = (
+    "splits", "predictions", "metrics", "comparison", "exclusions", "controls", "cpa_checks", "reference",
+    "reference_terms", "learning_curve", "qc_fc", "holdout_ledger", "cpa_deletion",
+)  # fmt: skip
+
+#: What belongs to one run and says nothing about a cohort.
+_OF_ONE_RUN = ("NumberOfVolumesDropped", "NumberOfVolumesCensored", "ConfoundColumns")
 
 
 def write_group_report(out_dir: Path, analysis: str, errors: list[dict[str, Any]] | None = None) -> Path:
-    """Write the report of an analysis from what is on disk.
+    """Write the report of an analysis from what is on disk, and its methods section beside the tables.
 
     Parameters
     ----------
@@ -42,7 +65,8 @@ def write_group_report(out_dir: Path, analysis: str, errors: list[dict[str, Any]
     Returns
     -------
     Path
-        ``OUT_DIR/group_<analysis>.html``, written in one step.
+        ``OUT_DIR/group_<analysis>.html``, written in one step. ``methods.md``, ``methods.tex`` and ``methods.bib`` are
+        written into ``group/<analysis>`` where there is something to say.
 
     Raises
     ------
@@ -56,29 +80,32 @@ def write_group_report(out_dir: Path, analysis: str, errors: list[dict[str, Any]
     name = checked_label(analysis, r"[0-9A-Za-z_-]+", "analysis")
     folder = out_dir / "group" / name
     summary = read_json(folder / "summary.json") or {}
-    tables = {
-        stem: read_table(folder / f"{stem}.tsv")
-        for stem in ("splits", "predictions", "metrics", "comparison", "exclusions", "controls", "cpa_checks")
-    }
-    tables["reference"] = read_table(folder / "reference.tsv")
+    tables: Tables = {stem: read_table(folder / f"{stem}.tsv") for stem in _TABLES}
     tables["regions"] = _gathered(folder, "stat-cpa_regions.tsv")
     tables["pathways"] = _gathered(folder, "stat-cpa_pathways.tsv")
+    methods = group_methods(summary, tables["reference"], tables["reference_terms"], _series(out_dir, summary))
+    if methods.paragraphs:
+        methods.write(folder)
     context = {
         "title": f"group {name}",
         "analysis": name,
-        "summary": summary,
+        "subtitle": _subtitle(summary),
         "facts": summary_table(summary),
         "errors": error_table(errors),
         **_performance(summary, tables),
-        **_cohort(tables),
-        **_explanation(folder, tables),
+        **_explanation(out_dir, folder, tables),
         "limits": limits(summary, tables["controls"]),
         "notes": [str(note) for note in summary.get("notes") or []],
+        "further": further_tables(folder, {f"{stem}.tsv" for stem in _TABLES}),
+        "methods": methods,
         "versions": _versions(summary),
-        "citations": _citations(summary, tables),
+        "card": markdown_card(out_dir / "models" / name / "card.md"),
+        "settings": _settings(out_dir, name),
+        "files": files_beside(out_dir, name),
     }
+    write_citations(out_dir)
     path = out_dir / f"group_{name}.html"
-    write_text(path, render("group.html.j2", context))
+    write_text(path, render("group.html.j2", context, ("report.js", "viewer.js")))
     return path
 
 
@@ -89,7 +116,19 @@ def _gathered(folder: Path, ending: str) -> pd.DataFrame | None:
     return pd.concat(frames, ignore_index=True) if frames else None
 
 
-def _shown_set(frame: pd.DataFrame | None) -> str | None:
+def _subtitle(summary: dict[str, Any]) -> str:
+    if not summary:
+        return ""
+    parts = [f"{model_name(str(summary['model']))}" if summary.get("model") else ""]
+    classes = [str(name) for name in summary.get("classes") or []]
+    target = target_name(summary.get("target"))
+    parts.append(f"predicting {target}" + (f" ({', '.join(classes)})" if 0 < len(classes) < 9 else ""))
+    parts += [str(summary[key]) for key in ("atlas", "space") if summary.get(key)]
+    parts.append(f"denoising {summary['strategy']}" if summary.get("strategy") else "")
+    return " · ".join(part for part in parts if part)
+
+
+def shown_set(frame: pd.DataFrame | None) -> str | None:
     """Choose the rows that speak about new people: the holdout, else what the folds left out."""
     if frame is None or "set" not in frame.columns:
         return None
@@ -99,32 +138,44 @@ def _shown_set(frame: pd.DataFrame | None) -> str | None:
     return "holdout" if "holdout" in names else (names[0] if names else None)
 
 
-def _performance(summary: dict[str, Any], tables: dict[str, pd.DataFrame | None]) -> dict[str, Any]:
-    """Gather the result: sentence, curves, metrics, comparison, controls."""
+def _performance(summary: dict[str, Any], tables: Tables) -> dict[str, Any]:
+    """Gather the result: sentence, figures at a glance, cohort, curves, metrics, comparison, controls."""
     metrics, comparison, controls = tables["metrics"], tables["comparison"], tables["controls"]
-    chosen = _shown_set(metrics) or _shown_set(tables["predictions"])
+    chosen = shown_set(metrics) or shown_set(tables["predictions"])
     model = str(summary.get("model") or _first(metrics, "model") or _first(tables["predictions"], "model") or "")
-    overall = _summary_rows(metrics, chosen)
+    overall = _rows(metrics, chosen, overall=True)
     metric = primary_metric(summary, overall)
     classes = [str(name) for name in summary.get("classes") or []]
     chance = 0.5 if "auc" in (metric or "") else 1 / len(classes) if metric == "balanced_accuracy" and classes else None
-    curve, table = _prediction_figures(summary, tables["predictions"], model, chosen, classes)
-    plot = None
+    units = _units(tables["predictions"], model, chosen)
+    plot = gaps = None
     if overall is not None and metric is not None:
-        plot = group_figures.metric_intervals(overall, metric, model, chance)
+        plot = metric_intervals(overall, metric, model, chance, _rows(metrics, chosen, overall=False))
+    if comparison is not None and metric is not None:
+        of_set = comparison[comparison["set"] == chosen] if "set" in comparison.columns else comparison
+        gaps = differences(of_set, metric, model)
+    pair = [metric] if metric else []
+    curve = tables["learning_curve"]
     return {
-        "headline": headline(summary, overall, comparison, model, metric),
+        "headline": headline(summary, overall, comparison, controls, model, metric),
+        "glance": glance(summary, overall, controls, tables["reference"], model, metric),
         "sentences": _sentences(comparison),
-        "shown_set": chosen,
-        "curve": curve,
-        "confusion": table,
         "metric_plot": plot,
+        "difference_plot": gaps,
+        **cohort_tables(summary, tables["splits"], units, tables["exclusions"]),
+        **_prediction_figures(summary, units, chosen, classes),
         "metrics": metric_table(overall, model, chosen),
-        "all_metrics": _all_metrics(metrics),
-        "comparison": as_table(comparison, f"{model} minus each baseline, paired", _COMPARISON)
-        if comparison is not None
-        else None,
-        "controls": as_table(controls, "Controls", _CONTROLS) if controls is not None else None,
+        "all_metrics": every_metric(metrics),
+        "comparison": comparison_table(comparison, model),
+        "fold_scores": fold_table(metrics, model, chosen, pair),
+        "site_scores": site_table(units, classes),
+        "controls": controls_table(controls),
+        "controls_plot": controls_figure(controls) if controls is not None else None,
+        "learning_plot": learning_curve(curve, model) if curve is not None else None,
+        "learning_table": worded(curve, "Learning curve") if curve is not None else None,
+        "qc_fc": qc_fc_table(tables["qc_fc"]),
+        "qc_fc_says": _sentences(tables["qc_fc"]),
+        "ledger": ledger_table(tables["holdout_ledger"]),
     }
 
 
@@ -134,36 +185,40 @@ def _first(frame: pd.DataFrame | None, column: str) -> str | None:
     return str(frame[column].dropna().iloc[0])
 
 
-def _summary_rows(metrics: pd.DataFrame | None, chosen: str | None) -> pd.DataFrame | None:
-    """Return the rows over all folds of the shown set."""
+def _rows(metrics: pd.DataFrame | None, chosen: str | None, overall: bool) -> pd.DataFrame | None:
+    """Return the rows over all folds of the shown set, or those of single folds."""
     if metrics is None or not {"model", "metric", "value"} <= set(metrics.columns):
         return None
-    rows = metrics[metrics["fold"] == "all"] if "fold" in metrics.columns else metrics
-    if chosen is not None:
-        rows = rows[rows["set"] == chosen]
-    return rows if len(rows) else None
-
-
-def _all_metrics(metrics: pd.DataFrame | None) -> Table | None:
-    if metrics is None:
+    rows = metrics[metrics["set"] == chosen] if chosen is not None and "set" in metrics.columns else metrics
+    if "fold" in rows.columns:
+        # The holdout has no folds: its rows are missing there or say "all".
+        whole = rows["fold"].isna() | (rows["fold"] == "all")
+        rows = rows[whole if overall else ~whole]
+    elif not overall:
         return None
-    columns = {"model": "Model", "set": "Set", "fold": "Fold", "metric": "Metric", "value": "Value"}
-    columns |= {"ci_low": "95 % low", "ci_high": "95 % high", "interval": "Interval", "n": "n"}
-    return as_table(metrics, "Every metric, fold by fold", columns, limit=400)
+    return _within_range(rows) if len(rows) else None
 
 
-def _sentences(comparison: pd.DataFrame | None) -> list[str]:
-    if comparison is None or "sentence" not in comparison.columns:
+def _within_range(rows: pd.DataFrame) -> pd.DataFrame:
+    """Cut intervals where the metric ends: those of few folds reach beyond what it can be."""
+    limits = [metric_range(str(name)) for name in rows["metric"]]
+    cut: dict[str, Any] = {}
+    for column in {"ci_low", "ci_high"} & set(rows.columns):
+        values = pd.to_numeric(rows[column], errors="coerce").to_numpy(dtype=np.float64)
+        cut[column] = np.clip(values, [low for low, _ in limits], [high for _, high in limits])
+    return rows.assign(**cut)
+
+
+def _sentences(table: pd.DataFrame | None) -> list[str]:
+    if table is None or "sentence" not in table.columns:
         return []
-    return [str(text) for text in dict.fromkeys(comparison["sentence"].dropna())]
+    return [str(text) for text in dict.fromkeys(table["sentence"].dropna())]
 
 
-def _prediction_figures(
-    summary: dict[str, Any], predictions: pd.DataFrame | None, model: str, chosen: str | None, classes: list[str]
-) -> tuple[Picture | None, Picture | None]:
-    """Draw ROC and confusion matrix, or the scatter of a continuous target."""
+def _units(predictions: pd.DataFrame | None, model: str, chosen: str | None) -> pd.DataFrame | None:
+    """Return the predictions of one model on one set; with repeated splits those of the first."""
     if predictions is None or predictions.empty:
-        return None, None
+        return None
     rows = predictions
     if "model" in rows.columns and model in set(rows["model"]):
         rows = rows[rows["model"] == model]
@@ -171,85 +226,51 @@ def _prediction_figures(
         rows = rows[rows["set"] == chosen]
     if "fold" in rows.columns and "all" in set(rows["fold"]):
         rows = rows[rows["fold"] == "all"]
+    for repeat in ("split", "repeat"):
+        if repeat in rows.columns and rows[repeat].nunique() > 1:
+            rows = rows[rows[repeat] == sorted(rows[repeat].dropna())[0]]
+    return rows
+
+
+def _prediction_figures(
+    summary: dict[str, Any], units: pd.DataFrame | None, chosen: str | None, classes: list[str]
+) -> dict[str, Picture | None]:
+    """Draw ROC, confusion matrix and calibration, or the scatter of a continuous target."""
+    pictures: dict[str, Picture | None] = dict.fromkeys(("curve", "confusion", "calibration"))
+    if units is None or "label" not in units.columns:
+        return pictures
     unit = str(summary.get("scored") or "participant")
-    where = f"{'held-out' if chosen == 'holdout' else 'out-of-fold'} {unit}s"
+    where = f"{'held-out' if chosen == 'holdout' else set_name(chosen or 'development')} {unit}s"
     if summary.get("target_type") == "continuous":
-        return group_figures.scatter(rows, str(summary.get("target") or "value"), where), None
-    classes = classes or sorted(set(rows["label"].dropna()))
-    rows = rows.assign(fold=rows["fold"].fillna("all")) if "fold" in rows.columns else rows.assign(fold="all")
-    return group_figures.roc_curves(rows, classes, where), group_figures.confusion_matrix(rows, classes, where)
-
-
-def _cohort(tables: dict[str, pd.DataFrame | None]) -> dict[str, Any]:
-    """Count who is in which set, and who was left out and why."""
-    splits, exclusions = tables["splits"], tables["exclusions"]
-    sets = reasons = listed = None
-    if splits is not None and {"label", "set"} <= set(splits.columns):
-        people = splits.drop_duplicates(["participant_id", "set"]) if "participant_id" in splits.columns else splits
-        if people["label"].nunique() <= 20:
-            counts = pd.crosstab(people["label"], people["set"], margins=True, margins_name="all").reset_index()
-        else:
-            counts = people.groupby("set").size().rename("n").reset_index()
-        columns = {str(name): str(name).capitalize() for name in counts.columns}
-        sets = as_table(counts, "Participants per label and set", columns)
-    if exclusions is not None and len(exclusions):
-        if "reason" in exclusions.columns:
-            counts = exclusions.groupby("reason", dropna=False).size().rename("n").reset_index()
-            reasons = as_table(
-                counts, f"Why runs were excluded (n = {len(exclusions)})", {"reason": "Reason", "n": "Runs"}
-            )
-        columns = {"run": "Run", "participant_id": "Participant", "reason": "Reason", "detail": "Detail"}
-        listed = as_table(exclusions, "Excluded runs", columns)
-    return {"sets": sets, "reasons": reasons, "excluded": listed, "has_exclusions": exclusions is not None}
-
-
-def _explanation(folder: Path, tables: dict[str, pd.DataFrame | None]) -> dict[str, Any]:
-    """Gather maps, regions, pathways, reference and checks."""
-    regions, pathways, reference = tables["regions"], tables["pathways"], tables["reference"]
-    names = list(pathways["pathway"]) if pathways is not None and "pathway" in pathways.columns else []
-    tones = pathway_colours(names)
-    maps = [
-        {"title": item.title, "pictures": draw_maps(item, _map_size(pathways, item.label), tones)}
-        for item in find_maps(folder)
-    ]
-    checks = tables["cpa_checks"]
+        return pictures | {"curve": scatter(units, target_name(summary.get("target")), where)}
+    classes = classes or sorted(set(units["label"].dropna()))
+    rows = units.assign(fold=units["fold"].fillna("all") if "fold" in units.columns else "all")
     return {
-        "maps": maps,
-        "region_tables": _region_tables(regions),
-        "pathway_plot": group_figures.pathway_importance(pathways, tones) if pathways is not None else None,
-        "reference_plot": group_figures.reference_matrix(reference) if reference is not None else None,
-        "reference": as_table(reference, "CPA maps against the meta-analytic reference", _REFERENCE)
-        if reference is not None
-        else None,
-        "checks": as_table(checks, "Checks of the attribution", _CHECKS, {"value": -3}) if checks is not None else None,
+        "curve": roc_curves(rows, classes, where),
+        "confusion": confusion_matrix(rows, classes, where),
+        "calibration": calibration_curve(rows, classes, where),
     }
 
 
-def _map_size(pathways: pd.DataFrame | None, label: str) -> float | None:
-    """Return how many participants stand behind a map; file names hold labels without their punctuation."""
-    if pathways is None or not {"label", "n"} <= set(pathways.columns):
-        return None
-    plain = pathways["label"].fillna("").map(lambda text: "".join(filter(str.isalnum, str(text))))
-    rows = pathways.loc[plain == "".join(filter(str.isalnum, label)), "n"].dropna()
-    if rows.empty and not label:
-        rows = pathways["n"].dropna()
-    return float(rows.max()) if len(rows) else None
-
-
-def _region_tables(regions: pd.DataFrame | None) -> list[Table]:
-    """Return the twenty most important regions of each class."""
-    if regions is None or not {"name", "importance"} <= set(regions.columns):
-        return []
-    keys = (
-        regions["label"].fillna("discriminative map") if "label" in regions.columns else pd.Series("all", regions.index)
-    )
-    tables = []
-    for label in dict.fromkeys(keys):
-        rows = regions[keys == label]
-        top = rows.sort_values("importance", ascending=False, kind="stable").head(20)
-        caption = f"{label}: the {len(top)} highest of n = {len(rows)} regions"
-        tables.append(as_table(top, caption, _REGIONS, {"importance": 4, "dominant_stability": 2}))
-    return tables
+def _explanation(out_dir: Path, folder: Path, tables: Tables) -> dict[str, Any]:
+    """Gather maps, viewer, regions, pathways, reference and checks."""
+    regions, pathways, reference = tables["regions"], tables["pathways"], tables["reference"]
+    names = list(pathways["pathway"]) if pathways is not None and "pathway" in pathways.columns else []
+    tones = pathway_colours(names)
+    maps = find_maps(folder)
+    return {
+        "viewer": group_viewer(out_dir, maps, regions, tones),
+        "maps": map_sections(maps, pathways, tones),
+        "region_tables": region_tables(regions),
+        "pathway_plot": pathway_importance(pathways, tones) if pathways is not None else None,
+        "pathway_table": pathway_table(pathways),
+        "reference_plot": reference_matrix(reference) if reference is not None else None,
+        "reference": reference_table(reference),
+        "terms": terms_table(tables["reference_terms"]),
+        "checks": checks_table(tables["cpa_checks"]),
+        "deletion_plot": deletion_curve(tables["cpa_deletion"]) if tables["cpa_deletion"] is not None else None,
+        "check_verdicts": check_verdicts(tables["cpa_checks"]),
+    }
 
 
 def _versions(summary: dict[str, Any]) -> Table | None:
@@ -259,6 +280,27 @@ def _versions(summary: dict[str, Any]) -> Table | None:
     return pairs_table("Software", sorted((str(k), v) for k, v in versions.items()), ("Software", "Version"))
 
 
-def _citations(summary: dict[str, Any], tables: dict[str, pd.DataFrame | None]) -> list[str]:
-    texts = citations("NeuroSSM", "fMRIPrep", "nilearn") + atlas_citation(str(summary.get("atlas") or ""))
-    return texts + (citations("Neurosynth", "NiMARE") if tables["reference"] is not None else [])
+def _series(out_dir: Path, summary: dict[str, Any]) -> str:
+    """Say how the series came about, from the sidecar of the first run that fits the analysis."""
+    strategy = str(summary.get("strategy") or "")
+    pattern = f"*_desc-{re.sub(r'[^0-9A-Za-z+]', '', strategy)}_timeseries.json"
+    for path in (*out_dir.glob(f"sub-*/func/{pattern}"), *out_dir.glob(f"sub-*/ses-*/func/{pattern}")):
+        facts = read_json(path) or {}
+        atlas = facts.get("Atlas")
+        if isinstance(atlas, dict) and atlas.get("Name") == summary.get("atlas"):
+            shared = {key: value for key, value in facts.items() if key not in _OF_ONE_RUN}
+            return series_text(shared, strategy, int(summary.get("n_regions") or atlas.get("NumberOfRegions") or 0))
+    return ""
+
+
+def _settings(out_dir: Path, analysis: str) -> str | None:
+    """Return the settings of the last command that made this analysis, as they were written."""
+    for path in sorted((out_dir / "logs").glob("*_group_*/config.toml"), reverse=True):
+        text = path.read_text(encoding="utf-8")
+        try:
+            named = tomllib.loads(text).get("analysis_id")
+        except tomllib.TOMLDecodeError:
+            continue  # a command that was killed while it wrote; its analysis is not lost by that
+        if named == analysis:
+            return text
+    return None

@@ -1,15 +1,15 @@
-"""Figures about a cohort: how well was predicted, and what carried it."""
+"""Figures about predictions: ROC, confusion, calibration, scatter."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.reports.canvas import CATEGORIES, FAINT, SIGNED, Picture, new_figure, picture, themed
-from bids_neurossm.reports.tables import metric_name, number
+from bids_neurossm.reports.canvas import CATEGORIES, FAINT, Picture, new_figure, picture, themed
+from bids_neurossm.reports.tables import number
 
 
 def roc_curves(predictions: pd.DataFrame, classes: Sequence[str], where: str) -> Picture | None:
@@ -81,7 +81,7 @@ def roc_curves(predictions: pd.DataFrame, classes: Sequence[str], where: str) ->
         mean = ", ".join(f"{name} {np.mean(items):.2f}" for name, items in areas.items())
         text = f"ROC, n = {len(predictions)} {where}"
         text += f", mean of {folds} folds (AUC per fold, then averaged)." if folds > 1 else "."
-        return picture(figure, f"ROC curves; area under the curve: {mean}.", text)
+        return picture(figure, f"ROC curves; area under the curve: {mean}.", text, title="ROC")
 
 
 def confusion_matrix(predictions: pd.DataFrame, classes: Sequence[str], where: str) -> Picture | None:
@@ -116,7 +116,7 @@ def confusion_matrix(predictions: pd.DataFrame, classes: Sequence[str], where: s
                 else f"{values[row, column]}"
             )
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-        _name_cells(axes, list(classes), list(classes))
+        name_cells(axes, list(classes), list(classes))
         axes.set_xlabel("Predicted")
         axes.set_ylabel("True")
         figure.colorbar(image, ax=axes, label="Share of the true class (%)", shrink=0.75)
@@ -125,10 +125,12 @@ def confusion_matrix(predictions: pd.DataFrame, classes: Sequence[str], where: s
             figure,
             f"Confusion matrix of {len(classes)} classes, {right} of {values.sum()} right.",
             f"Confusion matrix, n = {values.sum()} {where}; numbers are counts, rows are the true classes.",
+            title="Confusion matrix",
         )
 
 
-def _name_cells(axes: Any, rows: list[str], columns: list[str]) -> None:
+def name_cells(axes: Any, rows: list[str], columns: list[str]) -> None:
+    """Write the names of rows and columns along a matrix of cells."""
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     if max((len(name) for name in columns), default=0) * len(columns) > 34:
@@ -172,151 +174,66 @@ def scatter(predictions: pd.DataFrame, target: str, where: str) -> Picture | Non
             f"Scatter of predicted against true {target}, {len(values)} points around the line of equality.",
             f"Predicted against true values, n = {len(values)} {where}; r over all points = {number(r)}. "
             "The dashed line is a perfect prediction.",
+            title="Predicted against true",
         )
 
 
-def metric_intervals(metrics: pd.DataFrame, metric: str, model: str, chance: float | None) -> Picture | None:
-    """Draw one metric of every model with its interval.
+def calibration_curve(predictions: pd.DataFrame, classes: Sequence[str], where: str) -> Picture | None:
+    """Draw how often a prediction of a given probability was right.
+
+    With two classes the probability of the second is held against its frequency; with more, that of the predicted
+    class against how often it was the true one. Bins hold the same number of units; intervals are Wilson's.
 
     Parameters
     ----------
-    metrics : DataFrame
-        Summary rows of one set: ``model``, ``metric``, ``value``, ``ci_low``, ``ci_high``.
-    metric, model : str
-        Which metric; which model is the one of this analysis.
-    chance : float or None
-        Value of guessing, drawn as a line.
-    """
-    rows = metrics[metrics["metric"] == metric].drop_duplicates("model").dropna(subset=["value"])
-    if rows.empty:
-        return None
-    with themed():
-        figure = new_figure(5.6, 1.0 + 0.32 * len(rows))
-        axes = figure.add_subplot()
-        places = np.arange(len(rows))
-        value = rows["value"].to_numpy(dtype=np.float64)
-        colours = [CATEGORIES[5] if name == model else CATEGORIES[0] for name in rows["model"]]
-        if {"ci_low", "ci_high"} <= set(rows.columns):
-            axes.hlines(places, rows["ci_low"], rows["ci_high"], colors=colours, linewidth=2)
-        axes.scatter(value, places, color=colours, s=34, zorder=3)
-        if chance is not None:
-            axes.axvline(chance, color=FAINT, linewidth=1, linestyle="--")
-        axes.set_yticks(places, list(rows["model"]))
-        axes.invert_yaxis()
-        axes.set_xlabel(f"{metric_name(metric)}, no unit, with 95\N{NO-BREAK SPACE}% interval")
-        n = rows["n"].dropna() if "n" in rows.columns else pd.Series(dtype=float)
-        size = f"n = {number(int(n.max()))}" if len(n) else "n not on disk"
-        kinds = sorted(set(rows["interval"].dropna())) if "interval" in rows.columns else []
-        text = f"{model} (orange) against the baselines on the same splits, {size}."
-        if kinds:
-            text += f" Interval: {'; '.join(kinds)}."
-        if chance is not None:
-            text += " The dashed line is guessing."
-        best = rows.iloc[int(np.nanargmax(value))]["model"]
-        return picture(
-            figure,
-            f"{metric_name(metric)} of {len(rows)} models with intervals; the largest value is that of {best}.",
-            text,
-        )
-
-
-def pathway_importance(pathways: pd.DataFrame, colours: Mapping[str, str]) -> Picture | None:
-    """Draw the importance of each pathway per class with bootstrap intervals.
-
-    Parameters
-    ----------
-    pathways : DataFrame
-        ``label``, ``pathway``, ``importance``, ``ci_low``, ``ci_high``, ``n``.
-    colours : mapping of str to str
-        Colour per pathway, the same as in the maps.
-    """
-    if pathways.empty or not {"pathway", "importance"} <= set(pathways.columns):
-        return None
-    labels = list(dict.fromkeys(pathways["label"].fillna("both classes"))) if "label" in pathways.columns else ["all"]
-    names = list(dict.fromkeys(pathways["pathway"]))
-    columns = min(len(labels), 4)
-    lines = -(-len(labels) // columns)
-    with themed():
-        figure = new_figure(max(5.6, 2.3 * columns + 1.2), lines * (0.9 + 0.26 * len(names)) + 0.4)
-        grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-        for axes in grid.flat[len(labels) :]:
-            axes.set_visible(False)
-        for axes in grid.flat[max(len(labels) - columns, 0) : len(labels)]:
-            # The last panel of a column carries the numbers, also where the panel under it is empty.
-            axes.tick_params(labelbottom=True)
-        for axes, label in zip(grid.flat, labels, strict=False):
-            rows = pathways
-            if "label" in pathways.columns:
-                rows = pathways[pathways["label"].fillna("both classes") == label]
-            rows = rows.drop_duplicates("pathway").set_index("pathway").reindex(names)
-            _pathway_bars(axes, rows, names, colours)
-            n = rows["n"].max() if "n" in rows.columns else float("nan")
-            axes.set_title(f"{label} (n = {number(n)})")
-        figure.supxlabel("Mean change of the centred logit", fontsize=9)
-        return picture(
-            figure,
-            f"Importance of {len(names)} pathways for {len(labels)} classes, as dots with intervals.",
-            "Pathway importance (change of the class's centred logit against the class-balanced mean input) "
-            "with 95\N{NO-BREAK SPACE}% "
-            "bootstrap intervals over participants. A scale is s time points of averaging.",
-        )
-
-
-def _pathway_bars(axes: Any, rows: pd.DataFrame, names: list[str], colours: Mapping[str, str]) -> None:
-    places = np.arange(len(names))
-    tones = [colours.get(name, CATEGORIES[6]) for name in names]
-    axes.axvline(0, color=FAINT, linewidth=1)
-    if {"ci_low", "ci_high"} <= set(rows.columns):
-        axes.hlines(places, rows["ci_low"], rows["ci_high"], colors=tones, linewidth=2)
-    axes.scatter(rows["importance"], places, color=tones, s=30, zorder=3)
-    axes.set_yticks(places, names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-
-
-def reference_matrix(reference: pd.DataFrame) -> Picture | None:
-    """Draw the partial correlation of every class map with every class's reference.
-
-    Parameters
-    ----------
-    reference : DataFrame
-        ``row_class`` (map), ``column_class`` (reference), ``rho``, ``p_holm``.
+    predictions : DataFrame
+        Rows of one model and one set: ``label``, ``predicted``, ``probability_<Class>``.
+    classes : sequence of str
+        Class names.
+    where : str
+        What the rows are.
 
     Returns
     -------
     Picture or None
-        None for a single contrast, which a table says better.
+        None below 20 units, where a curve would be noise, or without probabilities.
     """
-    if not {"row_class", "column_class", "rho"} <= set(reference.columns) or len(reference) < 4:
+    columns = [f"probability_{name}" for name in classes]
+    if len(predictions) < 20 or not {"label", *columns} <= set(predictions.columns):
         return None
-    rows = list(dict.fromkeys(reference["row_class"]))
-    columns = [name for name in rows if name in set(reference["column_class"])]
-    columns += [name for name in dict.fromkeys(reference["column_class"]) if name not in columns]
-    table = reference.drop_duplicates(["row_class", "column_class"]).set_index(["row_class", "column_class"])
-    values = table["rho"].unstack().reindex(index=rows, columns=columns).to_numpy(dtype=np.float64)
-    marks = np.full(values.shape, "", dtype=object)
-    if "p_holm" in table.columns:
-        p = table["p_holm"].unstack().reindex(index=rows, columns=columns).to_numpy(dtype=np.float64)
-        marks[p < 0.05] = "*"
-    top = max(float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0, 0.1)
-    size = 2.8 + 0.5 * len(rows)
+    values = predictions[columns].to_numpy(dtype=np.float64)
+    truth = predictions["label"].to_numpy()
+    if len(classes) == 2:
+        stated, right, meaning = values[:, 1], truth == classes[1], f"of {classes[1]}"
+    else:
+        best = values.argmax(axis=1)
+        stated, right, meaning = values.max(axis=1), truth == np.asarray(classes)[best], "of the predicted class"
+    order = np.argsort(stated, kind="stable")
+    bins = np.array_split(order, int(np.clip(len(order) // 15, 3, 10)))
+    x = np.array([stated[part].mean() for part in bins])
+    y = np.array([right[part].mean() for part in bins])
+    low, high = _wilson(y, np.array([len(part) for part in bins]))
     with themed():
-        figure = new_figure(size + 0.7, size)
+        figure = new_figure(4.8, 4.4)
         axes = figure.add_subplot()
-        image = axes.imshow(values, cmap=SIGNED, vmin=-top, vmax=top)
-        for row, column in np.ndindex(values.shape):
-            if np.isfinite(values[row, column]):
-                strong = abs(values[row, column]) > 0.6 * top
-                text = f"{values[row, column]:.2f}{marks[row, column]}".replace("-", "−")
-                colour = "#f7f7f7" if strong else "#1a1a1a"
-                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-        _name_cells(axes, rows, columns)
-        axes.set_xlabel("Meta-analytic reference")
-        axes.set_ylabel("CPA map")
-        figure.colorbar(image, ax=axes, label="Partial correlation", shrink=0.75)
-        n = reference["n_regions"].max() if "n_regions" in reference.columns else float("nan")
-        return picture(
-            figure,
-            f"Matrix of partial correlations between {len(rows)} class maps and {len(columns)} references.",
-            f"Partial correlation over n = {number(n)} regions; * Holm-corrected p < .05 against surrogate maps that "
-            "keep the spatial autocorrelation.",
-        )
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
+        axes.vlines(x, low, high, color=CATEGORIES[0], linewidth=1.4)
+        axes.plot(x, y, color=CATEGORIES[0], marker="o", markersize=5, linewidth=1.4)
+        axes.set_xlabel(f"Predicted probability {meaning}")
+        axes.set_ylabel("Observed frequency")
+        axes.set_aspect("equal")
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(-0.01, 1.01)
+        text = f"Calibration, n = {len(predictions)} {where} in {len(bins)} bins of equal size; bars are "
+        text += "95\N{NO-BREAK SPACE}% intervals of the frequency (Wilson). "
+        text += "On the dashed line probabilities can be taken at their word."
+        alt = f"Calibration curve in {len(bins)} bins, observed frequency between {y.min():.2f} and {y.max():.2f}."
+        return picture(figure, alt, text, title="Calibration")
+
+
+def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Wilson's 95 % interval of shares over counts."""
+    z = 1.959964
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return middle - half, middle + half

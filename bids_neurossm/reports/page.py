@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,27 +13,14 @@ from typing import Any
 import jinja2
 import markupsafe
 
-from bids_neurossm.errors import UsageError
+from bids_neurossm import __version__
+from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.reports.tables import Table, number
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "data" / "report"
 
-CITATIONS = {
-    "NeuroSSM": "The model follows the public description of NeuroSSM (arXiv:2601.01229); this is an independent "
-    "implementation.",
-    "fMRIPrep": "Esteban O, et al. (2019). fMRIPrep: a robust preprocessing pipeline for functional MRI. "
-    "Nature Methods 16, 111–116.",
-    "nilearn": "Nilearn contributors. Nilearn: machine learning for neuroimaging in Python. "
-    "https://doi.org/10.5281/zenodo.8397156",
-    "Schaefer": "Schaefer A, et al. (2018). Local-global parcellation of the human cerebral cortex from intrinsic "
-    "functional connectivity MRI. Cerebral Cortex 28, 3095–3114.",
-    "AAL3": "Rolls ET, et al. (2020). Automated anatomical labelling atlas 3. NeuroImage 206, 116189.",
-    "HarvardOxford": "Desikan RS, et al. (2006). An automated labeling system for subdividing the human cerebral "
-    "cortex on MRI scans into gyral based regions of interest. NeuroImage 31, 968–980.",
-    "Neurosynth": "Yarkoni T, et al. (2011). Large-scale automated synthesis of human functional neuroimaging data. "
-    "Nature Methods 8, 665–670.",
-    "NiMARE": "Salo T, et al. (2023). NiMARE: Neuroimaging Meta-Analysis Research Environment. Aperture Neuro 3, 1–32.",
-}
+#: A page larger than this opens slowly on a phone.
+MOST_BYTES = 15_000_000
 
 
 @lru_cache(maxsize=1)
@@ -48,21 +37,59 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def render(template: str, context: Mapping[str, Any]) -> str:
-    """Fill a template of ``data/report``; everything put in but the style sheet is escaped."""
-    # The style sheet is ours and stands in <style>, where an escaped quote would stay escaped.
+def render(template: str, context: Mapping[str, Any], scripts: Sequence[str] = ("report.js",)) -> str:
+    """Fill a template of ``data/report``; everything put in but style sheet and scripts is escaped.
+
+    Parameters
+    ----------
+    template : str
+        Name of the template.
+    context : mapping
+        What it speaks of.
+    scripts : sequence of str
+        Files of ``data/report``, in order. The page's policy names their hash, so that no other script can run.
+    """
+    # They are ours and stand in <style> and <script>, where an escaped quote would stay escaped.
     style = markupsafe.Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    return _environment().get_template(template).render(style=style, **context)
+    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=style,
+            script=markupsafe.Markup(script),
+            script_hash=f"sha256-{digest}",
+            version=__version__,
+            **context,
+        )
+    )
 
 
-def citations(*names: str) -> list[str]:
-    """Return the references that belong to what was used, in the order given."""
-    return [CITATIONS[name] for name in names]
+def markdown_card(path: Path) -> markupsafe.Markup | None:
+    """Turn a model card into HTML: headings two levels down, no HTML, no link, no picture of its own.
 
+    Raises
+    ------
+    RunError
+        If the file can not be read.
+    """
+    if not path.is_file():
+        return None
+    from markdown_it import MarkdownIt
 
-def atlas_citation(atlas: str) -> list[str]:
-    """Return the reference of an atlas that is known by name, or nothing."""
-    return [text for name, text in CITATIONS.items() if name in ("Schaefer", "AAL3", "HarvardOxford") and name in atlas]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is not readable text ({error}); delete it and run again.") from error
+    parser = MarkdownIt("js-default", {"html": False, "linkify": False})
+    parser.disable(["image", "link", "autolink", "reference", "html_inline", "html_block"])
+    tokens = parser.parse(text)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+    # markdown-it escapes text; what it makes itself is safe.
+    return markupsafe.Markup(parser.renderer.render(tokens, parser.options, {}))
 
 
 def error_table(errors: list[dict[str, Any]] | None) -> Table | None:

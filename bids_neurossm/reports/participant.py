@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,72 +11,24 @@ import pandas as pd
 
 from bids_neurossm.dataset.write import write_text
 from bids_neurossm.reports import run_figures
-from bids_neurossm.reports.brain import MapStyle, brain_map, on_display_grid
 from bids_neurossm.reports.canvas import Picture
-from bids_neurossm.reports.page import atlas_citation, checked_label, citations, error_table, render
-from bids_neurossm.reports.tables import Table, as_table, number, pairs_table, read_json, read_matrix, read_table
+from bids_neurossm.reports.methods import make_methods, series_text, write_citations
+from bids_neurossm.reports.page import checked_label, error_table, render
+from bids_neurossm.reports.run_files import RunFiles, find_runs, past_failures
+from bids_neurossm.reports.series import explorer_data
+from bids_neurossm.reports.tables import (
+    Table,
+    as_table,
+    is_true,
+    number,
+    pairs_table,
+    read_json,
+    read_matrix,
+    read_table,
+)
 
-_SERIES = re.compile(r"(?P<prefix>.+)_stat-mean_desc-(?P<strategy>[0-9A-Za-z+]+)_timeseries\.tsv")
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """The files that one run left in OUT_DIR under one atlas and one denoising strategy.
-
-    Parameters
-    ----------
-    series : Path
-        ``*_stat-mean_desc-<strategy>_timeseries.tsv``.
-    prefix, strategy : str
-        Name up to ``_stat-mean``; name of the strategy.
-    """
-
-    series: Path
-    prefix: str
-    strategy: str
-
-    @property
-    def source(self) -> str:
-        """Name of the BOLD run, without what this package added."""
-        return self.prefix.split("_space-")[0].split("_atlas-")[0]
-
-    @property
-    def title(self) -> str:
-        """What tells this run from the participant's others."""
-        entities = [entity for entity in self.prefix.split("_") if not entity.startswith("sub-")]
-        return " ".join([*entities, f"desc-{self.strategy}"])
-
-    @property
-    def name(self) -> str:
-        """Short name: session, task, run and the like."""
-        return " ".join(self.source.split("_")[1:]) or self.source
-
-    def beside(self, ending: str) -> Path:
-        """Return the path of a sibling with the same prefix."""
-        return self.series.with_name(f"{self.prefix}_{ending}")
-
-    def first(self, pattern: str) -> list[Path]:
-        """Return the siblings whose ending fits a pattern, sorted."""
-        ending = re.compile(re.escape(self.prefix + "_") + pattern)
-        return sorted(path for path in self.series.parent.iterdir() if ending.fullmatch(path.name))
-
-    def outliers(self) -> Path | None:
-        """Return the table of framewise displacement; motion knows no atlas, so it may be named after the run."""
-        ending = f"_desc-{self.strategy}_outliers.tsv"
-        spaced = self.prefix.split("_atlas-")[0]
-        candidates = (self.series.with_name(start + ending) for start in (self.prefix, spaced, self.source))
-        return next((path for path in candidates if path.is_file()), None)
-
-
-def find_runs(out_dir: Path, participant_label: str) -> list[RunFiles]:
-    """List the runs of a participant that have time series, sorted by name."""
-    folder = out_dir / f"sub-{participant_label}"
-    found = []
-    for path in sorted([*folder.glob("func/*_timeseries.tsv"), *folder.glob("ses-*/func/*_timeseries.tsv")]):
-        match = _SERIES.fullmatch(path.name)
-        if match:
-            found.append(RunFiles(path, match["prefix"], match["strategy"]))
-    return found
+#: Bytes of packed series in one page; the runs beyond it have their carpet alone.
+_SERIES_BUDGET = 4_000_000
 
 
 def write_participant_report(out_dir: Path, participant_label: str, errors: list[dict[str, Any]] | None = None) -> Path:
@@ -90,7 +41,8 @@ def write_participant_report(out_dir: Path, participant_label: str, errors: list
     participant_label : str
         With or without ``sub-``.
     errors : list of dict, optional
-        What failed or was excluded: ``run``, ``kind``, ``message``, ``remedy``, all optional.
+        What failed or was excluded: ``run``, ``kind``, ``message``, ``remedy``, all optional. Runs that failed in an
+        earlier command and have no series since are added from the logs.
 
     Returns
     -------
@@ -108,26 +60,26 @@ def write_participant_report(out_dir: Path, participant_label: str, errors: list
     """
     label = checked_label(participant_label.removeprefix("sub-"), r"[0-9A-Za-z+]+", "participant label")
     runs = find_runs(out_dir, label)
-    sections = [_run_section(run) for run in runs]
-    atlases = {section["atlas"] for section in sections}
-    references = citations("NeuroSSM", "fMRIPrep", "nilearn")
-    for atlas in sorted(atlases):
-        references += [text for text in atlas_citation(atlas) if text not in references]
+    sections = [_run_section(out_dir, run) for run in runs]
+    _keep_small(sections)
+    told = {str(error.get("run")) for error in errors or []}
+    failures = [*(errors or []), *(each for each in past_failures(out_dir, label, runs) if each["run"] not in told)]
     context = {
         "title": f"sub-{label}",
         "label": label,
         "runs": sections,
         "summary": _summary(sections) if sections else None,
-        "errors": error_table(errors),
+        "errors": error_table(failures),
+        "methods": make_methods([(section["name"], section["methods"]) for section in sections]),
         "versions": _versions(sections),
-        "citations": references,
     }
+    write_citations(out_dir)
     path = out_dir / f"sub-{label}.html"
-    write_text(path, render("participant.html.j2", context))
+    write_text(path, render("participant.html.j2", context, ("report.js", "series.js")))
     return path
 
 
-def _run_section(run: RunFiles) -> dict[str, Any]:
+def _run_section(out_dir: Path, run: RunFiles) -> dict[str, Any]:
     """Gather everything the template says about one run."""
     series = read_table(run.series)
     assert series is not None
@@ -148,15 +100,26 @@ def _run_section(run: RunFiles) -> dict[str, Any]:
         "atlas": str(atlas.get("Name", "") if isinstance(atlas, dict) else atlas),
         "strategy": run.strategy,
         "carpet": _carpet(run, series, facts, networks) if len(series) else None,
+        "explorer": _explorer(series, networks, facts) if len(series) else None,
         "has_displacement": run.outliers() is not None,
-        **_coverage(coverage),
+        **_coverage(out_dir, run, coverage),
         "connectivity": _connectivity(run, networks),
         **_prediction(run),
-        "methods": _methods(facts, run.strategy, series.shape[1]) if sidecar else None,
+        "methods": series_text(facts, run.strategy, series.shape[1]) if sidecar else "",
         "exclusion": _exclusion(facts),
         "warnings": [str(text) for text in facts.get("Warnings") or []],
         "provenance": _provenance(facts),
     }
+
+
+def _keep_small(sections: list[dict[str, Any]]) -> None:
+    """Leave the explorer out of the runs that would make the page too large to open on a phone."""
+    spent = 0
+    for section in sections:
+        spent += len(section["explorer"]["series"]) if section["explorer"] else 0
+        section["too_large"] = bool(section["explorer"]) and spent > _SERIES_BUDGET
+        if section["too_large"]:
+            section["explorer"] = None
 
 
 def _exclusion(facts: dict[str, Any]) -> str | None:
@@ -182,7 +145,7 @@ def _carpet(run: RunFiles, series: pd.DataFrame, facts: dict[str, Any], networks
     if table is not None and "framewise_displacement" in table.columns:
         displacement = pd.to_numeric(table["framewise_displacement"], errors="coerce").to_numpy(dtype=np.float64)
         if "kept" in table.columns:
-            kept = _is_true(table["kept"])
+            kept = is_true(table["kept"]).to_numpy()
     return run_figures.carpet(
         series,
         networks,
@@ -194,42 +157,84 @@ def _carpet(run: RunFiles, series: pd.DataFrame, facts: dict[str, Any], networks
     )
 
 
-def _is_true(column: pd.Series[Any]) -> np.ndarray:
-    """Read a column of truth values, written as words or as numbers."""
-    return np.asarray(column.astype(str).str.lower().isin(["true", "1", "1.0", "yes"]))
+def _explorer(series: pd.DataFrame, networks: list[str], facts: dict[str, Any]) -> dict[str, Any] | None:
+    values = series.to_numpy(dtype=np.float64)
+    names = [str(name) for name in series.columns]
+    time = _positive(facts.get("RepetitionTime"))
+    return explorer_data(values, names, networks, time, facts.get("Segments") or [])
 
 
 def _positive(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and value > 0 else None
 
 
-def _coverage(coverage: pd.DataFrame | None) -> dict[str, Any]:
-    """Say which regions have signal."""
-    nothing: dict[str, Any] = {"coverage": None, "uncovered": None, "covered_share": None}
+def _coverage(out_dir: Path, run: RunFiles, coverage: pd.DataFrame | None) -> dict[str, Any]:
+    """Say which regions have signal, and where in the brain."""
+    nothing: dict[str, Any] = {"coverage": None, "covered_share": None, "region_table": None, "coverage_maps": []}
     if coverage is None or "coverage" not in coverage.columns or coverage.empty:
         return nothing
     shares = coverage["coverage"].to_numpy(dtype=np.float64)
-    used = _is_true(coverage["used"]) if "used" in coverage.columns else shares > 0
-    unused = coverage.loc[~used].sort_values("coverage", kind="stable")
-    columns = {"name": "Region", "network": "Network", "n_covered": "Voxels with signal"}
-    columns |= {"n_voxels": "Voxels", "coverage": "Coverage"}
+    used = is_true(coverage["used"]).to_numpy() if "used" in coverage.columns else shares > 0
+    ordered = coverage.assign(used=np.where(used, "yes", "no")).sort_values("coverage", kind="stable")
+    columns = {"name": "Region", "network": "Network", "used": "Used", "n_covered": "Voxels with signal"}
+    columns |= {"n_voxels": "Voxels", "coverage": "Coverage", "mean": "Mean signal", "tsnr": "tSNR"}
+    missing = len(used) - int(used.sum())
     return {
         "coverage": run_figures.coverage_histogram(shares, used),
         "covered_share": f"{int(used.sum())} of {len(used)}",
-        "uncovered": as_table(unused, f"Regions that are not used (n = {len(unused)})", columns, {"coverage": 2})
-        if len(unused)
-        else None,
-    }
+        "coverage_maps": _coverage_maps(out_dir, run, coverage),
+        "region_table": as_table(
+            ordered, f"n = {len(used)} regions, {missing} of them not used, the least covered first", columns,
+            {"coverage": 2, "mean": 0, "tsnr": 1}, 1000, sortable=True, filters=("network", "used"),
+        ),
+    }  # fmt: skip
 
 
-def _connectivity(run: RunFiles, networks: list[str]) -> Picture | None:
-    found = read_matrix(run.beside(f"stat-pearsoncorrelation_desc-{run.strategy}_relmat.tsv"))
-    if found is None:
-        return None
-    names, matrix = found
-    if len(networks) != len(names):
-        networks = [""] * len(names)
-    return run_figures.connectivity(matrix.to_numpy(dtype=np.float64), networks)
+def _coverage_maps(out_dir: Path, run: RunFiles, coverage: pd.DataFrame) -> list[Picture]:
+    """Draw coverage and temporal signal-to-noise on the cortex, where the label image of the atlas is at hand."""
+    if "index" not in coverage.columns:
+        return []
+    # Drawing brains costs memory that a run of imported series need not have.
+    from bids_neurossm.reports.viewer import find_labels, label_grid
+
+    path = find_labels(out_dir, run.prefix)
+    if path is None:
+        return []
+    from bids_neurossm.reports.brain import MapStyle, brain_map, surface_map
+
+    labels = label_grid(path)
+    index = coverage["index"].to_numpy(dtype=np.int64)
+    share = _painted(labels, index, coverage["coverage"].to_numpy(dtype=np.float64) * 100)
+    style = MapStyle("Coverage", "Voxels of the region with signal (%)", top=100.0)
+    note = f"n = {len(coverage)} regions of the atlas; grey has no region, or a region without any signal."
+    pictures = [surface_map(share, style, f"Share of each region that has signal, {note}")]
+    if "tsnr" in coverage.columns and coverage["tsnr"].notna().any():
+        ratio = _painted(labels, index, pd.to_numeric(coverage["tsnr"], errors="coerce").to_numpy(dtype=np.float64))
+        snr = MapStyle("Temporal signal-to-noise", "tSNR of the regional series (no unit)")
+        pictures.append(surface_map(ratio, snr, f"Mean over standard deviation in time, before denoising, {note}"))
+    return [*pictures, brain_map(share, style, f"Coverage in slices, subcortical regions included, {note}")]
+
+
+def _painted(labels: np.ndarray, index: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Give every voxel the value of its region; NaN outside the regions of the table."""
+    lookup = np.full(max(int(labels.max()), int(index.max(initial=0))) + 1, np.nan, dtype=np.float32)
+    lookup[index] = values
+    lookup[0] = np.nan
+    return np.asarray(lookup[labels])
+
+
+def _connectivity(run: RunFiles, networks: list[str]) -> list[Picture]:
+    """Draw every matrix between regions that is on disk, the correlations first."""
+    paths = run.first(rf"stat-[0-9A-Za-z+]+_desc-{re.escape(run.strategy)}_relmat\.tsv")
+    pictures = []
+    for path in sorted(paths, key=lambda each: "stat-pearsoncorrelation" not in each.name):
+        found = read_matrix(path)
+        assert found is not None
+        names, matrix = found
+        measure = str((read_json(path.with_suffix(".json")) or {}).get("RelationshipMeasure") or "Pearson correlation")
+        groups = networks if len(networks) == len(names) else [""] * len(names)
+        pictures.append(run_figures.connectivity(matrix.to_numpy(dtype=np.float64), groups, measure))
+    return pictures
 
 
 def _prediction(run: RunFiles) -> dict[str, Any]:
@@ -246,41 +251,25 @@ def _prediction(run: RunFiles) -> dict[str, Any]:
             )
         columns = {name: name.replace("_", " ").capitalize() for name in table.columns}
         shown.append({"label": label, "bars": bars, "table": as_table(table, f"Output of {label}", columns)})
+    return {"predictions": shown, "maps": _prediction_maps(run)}
+
+
+def _prediction_maps(run: RunFiles) -> list[Picture]:
+    """Draw the CPA map of each checkpoint; most runs have none, and drawing brains takes time to import."""
+    paths = run.first(r"stat-cpa_desc-[0-9A-Za-z+]+_boldmap\.nii(\.gz)?")
+    if not paths:
+        return []
+    from bids_neurossm.reports.brain import MapStyle, brain_map, surface_map
+    from bids_neurossm.reports.display import on_display_grid
+
     maps = []
-    for path in run.first(r"stat-cpa_desc-[0-9A-Za-z+]+_boldmap\.nii(\.gz)?"):
+    for path in paths:
         label = re.sub(r"_boldmap\.nii(\.gz)?$", "", path.name.removeprefix(run.prefix + "_stat-cpa_desc-"))
         style = MapStyle(f"CPA map of {label}", "CPA score (share of the attribution)")
-        maps.append(
-            brain_map(
-                on_display_grid(path),
-                style,
-                f"Regions that carried the prediction of {label}, n = 1 run; a rank, not a test.",
-            )
-        )
-    return {"predictions": shown, "maps": maps}
-
-
-def _methods(facts: dict[str, Any], strategy: str, regions: int) -> str:
-    """Return the sentence for a paper's methods section, from the sidecar alone."""
-    atlas = facts.get("Atlas") or {}
-    name = atlas.get("Name", "the atlas") if isinstance(atlas, dict) else str(atlas)
-    columns = facts.get("ConfoundColumns") or []
-    version = (facts.get("SoftwareVersions") or {}).get("bids_neurossm") or (facts.get("SoftwareVersions") or {}).get(
-        "bids-neurossm"
-    )
-    text = (
-        f"Preprocessed BOLD series were averaged within the {regions} regions of {name} "
-        f"with bids-neurossm{f' {version}' if version else ''}. "
-    )
-    dropped = facts.get("NumberOfVolumesDropped")
-    if dropped:
-        text += f"The first {number(dropped)} volumes were dropped. "
-    text += f"Series were cleaned with the strategy “{facts.get('DenoisingStrategy') or strategy}”"
-    text += f" ({len(columns)} confound columns: {', '.join(map(str, columns))}). " if columns else ". "
-    censored = facts.get("NumberOfVolumesCensored")
-    if censored:
-        text += f"{number(censored)} volumes were censored, and the pieces between them kept as separate segments. "
-    return text.strip()
+        values = on_display_grid(path)
+        caption = f"Regions that carried the prediction of {label}, n = 1 run; a rank, not a test."
+        maps += [surface_map(values, style, caption), brain_map(values, style, caption)]
+    return maps
 
 
 def _provenance(facts: dict[str, Any]) -> Table | None:
@@ -297,8 +286,8 @@ def _provenance(facts: dict[str, Any]) -> Table | None:
 def _summary(sections: list[dict[str, Any]]) -> Table:
     """Return the table that compares the runs."""
     header = (
-        "Run", "Atlas", "Strategy", "Volumes read", "Dropped", "Censored", "Kept", "TR (s)",
-        "Mean FD (mm)", "Max FD (mm)", "Regions used", "State",
+        "Run", "State", "Atlas", "Strategy", "Volumes read", "Dropped", "Censored", "Kept", "TR (s)",
+        "Mean FD (mm)", "Max FD (mm)", "Regions used",
     )  # fmt: skip
     rows = []
     for section in sections:
@@ -306,6 +295,7 @@ def _summary(sections: list[dict[str, Any]]) -> Table:
         rows.append(
             (
                 section["name"],
+                _state(section),
                 section["atlas"] or "–",
                 section["strategy"],
                 number(facts.get("NumberOfVolumes")),
@@ -316,10 +306,9 @@ def _summary(sections: list[dict[str, Any]]) -> Table:
                 number(facts.get("MeanFramewiseDisplacement"), 3),
                 number(facts.get("MaxFramewiseDisplacement"), 3),
                 section["covered_share"] or "–",
-                _state(section),
             )
         )
-    numeric = (False, False, False, True, True, True, True, True, True, True, True, False)
+    numeric = (False, False, False, False, True, True, True, True, True, True, True, True)
     return Table(f"Runs of this participant (n = {len(rows)})", header, tuple(rows), numeric)
 
 

@@ -190,35 +190,51 @@ def coverage_histogram(coverage: np.ndarray, used: np.ndarray) -> Picture:
         axes.legend(loc="upper left")
         alt = f"Histogram of coverage: {int(used.sum())} of {len(used)} regions are used."
         caption = f"Coverage of n = {len(used)} regions; median {np.nanmedian(coverage) * 100:.0f}\N{NO-BREAK SPACE}%."
-        return picture(figure, alt, caption)
+        return picture(figure, alt, caption, title="Coverage of the regions")
 
 
-def connectivity(matrix: np.ndarray, networks: Sequence[str]) -> Picture:
-    """Draw the correlation matrix of a run, regions sorted by network.
+def connectivity(matrix: np.ndarray, networks: Sequence[str], measure: str = "Pearson correlation") -> Picture:
+    """Draw the matrix between the regions of a run, regions sorted by network.
 
     Parameters
     ----------
     matrix : ndarray, shape (R, R)
-        Pearson correlations, NaN where a region has no signal.
+        Correlations, NaN where a region has no signal.
     networks : sequence of str, length R
         Network per region.
+    measure : str
+        What the numbers are.
     """
     order, blocks = network_order(networks)
     values = matrix[np.ix_(order, order)].copy()
     np.fill_diagonal(values, np.nan)
     regions = len(order)
+    off = values[np.isfinite(values)]
+    # The hundredth part of the edges may lie beyond the colours, so that the others are told apart.
+    top = float(np.quantile(np.abs(off), 0.99)) if off.size else 1.0
+    bounded = "correlation" in measure
+    name = measure[:1].upper() + measure[1:]
+    top = float(np.clip(np.ceil(top * 10) / 10, 0.3, 1.0)) if bounded else top or 1.0
     with themed():
         figure = new_figure(5.6, 5.2)
         axes = figure.add_subplot()
-        image = axes.imshow(values, cmap=SIGNED, vmin=-1, vmax=1, extent=(0, regions, regions, 0))
+        image = axes.imshow(values, cmap=SIGNED, vmin=-top, vmax=top, extent=(0, regions, regions, 0))
         _network_ticks(axes.yaxis, axes.axhline, blocks)
         _network_ticks(axes.xaxis, axes.axvline, blocks)
         axes.tick_params(axis="x", labelrotation=90)
-        figure.colorbar(image, ax=axes, label="Pearson correlation r", shrink=0.7, aspect=24)
-        off = values[np.isfinite(values)]
+        figure.colorbar(
+            image,
+            ax=axes,
+            label=f"{name} ({'no unit' if bounded else 'squared units of the series'})",
+            shrink=0.7,
+            aspect=24,
+            extend="neither" if bounded and top == 1 else "both",
+        )
         middle = f"{np.median(off):.2f}".replace("-", "−") if off.size else "not defined"
-        caption = f"Correlation between n = {regions} regions, sorted by network; median r = {middle}."
-        return picture(figure, f"Connectivity matrix of {regions} regions in {len(blocks)} networks.", caption)
+        caption = f"{name} between n = {regions} regions, sorted by network; median {middle}. "
+        caption += f"Colours end at ±{top:.2g}."
+        alt = f"Connectivity matrix of {regions} regions in {len(blocks)} networks."
+        return picture(figure, alt, caption, title=name)
 
 
 def class_probabilities(classes: Sequence[str], probabilities: np.ndarray) -> Picture:

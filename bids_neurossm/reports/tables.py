@@ -21,7 +21,7 @@ from bids_neurossm.errors import RunError
 TEXT_COLUMNS = (
     "participant_id", "group", "set", "fold", "model", "unit", "baseline", "metric", "interval", "method", "sentence",
     "run", "reason", "detail", "control", "verdict", "name", "network", "pathway", "stream", "check", "class",
-    "row_class", "column_class", "dominant_pathway", "label", "predicted",
+    "row_class", "column_class", "dominant_pathway", "label", "predicted", "site", "split",
 )  # fmt: skip
 
 
@@ -41,6 +41,10 @@ class Table:
         Which columns are set flush right.
     left_out : int
         Rows that are on disk and not shown.
+    raw : tuple of tuple of str
+        Unrounded values of the cells, by which the browser sorts; empty for a table that is not sorted.
+    filters : tuple of int
+        Columns whose values the reader can choose from.
     """
 
     caption: str
@@ -48,6 +52,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[bool, ...]
     left_out: int = 0
+    raw: tuple[tuple[str, ...], ...] = ()
+    filters: tuple[int, ...] = ()
 
 
 def read_table(path: Path) -> pd.DataFrame | None:
@@ -84,6 +90,11 @@ def read_table(path: Path) -> pd.DataFrame | None:
         raise RunError(
             f"{path} is not a readable table ({str(error).strip()}); delete it and run again to have it written anew."
         ) from error
+
+
+def is_true(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Read a column of truth values, written as words or as numbers."""
+    return column.astype(str).str.lower().isin(["true", "1", "1.0", "yes"])
 
 
 def read_matrix(path: Path) -> tuple[list[str], pd.DataFrame] | None:
@@ -138,7 +149,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def number(value: object, digits: int = 2) -> str:
+def number(value: object, digits: int = 2, fixed: bool = False) -> str:
     """Lay out a number; what is missing or is no number becomes a dash or stays text.
 
     Parameters
@@ -147,6 +158,8 @@ def number(value: object, digits: int = 2) -> str:
         Anything a table or a sidecar holds.
     digits : int
         Decimals; a negative number asks for so many significant figures instead.
+    fixed : bool
+        Keep the decimals of whole numbers too, where numbers stand beside each other.
 
     Examples
     --------
@@ -171,36 +184,17 @@ def number(value: object, digits: int = 2) -> str:
         return f"{value:.{-digits}g}".replace("-", "−")
     if 0 < abs(value) < 0.5 * 10**-digits:
         return f"{'−' if value < 0 else ''}<{10**-digits:.{digits}f}".replace("−<", ">−")
-    if value.is_integer() and abs(value) >= 1:
+    if value.is_integer() and abs(value) >= 1 and not fixed:
         return f"{value:,.0f}".replace("-", "−")
     return f"{value:.{digits}f}".replace("-", "−")
 
 
 def with_interval(value: object, low: object, high: object, digits: int = 3) -> str:
     """Lay out an estimate with its interval, for instance ``0.712 [0.650, 0.771]``."""
-    text = number(value, digits)
+    text = number(value, digits, fixed=True)
     if number(low) == "–" or number(high) == "–":
         return text
-    return f"{text} [{number(low, digits)}, {number(high, digits)}]"
-
-
-_METRICS = {
-    "auc": "AUC", "macro_auc": "macro AUC", "f1": "F1", "macro_f1": "macro F1", "mae": "MAE", "r2": "R²",
-    "log_loss": "log loss", "brier": "Brier score",
-}  # fmt: skip
-_LOWER_IS_BETTER = ("log_loss", "brier", "mae", "rmse", "expected_calibration_error")
-
-
-def metric_name(metric: str) -> str:
-    """Return a metric's name as people write it, and say where lower is better.
-
-    Examples
-    --------
-    >>> metric_name("auc"), metric_name("log_loss"), metric_name("balanced_accuracy")
-    ('AUC', 'log loss (lower is better)', 'balanced accuracy')
-    """
-    text = _METRICS.get(metric, metric.replace("_", " "))
-    return f"{text} (lower is better)" if metric in _LOWER_IS_BETTER else text
+    return f"{text} [{number(low, digits, fixed=True)}, {number(high, digits, fixed=True)}]"
 
 
 def as_table(
@@ -209,6 +203,8 @@ def as_table(
     columns: Mapping[str, str],
     digits: Mapping[str, int] | None = None,
     limit: int = 200,
+    sortable: bool = False,
+    filters: Sequence[str] = (),
 ) -> Table:
     """Lay out some columns of a data frame.
 
@@ -224,16 +220,39 @@ def as_table(
         Decimals per column, 3 elsewhere.
     limit : int
         Most rows that are shown, so that the page of a large cohort still opens on a phone.
+    sortable : bool
+        Whether the browser may sort and filter the rows.
+    filters : sequence of str
+        Columns (of the frame) whose values the reader can choose from.
     """
     digits = digits or {}
     present = [name for name in columns if name in frame.columns]
     shown = frame.head(limit)
+    # Decimals stay in line where a column holds any; counts that missing cells made floats have none.
+    fixed = {name for name in present if _has_decimals(frame[name])}
     rows = tuple(
-        tuple(number(row[name], digits.get(name, 3)) for name in present) for row in shown.to_dict(orient="records")
+        tuple(number(row[name], digits.get(name, 3), fixed=name in fixed) for name in present)
+        for row in shown.to_dict(orient="records")
     )
     numeric = tuple(pd.api.types.is_numeric_dtype(frame[name]) for name in present)
     header = tuple(columns[name] for name in present)
-    return Table(caption, header, rows, numeric, left_out=len(frame) - len(shown))
+    raw = tuple(tuple(_sort_key(row[name]) for name in present) for row in shown.to_dict(orient="records"))
+    chosen = tuple(place for place, name in enumerate(present) if name in filters and shown[name].nunique() > 1)
+    return Table(caption, header, rows, numeric, len(frame) - len(shown), raw if sortable else (), chosen)
+
+
+def _has_decimals(column: pd.Series[Any]) -> bool:
+    if not pd.api.types.is_float_dtype(column):
+        return False
+    values = column.dropna()
+    return bool((values != values.round()).any())
+
+
+def _sort_key(value: object) -> str:
+    """Return what the browser compares: the unrounded number, or the text; empty where it is missing."""
+    if value is None or value != value:
+        return ""
+    return f"{value:.9g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
 def pairs_table(caption: str, pairs: Iterable[tuple[str, object]], header: Sequence[str] = ("What", "Value")) -> Table:

@@ -56,7 +56,7 @@ _ALLOWED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "n_compcor": ('"all" or a whole number from 1', lambda value: value == "all" or _whole(value, 1)),
     "ica_aroma": (
         '"basic": "full" belongs to fMRIPrep\'s smoothed desc-smoothAROMAnonaggr image, and the image that is read is '
-        "desc-preproc",
+        "desc-preproc (for the other one there is --denoise ica_aroma_full)",
         lambda value: value == "basic",
     ),
     "scrub": ("a whole number of volumes, 0 or more", lambda value: _whole(value, 0)),

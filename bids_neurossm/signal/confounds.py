@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bids_neurossm.errors import RunError
 from bids_neurossm.signal.confounds_table import column, first_steady_volume, listed, numbers, read_table
+from bids_neurossm.signal.ica import ComponentFiles, Components, read_components
 from bids_neurossm.signal.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Confounds:
         Volumes dropped for motion.
     framewise_displacement : ndarray of float64, shape (T,), or None
         In mm, NaN where the table has none.
+    components : Components or None
+        Independent components of which the noise is taken out non-aggressively before anything else.
     """
 
     regressors: npt.NDArray[np.float64] | None
@@ -48,6 +51,7 @@ class Confounds:
     n_dummy: int
     n_censored: int
     framewise_displacement: npt.NDArray[np.float64] | None
+    components: Components | None = None
 
 
 def load_confounds(
@@ -56,6 +60,7 @@ def load_confounds(
     n_volumes: int,
     dummy_scans: int | None = None,
     fd_threshold: float | None = None,
+    component_files: ComponentFiles | None = None,
 ) -> Confounds:
     """Read what a strategy needs from the confounds of a run.
 
@@ -73,6 +78,8 @@ def load_confounds(
     fd_threshold : float or None
         Framewise displacement in mm above which a volume is dropped. In a strategy that scrubs it takes the place of
         the strategy's own threshold, so that its other rules (DVARS, short stretches) apply with it.
+    component_files : ComponentFiles, optional
+        What ICA-AROMA left, for strategies that take its noise out non-aggressively.
 
     Returns
     -------
@@ -83,7 +90,7 @@ def load_confounds(
     ------
     RunError
         If the table is missing, has another number of rows, or lacks columns, or numbers in them; the message lists
-        what it has.
+        what it has. If components are missing, or those of another run.
     """
     content = read_table(table, n_volumes) if table is not None else None
     if content is None and (strategy.needs_confounds or fd_threshold is not None):
@@ -112,7 +119,10 @@ def load_confounds(
     kept = np.flatnonzero(keep)
     if regressors is not None:
         regressors = _complete(regressors, columns, kept, table, strategy)
-    return Confounds(regressors, columns, kept, n_dummy, n_volumes - n_dummy - kept.size, displacement)
+    components = None
+    if strategy.non_aggressive:
+        components = read_components(component_files or ComponentFiles(), content, n_volumes, strategy.name)
+    return Confounds(regressors, columns, kept, n_dummy, n_volumes - n_dummy - kept.size, displacement, components)
 
 
 def _dummies(

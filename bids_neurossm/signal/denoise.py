@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.errors import RunError
 from bids_neurossm.signal.confounds import Confounds
+from bids_neurossm.signal.ica import without_noise
 from bids_neurossm.signal.strategy import Strategy
 
 #: Samples that scipy's forward and backward filter adds at each end, for nilearn's filter of order 5 with one cut-off
@@ -50,7 +51,8 @@ def denoise(
 ) -> CleanSeries:
     """Regress confounds out of regional series with `nilearn.signal.clean`.
 
-    The order is nilearn's, after Lindquist et al. (2019, Human Brain Mapping 40:2358-2376): detrend, filter series and
+    Where the strategy says so, noise components are taken out first, see `_without_components`. From there on the
+    order is nilearn's, after Lindquist et al. (2019, Human Brain Mapping 40:2358-2376): detrend, filter series and
     regressors alike, drop the censored volumes, regress. Censored volumes between kept ones are replaced by a cubic
     spline before a filter sees them, those at the ends are cut off; without a filter they are dropped at once.
 
@@ -80,6 +82,7 @@ def denoise(
     _check_cut_offs(strategy, repetition_time)
     _check_cosines(confounds, strategy, repetition_time)
     cleaned = np.full((confounds.kept.size, series.shape[1]), np.nan)
+    series, confounds = _without_components(series, usable, confounds)
     degrees = degrees_of_freedom(confounds, strategy, repetition_time)
     if degrees > 0 and _too_short_to_filter(confounds.kept, strategy):
         degrees = 0
@@ -91,16 +94,38 @@ def denoise(
     return CleanSeries(cleaned, contiguous_segments(confounds.kept), degrees)
 
 
+def _without_components(
+    series: npt.NDArray[np.float64], usable: npt.NDArray[np.bool_], confounds: Confounds
+) -> tuple[npt.NDArray[np.float64], Confounds]:
+    """Take noise components out of the series, and out of the regressors that are to be fitted to what is left.
+
+    A regressor that still holds the noise would bring it back (Lindquist et al. 2019). The mean signals of tissues
+    become what they would be in the cleaned image, since means are linear. Cosines are left as they are: they are a
+    filter, and describe no signal.
+    """
+    if confounds.components is None:
+        return series, confounds
+    series = series.copy()
+    series[:, usable] = without_noise(series[:, usable], confounds.components)
+    if confounds.regressors is None:
+        return series, confounds
+    regressors = confounds.regressors.copy()
+    signals = [index for index, name in enumerate(confounds.columns) if not name.startswith("cosine")]
+    regressors[:, signals] = without_noise(regressors[:, signals], confounds.components)
+    return series, replace(confounds, regressors=regressors)
+
+
 def degrees_of_freedom(confounds: Confounds, strategy: Strategy, repetition_time: float) -> int:
     r"""Count the degrees of freedom that denoising leaves to each regional series.
 
-    .. math:: \nu = \lfloor T_{kept} \, (f_{high} - f_{low}) / f_{Nyquist} \rfloor - K - K_{trend}
+    .. math:: \nu = \lfloor T_{kept} \, (f_{high} - f_{low}) / f_{Nyquist} \rfloor - K - K_{noise} - K_{trend}
 
     An ideal filter leaves the Fourier coefficients of its pass band, two real ones for each bin of 1 / (T TR) Hz, so a
     share of the T that is the share of the band in 0 to Nyquist (compare Davey et al. 2013, NeuroImage 64:728-740).
     K are the regressors that vary over the kept volumes: they are filtered alike, so that each takes one dimension of
     what the filter leaves (Bright, Tench & Murphy 2017, NeuroImage 154:159-168). The trend takes 2, mean and slope, or
-    none where a high-pass filter has taken both already. It is a count for white noise: autocorrelation of the signal
+    none where a high-pass filter has taken both already. Noise components that were taken out non-aggressively cost
+    one each, the trace of what was subtracted. It is a count for white noise: autocorrelation of the signal
     leaves fewer effective ones.
 
     Parameters
@@ -123,7 +148,8 @@ def degrees_of_freedom(confounds: Confounds, strategy: Strategy, repetition_time
     # 1e-9: a band of exactly half the spectrum must not lose a volume to rounding.
     passed = int(np.floor(confounds.kept.size * (high_cut - low_cut) / nyquist + 1e-9))
     n_trend = 2 if strategy.detrend and strategy.high_pass is None else 0
-    return passed - _n_varying(confounds) - n_trend
+    n_noise = 0 if confounds.components is None else int(confounds.components.noise.sum())
+    return passed - _n_varying(confounds) - n_noise - n_trend
 
 
 def _n_varying(confounds: Confounds) -> int:

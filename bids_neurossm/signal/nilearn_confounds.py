@@ -127,7 +127,7 @@ def _explained(
     if missing:
         reason = f"it lacks {', '.join(missing)}"
     elif "ica_aroma" in arguments["strategy"] and not any("aroma" in str(each) for each in content):
-        reason = "it has no components of ICA-AROMA, which fMRIPrep up to 23.2 writes when called with --use-aroma"
+        reason = "it has no components of ICA-AROMA, which fMRIPrep up to 23.0 writes when called with --use-aroma"
     else:
         # nilearn's message names its scratch copy; the user knows the real one.
         reason = " ".join(str(error).replace(str(plain), str(table)).split()).rstrip(".")

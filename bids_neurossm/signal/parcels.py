@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.errors import RunError
+from bids_neurossm.signal.digest import FileDigest
 from bids_neurossm.signal.stream import DAMAGE, ImageHeader, nifti_errors, read_header, reading_order, volumes
 
 
@@ -28,11 +29,14 @@ class ParcelSeries:
         Voxels of each region on the run's grid; 0 where the region vanishes at this resolution.
     n_covered : ndarray of int64, shape (R,)
         Those inside the brain mask that carry signal.
+    header_repetition_time : float
+        What the header of the image claims, in seconds; NaN where it claims nothing. Sidecars are believed instead.
     """
 
     series: npt.NDArray[np.float64]
     n_voxels: npt.NDArray[np.int64]
     n_covered: npt.NDArray[np.int64]
+    header_repetition_time: float = float("nan")
 
     @property
     def coverage(self) -> npt.NDArray[np.float64]:
@@ -68,7 +72,9 @@ def parcel_means(
     return [each.series for each in found]
 
 
-def parcel_series(bold: Path, parcellations: Sequence[Parcellation], mask: Path | None) -> list[ParcelSeries]:
+def parcel_series(
+    bold: Path, parcellations: Sequence[Parcellation], mask: Path | None, digest: FileDigest | None = None
+) -> list[ParcelSeries]:
     """Average an image over regions, and count what each mean rests on.
 
     A voxel counts as covered where the mask holds and it is not zero, NaN or infinite throughout the run: such
@@ -82,6 +88,8 @@ def parcel_series(bold: Path, parcellations: Sequence[Parcellation], mask: Path 
         R may differ between them.
     mask : Path or None
         Brain mask on the image's grid.
+    digest : FileDigest, optional
+        Takes the hash of the image while it is read.
 
     Returns
     -------
@@ -96,7 +104,7 @@ def parcel_series(bold: Path, parcellations: Sequence[Parcellation], mask: Path 
     inside = np.ones(int(np.prod(header.shape)), dtype=bool) if mask is None else _read_mask(mask, header)
     placed = [parcellation.on_grid(header.shape, header.affine).ravel(order="F") for parcellation in parcellations]
     reducer = _Reducer(placed, [parcellation.n_regions for parcellation in parcellations], inside, header)
-    with closing(volumes(bold, header, reducer.voxels)) as stream:
+    with closing(volumes(bold, header, reducer.voxels, digest)) as stream:
         for index, volume in enumerate(stream):
             reducer.add(index, volume)
     return reducer.result(bold)
@@ -188,7 +196,8 @@ class _Reducer:
             series[:, covered] = stored / n_covered[covered] * self.header.slope + self.header.intercept
             if not np.isfinite(series[:, covered]).all():
                 raise RunError(f"{bold} holds values too large to be averaged; run fMRIPrep again for it.")
-            found.append(ParcelSeries(series, n_voxels, n_covered.astype(np.int64)))
+            claimed = self.header.repetition_time if self.header.repetition_time > 0 else float("nan")
+            found.append(ParcelSeries(series, n_voxels, n_covered.astype(np.int64), claimed))
         return found
 
 

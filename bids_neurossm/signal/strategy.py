@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from bids_neurossm.dataset.names import sanitised_label
+from bids_neurossm.dataset.query import PREPROCESSED
 from bids_neurossm.errors import UsageError
 from bids_neurossm.signal.components import checked_arguments
 
 _SHIPPED = Path(str(files("bids_neurossm"))) / "data" / "denoise"
-_KEYS = {"Description", "Confounds", "Detrend", "HighPass", "LowPass", "Citation", "Name"}
+_KEYS = {"Description", "Confounds", "NonAggressive", "Image", "Detrend", "HighPass", "LowPass", "Citation", "Name"}
+
+#: ``desc-`` of the image that fMRIPrep smoothed and cleaned with ICA-AROMA.
+SMOOTH_AROMA = "smoothAROMAnonaggr"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,11 @@ class Strategy:
         Cut-off frequencies in Hz.
     citation : str
         Source of the strategy.
+    non_aggressive : str
+        ``ica_aroma`` where ICA-AROMA's noise components are taken out with the signal components in the same fit;
+        empty where none are.
+    image : str
+        ``desc-`` of the image that the strategy is made for.
     """
 
     name: str
@@ -47,11 +56,13 @@ class Strategy:
     high_pass: float | None = None
     low_pass: float | None = None
     citation: str = ""
+    non_aggressive: str = ""
+    image: str = PREPROCESSED
 
     @property
     def needs_confounds(self) -> bool:
         """Whether a confounds table has to be there."""
-        return bool(self.columns or self.nilearn)
+        return bool(self.columns or self.nilearn or self.non_aggressive)
 
     @property
     def scrubs(self) -> bool:
@@ -153,16 +164,36 @@ def _read(path: Path) -> Strategy:
     if not label:
         raise UsageError(f"--denoise {path} has no name with a letter or digit in it.")
     columns, nilearn = _confounds(content.get("Confounds"), path)
+    non_aggressive, image = str(content.get("NonAggressive") or ""), str(content.get("Image", PREPROCESSED))
+    _check_aroma(non_aggressive, image, columns, nilearn, path)
     return Strategy(
         name=label,
         description=str(content.get("Description", f"Confounds from {path.name}.")),
         columns=columns,
         nilearn=nilearn,
-        detrend=_flag(content, path, bool(columns or nilearn)),
+        detrend=_flag(content, path, bool(columns or nilearn or non_aggressive)),
         high_pass=_frequency(content, "HighPass", path),
         low_pass=_frequency(content, "LowPass", path),
         citation=str(content.get("Citation", "")),
+        non_aggressive=non_aggressive,
+        image=image,
     )
+
+
+def _check_aroma(
+    non_aggressive: str, image: str, columns: tuple[str, ...], nilearn: Mapping[str, Any], path: Path
+) -> None:
+    """Make sure that ICA-AROMA's noise components are taken out once."""
+    if non_aggressive not in ("", "ica_aroma"):
+        raise UsageError(f'--denoise {path}: "NonAggressive" is {non_aggressive!r}; "ica_aroma" is known.')
+    if image not in (PREPROCESSED, SMOOTH_AROMA):
+        raise UsageError(f'--denoise {path}: "Image" is {image!r}; known are "{PREPROCESSED}" and "{SMOOTH_AROMA}".')
+    aggressive = "ica_aroma" in nilearn.get("strategy", ()) or any("aroma" in name for name in columns)
+    if sum((bool(non_aggressive), image == SMOOTH_AROMA, aggressive)) > 1:
+        raise UsageError(
+            f"--denoise {path} takes ICA-AROMA's noise components out twice: choose one of the regressors, "
+            f'"NonAggressive", and the image {SMOOTH_AROMA}.'
+        )
 
 
 def _confounds(value: Any, path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:

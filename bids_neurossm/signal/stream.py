@@ -11,7 +11,7 @@ import queue
 import threading
 import zlib
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from isal.igzip_lib import IsalError
 
 from bids_neurossm.errors import RunError
+from bids_neurossm.signal.digest import FileDigest
 
 #: Larger than any real volume: a header that claims more is damaged (512 cubed voxels).
 _MOST_VOXELS = 512**3
@@ -188,7 +189,7 @@ def reading_order(
 
 
 def volumes(
-    path: Path, header: ImageHeader, voxels: npt.NDArray[np.intp] | None = None
+    path: Path, header: ImageHeader, voxels: npt.NDArray[np.intp] | None = None, digest: FileDigest | None = None
 ) -> Generator[npt.NDArray[Any], None, None]:
     """Yield the volumes of an image in order.
 
@@ -200,6 +201,8 @@ def volumes(
         From `read_header`.
     voxels : ndarray of intp, shape (V,), optional
         The wanted voxels, counted in Fortran order (x fastest) and arranged by `reading_order`; by default all.
+    digest : FileDigest, optional
+        Takes the hash of the file, as it stands on disk, behind the last volume.
 
     Yields
     ------
@@ -221,7 +224,7 @@ def volumes(
     n_wanted = int(np.prod(header.shape)) if voxels is None else voxels.size
     n_read = 0
     try:
-        with closing(_open(path)) as stream, closing(_ReadAhead(stream, header, pieces, n_wanted)) as ahead:
+        with _open(path, digest) as stream, closing(_ReadAhead(stream, header, pieces, n_wanted)) as ahead:
             while (values := ahead.next_volume()) is not None:
                 n_read += 1
                 yield values
@@ -323,13 +326,18 @@ def _is_compressed(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
 
 
-def _open(path: Path) -> IO[bytes]:
-    if not _is_compressed(path):
-        return path.open("rb", buffering=0)
-    from isal import igzip
+@contextmanager
+def _open(path: Path, digest: FileDigest | None) -> Generator[IO[bytes], None, None]:
+    """Open the content of an image, inflated where it is compressed."""
+    with ExitStack() as opened:
+        # The file itself is closed last: a digest is complete only when the rest of it has been read.
+        stored: Any = opened.enter_context(digest.reading(path) if digest else path.open("rb", buffering=0))
+        if _is_compressed(path):
+            from isal import igzip
 
-    stream: IO[bytes] = igzip.open(path, "rb")
-    return stream
+            yield opened.enter_context(igzip.open(stored, "rb"))
+        else:
+            yield stored
 
 
 def _skip(stream: IO[bytes], count: int) -> None:

@@ -7,6 +7,7 @@ are linear: l2 logistic regression for classes, ridge regression for a continuou
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +19,20 @@ from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.dataset.write import write_bytes
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.connectivity import TangentSpace, covariances_of, pearson_features
+from bids_neurossm.training.connectivity import (
+    MultiscaleTangentFeatures,
+    TangentSpace,
+    covariances_of,
+    pearson_features,
+)
 from bids_neurossm.training.estimator import Estimator
+from bids_neurossm.training.harmonisation import harmonised
 from bids_neurossm.training.linear import LinearModel, fit_linear, participant_weights
 
 #: Columns of the cohort's table that the covariate baseline uses where they exist.
 COVARIATES = ("age", "sex", "site", "mean_fd", "n_volumes", "repetition_time")
+#: How the names of the models end whose features can be harmonised over sites.
+_CONNECTIVITY = ("connectivity", "tangent")
 
 
 class Features(Protocol):
@@ -73,8 +82,7 @@ class TangentFeatures:
 
     def fit(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.floating]:
         """Find the reference and return the tangent vectors of the training runs, shape (n, R (R + 1) / 2)."""
-        covariances = covariances_of(cohort, indices)
-        return self.space.fit(covariances).transform(covariances)
+        return self.space.fit_transform(covariances_of(cohort, indices))
 
     def transform(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.floating]:
         """Tangent vectors of other runs."""
@@ -99,10 +107,12 @@ class CovariateFeatures:
     ----------
     columns : tuple of str
         Columns of the cohort's table besides :data:`COVARIATES`.
+    standard : tuple of str
+        Columns taken in place of :data:`COVARIATES`.
     """
 
-    def __init__(self, columns: tuple[str, ...] = ()) -> None:
-        self.wanted = (*COVARIATES, *(name for name in columns if name not in COVARIATES))
+    def __init__(self, columns: tuple[str, ...] = (), standard: tuple[str, ...] = COVARIATES) -> None:
+        self.wanted = (*standard, *(name for name in columns if name not in standard))
         self.codes: dict[str, dict[str, Any]] = {}
 
     def fit(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.floating]:
@@ -252,9 +262,11 @@ def create(name: str, spec: ModelSpec, training: Training, execution: Execution)
     Parameters
     ----------
     name : str
-        ``majority``, ``covariates``, ``pearson-connectivity`` or ``tangent-connectivity``.
+        ``majority``, ``covariates``, ``age-only``, ``pearson-connectivity``, ``tangent-connectivity`` or
+        ``multiscale-tangent``.
     spec : ModelSpec
-        ``settings["covariates"]`` may list further columns for the covariate baseline.
+        ``settings["covariates"]`` may list further columns for the covariate baseline, ``settings["harmonise"]`` ask
+        for ComBat over sites.
     training : Training
         ``class_weights`` holds for the linear baselines as for the model.
     execution : Execution
@@ -270,14 +282,17 @@ def create(name: str, spec: ModelSpec, training: Training, execution: Execution)
     if name == "covariates":
         columns = tuple(str(column) for column in spec.settings.get("covariates", ()))
         return LinearBaseline(name, CovariateFeatures(columns), training.class_weights)
-    return LinearBaseline(name, _features(name), training.class_weights)
+    features = harmonised(_features(name), spec.settings.get("harmonise") if name.endswith(_CONNECTIVITY) else None)
+    return LinearBaseline(name, features, training.class_weights)
 
 
 def _features(name: str) -> Features:
-    kinds: dict[str, type[Features]] = {
+    kinds: dict[str, Callable[[], Features]] = {
         "covariates": CovariateFeatures,
+        "age-only": lambda: CovariateFeatures(standard=("age",)),
         "pearson-connectivity": PearsonFeatures,
         "tangent-connectivity": TangentFeatures,
+        "multiscale-tangent": MultiscaleTangentFeatures,
     }
     if name not in kinds:
         raise UsageError(f"{name!r} is not a baseline; known are majority, {', '.join(kinds)}.")
@@ -302,7 +317,8 @@ def load_baseline(path: Path) -> Estimator:
             majority = Majority()
             majority.scores, majority.classes = arrays["scores"], facts["classes"]
             return majority
-        baseline = LinearBaseline(facts["name"], _features(facts["name"]), facts["weighted"])
+        features = harmonised(_features(facts["name"]), "combat" if "sites" in facts else None)
+        baseline = LinearBaseline(facts["name"], features, facts["weighted"])
         baseline.features.restore(arrays, facts)
         baseline.classes = facts["classes"]
         baseline.model = LinearModel(arrays["coefficients"], arrays["intercepts"], facts["n_classes"], facts["penalty"])

@@ -17,8 +17,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from bids_neurossm.config import section_from
 from bids_neurossm.dataset.write import write_bytes, write_text
-from bids_neurossm.errors import CheckpointError
+from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.models.neurossm import NeuroSSMConfig
 
 FORMAT = 1
 
@@ -59,6 +61,8 @@ class Facts:
         Numbers worth keeping (last training loss ...).
     versions : mapping
         Of the packages that made it.
+    static : mapping
+        Plain values of the static term; empty where there is none. See `bids_neurossm.training.static.StaticTerm`.
     """
 
     model: Mapping[str, Any]
@@ -79,6 +83,7 @@ class Facts:
     precision: str = "float32"
     metrics: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    static: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], facts: Facts) -> None:
@@ -121,6 +126,20 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
         return load_tensors(content), Facts(**values)
     except (TypeError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of this package: {error}.") from error
+
+
+def model_config(facts: Facts, path: Path) -> NeuroSSMConfig:
+    """Return the configuration of the model in a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If it is that of another model, or of a later version.
+    """
+    try:
+        return section_from(NeuroSSMConfig, facts.model, "model")
+    except (UsageError, TypeError) as error:
+        raise CheckpointError(f"{path} holds a model that this version does not know: {error}") from error
 
 
 def check_fit(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.training.intervals import Interval, grouped_bootstrap, nadeau_bengio_interval, sign_flip_interval
-from bids_neurossm.training.metrics import METRICS, SMALLER_IS_BETTER, Floats, labels_and_scores
+from bids_neurossm.training.metrics import METRIC_WORDS, METRICS, SMALLER_IS_BETTER, Floats, labels_and_scores
 
 #: Below this p a difference is called one.
 SIGNIFICANCE = 0.05
@@ -131,7 +131,12 @@ def _row(
 def _over_folds(mine: pd.DataFrame, differences: Floats, folds_are: str, seed: int) -> Interval:
     if folds_are == "sites":
         return sign_flip_interval(differences, seed=seed)
-    return nadeau_bengio_interval(differences, ratio_of_test_to_train(mine))
+    return nadeau_bengio_interval(differences, ratio_of_test_to_train(mine), folds=folds_of_a_split(mine))
+
+
+def folds_of_a_split(units: pd.DataFrame) -> int:
+    """Return the number of folds of one split."""
+    return int(units.groupby("split")["fold"].nunique().max())
 
 
 def ratio_of_test_to_train(units: pd.DataFrame) -> float:
@@ -168,17 +173,22 @@ def verdict(model: str, baseline: str, metric: str, value: float, other: float, 
     Returns
     -------
     str
-        The model ``beats``, ``does not beat`` or ``is worse than`` the baseline, or the two can not be compared.
+        The model ``beats`` or ``is worse than`` the baseline where p < .05; else it ``can not be told apart from`` it,
+        which is not to say that the two are alike: the interval says how far apart they may be.
     """
-    figures = f"{metric} {value:.3f} against {other:.3f}"
+    word = METRIC_WORDS[metric]
+    figures = f"{word} {value:.3f} against {other:.3f}"
     if not np.isfinite(found.estimate):
-        return f"{model} and {baseline} can not be compared: {metric} is not defined for both in any fold."
+        return f"{model} and {baseline} can not be compared: {word} is not defined for both in any fold."
     if not np.isfinite(found.p):
         return f"{model} is not shown to beat {baseline} ({figures}): too few folds, or no spread, for a test."
-    better = found.estimate < 0 if metric in SMALLER_IS_BETTER else found.estimate > 0
-    significant = "beats" if better else "is worse than"
-    words = significant if found.p < SIGNIFICANCE else "does not beat"
-    return (
-        f"{model} {words} {baseline} ({figures}; difference {found.estimate:+.3f}, 95 % interval {found.low:+.3f} to "
-        f"{found.high:+.3f}, p = {found.p:.3g}, {found.method}, {found.label})."
+    evidence = (
+        f"{figures}; difference {found.estimate:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}, "
+        f"p = {found.p:.3g}, {found.method}, {found.label}"
     )
+    if found.p < SIGNIFICANCE:
+        better = found.estimate < 0 if metric in SMALLER_IS_BETTER else found.estimate > 0
+        return f"{model} {'beats' if better else 'is worse than'} {baseline} ({evidence})."
+    if found.low <= 0 <= found.high:
+        return f"{model} can not be told apart from {baseline}, and so is not shown to beat it ({evidence})."
+    return f"{model} is not shown to differ from {baseline} ({evidence})."

@@ -16,6 +16,12 @@ from bids_neurossm.errors import LabelError
 
 TargetType = Literal["class", "continuous"]
 
+#: A smaller holdout says too little about a class (docs/methods.md, section 2).
+GROUPS_PER_CLASS = 20
+#: A continuous target counts as two classes, its lower and its upper half.
+GROUPS_CONTINUOUS = 2 * GROUPS_PER_CLASS
+DEFAULT_HOLDOUT = 0.2
+
 
 def participant_table(
     runs: pd.DataFrame,
@@ -106,6 +112,39 @@ def groups_per_label(membership: pd.DataFrame) -> pd.Series[int]:
     """Count the groups in which each label occurs, labels without one included."""
     counts: pd.Series[int] = membership["label"].value_counts(sort=False)
     return counts
+
+
+def set_aside(
+    people: pd.DataFrame,
+    membership: pd.DataFrame,
+    share: float | None,
+    target_type: TargetType,
+    random: np.random.Generator,
+    notes: list[str],
+) -> set[str]:
+    """Choose the groups of a holdout: every 1/share-th of the groups ordered by label, site and chance."""
+    if share == 0:
+        notes.append("No holdout was asked for; out-of-fold predictions take its place.")
+        return set()
+    groups = people.groupby("group", sort=True).agg(
+        stratum=("stratum", lambda values: ", ".join(sorted(set(values)))), site=("site", "min")
+    )
+    order = groups.assign(draw=random.random(len(groups))).sort_values(["stratum", "site", "draw"]).index
+    wanted = DEFAULT_HOLDOUT if share is None else share
+    steps = np.floor(np.arange(len(order) + 1) * wanted + random.random())
+    aside = {str(group) for group in order[np.diff(steps) > 0]}
+    least = GROUPS_PER_CLASS if target_type == "class" else GROUPS_CONTINUOUS
+    counts = groups_per_label(membership[membership["group"].isin(aside)])
+    rarest = f"{int(counts.min())} groups of {counts.idxmin()}"
+    if share is None and counts.min() < least:
+        notes.append(
+            f"No holdout: one fifth of the groups would hold only {rarest}, and {least} are needed; "
+            "out-of-fold predictions take its place."
+        )
+        return set()
+    if counts.min() < least:
+        notes.append(f"The holdout that was asked for holds only {rarest}; below {least} its figures are unsteady.")
+    return aside
 
 
 def deal_folds(people: pd.DataFrame, folds: int, seed: int) -> pd.Series[int]:

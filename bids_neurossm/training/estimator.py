@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import UsageError
 from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.follow import Follow
 
 
 class Estimator(Protocol):
@@ -39,16 +40,40 @@ class Estimator(Protocol):
         ...
 
 
+@runtime_checkable
+class Followed(Protocol):
+    """An estimator whose training takes long: it tells how far it is, and goes on after a kill."""
+
+    def follow(self, follow: Follow, state_file: Path | None = None) -> None:
+        """Say who is told, and where the state is kept after every epoch."""
+        ...
+
+
 Factory = Callable[[str, ModelSpec, Training, Execution], Estimator]
 
 # name -> "module:factory", a `Factory`: a new model is one new file and one line here.
 _MODELS: dict[str, str] = {
     "neurossm": "bids_neurossm.training.neural:create",
+    "neurossm-static": "bids_neurossm.training.neural:create",
     "majority": "bids_neurossm.training.baselines:create",
     "covariates": "bids_neurossm.training.baselines:create",
     "pearson-connectivity": "bids_neurossm.training.baselines:create",
     "tangent-connectivity": "bids_neurossm.training.baselines:create",
+    "multiscale-tangent": "bids_neurossm.training.baselines:create",
+    "age-only": "bids_neurossm.training.baselines:create",
+    "site-only": "bids_neurossm.training.site_only:create",
+    "linear-svm": "bids_neurossm.training.kernels:create",
+    "kernel-ridge": "bids_neurossm.training.kernels:create",
+    "mean-pooled-mlp": "bids_neurossm.training.mlp:create",
 }
+
+#: Models that are trained as the recipe says, once per seed; the others are fitted in closed form, or nearly so.
+_BY_RECIPE = ("neurossm", "mean-pooled-mlp")
+
+
+def follows_recipe(name: str) -> bool:
+    """Whether a model takes the recipe's settings and one training per seed: it is trained by gradient descent."""
+    return name.startswith(_BY_RECIPE)
 
 
 def register_model(name: str, factory: str) -> None:

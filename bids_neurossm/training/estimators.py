@@ -12,16 +12,24 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from bids_neurossm.config import Training, section_from
+from bids_neurossm.config import Execution, Training, section_from
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.training.checkpoint import Facts, check_fit, load_checkpoint, load_state, save_checkpoint
+from bids_neurossm.training.checkpoint import (
+    Facts,
+    check_fit,
+    load_checkpoint,
+    load_state,
+    model_config,
+    save_checkpoint,
+)
 from bids_neurossm.training.cohort import standardise
 from bids_neurossm.training.fit import fit
-from bids_neurossm.training.inference import Run, predict_logits
-from bids_neurossm.training.neural import chosen_window, torch_device
+from bids_neurossm.training.inference import predict_logits
+from bids_neurossm.training.neural import torch_device
 from bids_neurossm.training.recipes import load_recipe
-from bids_neurossm.training.windows import check_length, sampling_for
+from bids_neurossm.training.runset import Run, RunSet, Targets, TrainingSet, run_amplitude
+from bids_neurossm.training.windows import sampling_for
 
 Series = NDArray[np.floating[Any]] | Sequence[NDArray[np.floating[Any]]]
 
@@ -39,6 +47,7 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         random_state: int = 0,
         device: str = "auto",
         repetition_time: float | None = None,
+        precision: str = "float32",
     ) -> None:
         self.recipe = recipe
         self.model_settings = model_settings
@@ -46,12 +55,19 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         self.random_state = random_state
         self.device = device
         self.repetition_time = repetition_time
+        self.precision = precision
 
-    def _fit(self, X: Series, targets: NDArray[Any], n_outputs: int, times: ArrayLike | None) -> None:
+    def _fit(
+        self, X: Series, targets: Targets, n_outputs: int, times: ArrayLike | None, groups: ArrayLike | None
+    ) -> None:
         """Train on standardised series."""
-        runs = _runs(X)
+        runs, names = _runs(X)
         if len(runs) != len(targets):
             raise UsageError(f"There are {len(runs)} series and {len(targets)} targets.")
+        together = None if groups is None else [str(group) for group in np.asarray(groups)]
+        if together is not None and len(together) != len(runs):
+            raise UsageError(f"There are {len(runs)} series and {len(together)} groups.")
+        Execution(precision=self.precision)  # refuses one that is not known
         model_table, training = load_recipe(self.recipe)
         if self.training_settings:
             table = {**vars(training), **self.training_settings}
@@ -61,17 +77,16 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         config = section_from(
             NeuroSSMConfig, {**settings, "n_regions": self.n_regions_, "n_outputs": n_outputs}, "model_settings"
         )
-        names = [f"X[{number}]" for number in range(len(runs))]
         sampling = sampling_for(config, self._times(times, len(runs)), names)
+        inputs = RunSet(runs, names, sampling, _amplitude(X, config, names))
         self.reference_time_ = self.repetition_time if sampling is None else sampling.reference
-        self.window_ = chosen_window(training.window, [segments for _, segments in runs], sampling)
+        self.window_ = inputs.chosen_window(training.window)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
             self.model_ = NeuroSSM(config).to(torch_device(self.device))
-        history = fit(
-            self.model_, runs, targets, names, training, self.window_, self.random_state, sampling=sampling
-        )  # fmt: skip
-        self.training_loss_ = history.loss[-1]
+        data = TrainingSet(inputs, targets, together)
+        self.history_ = fit(self.model_, data, training, self.window_, self.random_state, self.precision)
+        self.metrics_ = self.history_.metrics()
 
     def _times(self, times: ArrayLike | None, n_runs: int) -> NDArray[np.float64] | None:
         """Return the repetition time of each series, or None where none was told."""
@@ -83,20 +98,23 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _logits(self, X: Series, times: ArrayLike | None) -> NDArray[np.float64]:
         """Return the outputs (n, C) for each run."""
-        if not hasattr(self, "model_"):
-            raise UsageError(f"{type(self).__name__} has not been fitted; call fit or load first.")
-        runs = _runs(X)
+        self._require_fitted()
+        runs, names = _runs(X)
         if runs[0][0].shape[1] != self.n_regions_:
             raise UsageError(f"X has {runs[0][0].shape[1]} regions; the model was fitted with {self.n_regions_}.")
-        config, names = self.model_.config, [f"X[{number}]" for number in range(len(runs))]
+        config = self.model_.config
         sampling = sampling_for(config, self._times(times, len(runs)), names, self.reference_time_)
-        for number, (_, segments) in enumerate(runs):
-            seconds = None if sampling is None else float(sampling.repetition_times[number])
-            check_length(segments, max(config.scales), names[number], seconds)
-        return predict_logits(self.model_, runs, self.window_, sampling)
+        inputs = RunSet(runs, names, sampling, _amplitude(X, config, names))
+        inputs.check_lengths(config)
+        return predict_logits(self.model_, inputs, self.window_)
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise UsageError(f"{type(self).__name__} has not been fitted; call fit or load first.")
 
     def save(self, path: Path | str) -> None:
         """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it. Classes are kept as text."""
+        self._require_fitted()
         config = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.model_.config).items()}
         facts = Facts(
             model=config,
@@ -106,7 +124,8 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             repetition_time=self.reference_time_,
             window=self.window_,
             seed=self.random_state,
-            metrics={"training_loss": self.training_loss_},
+            precision=self.precision,
+            metrics=self.metrics_,
             **self._target_facts(),
         )
         save_checkpoint(Path(path), self.model_.state_dict(), facts)
@@ -136,14 +155,14 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         """Read model and window from a checkpoint."""
         state, facts = load_checkpoint(path)
         check_fit(facts, path, target_type=self._target_type)
-        config = section_from(NeuroSSMConfig, facts.model, str(path))
+        config = model_config(facts, path)
         self.model_ = NeuroSSM(config)
         load_state(self.model_, state, path)
         self.model_.to(torch_device(self.device)).eval()
         if facts.window is None:
             raise CheckpointError(f"{path} does not tell the window that it was trained with.")
         self.n_regions_, self.window_, self.reference_time_ = config.n_regions, facts.window, facts.repetition_time
-        self.training_loss_ = facts.metrics.get("training_loss", float("nan"))
+        self.metrics_ = dict(facts.metrics)
         return facts
 
 
@@ -162,6 +181,8 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         ``auto``, ``cpu`` or ``cuda``.
     repetition_time : float, optional
         Of all series, in s. Models whose scales are in seconds need it here, or of each series where X is given.
+    precision : {"float32", "bfloat16", "float16"}
+        Of the matrix products in training.
 
     Attributes
     ----------
@@ -169,14 +190,21 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         Sorted classes.
     model_ : NeuroSSM
         The network.
+    history_ : History
+        Loss of each epoch, after `fit`.
+    metrics_ : dict
+        Numbers that a checkpoint keeps: training loss, epochs; with early stopping the best epoch and its loss.
     """
 
     _target_type = "class"
 
-    def fit(self, X: Series, y: ArrayLike, repetition_times: ArrayLike | None = None) -> Self:
+    def fit(
+        self, X: Series, y: ArrayLike, repetition_times: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Self:
         """Learn from series X, array (n, T, R) or a list of (T_i, R) as extracted, and classes y (n,).
 
         `repetition_times` (n,), in s, are asked for by scales in seconds where they differ between the series.
+        `groups` (n,) say what belongs together (the runs of a participant) when early stopping sets series aside.
 
         Raises
         ------
@@ -186,7 +214,7 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         self.classes_, targets = np.unique(np.asarray(y), return_inverse=True)
         if len(self.classes_) < 2:
             raise LabelError(f"y has {len(self.classes_)} class; two or more are needed.")
-        self._fit(X, targets.astype(np.int64), len(self.classes_), repetition_times)
+        self._fit(X, targets.astype(np.int64), len(self.classes_), repetition_times, groups)
         return self
 
     def decision_function(self, X: Series, repetition_times: ArrayLike | None = None) -> NDArray[np.float64]:
@@ -229,6 +257,8 @@ class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
         ``auto``, ``cpu`` or ``cuda``.
     repetition_time : float, optional
         Of all series, in s. Models whose scales are in seconds need it here, or of each series where X is given.
+    precision : {"float32", "bfloat16", "float16"}
+        Of the matrix products in training.
 
     Attributes
     ----------
@@ -236,14 +266,21 @@ class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
         Of the targets that it learnt from; the network predicts in units of the scale.
     model_ : NeuroSSM
         The network.
+    history_ : History
+        Loss of each epoch, after `fit`.
+    metrics_ : dict
+        Numbers that a checkpoint keeps: training loss, epochs; with early stopping the best epoch and its loss.
     """
 
     _target_type = "continuous"
 
-    def fit(self, X: Series, y: ArrayLike, repetition_times: ArrayLike | None = None) -> Self:
+    def fit(
+        self, X: Series, y: ArrayLike, repetition_times: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Self:
         """Learn from series X, array (n, T, R) or a list of (T_i, R) as extracted, and numbers y (n,).
 
         `repetition_times` (n,), in s, are asked for by scales in seconds where they differ between the series.
+        `groups` (n,) say what belongs together (the runs of a participant) when early stopping sets series aside.
 
         Raises
         ------
@@ -254,7 +291,7 @@ class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
         self.mean_, self.scale_ = float(values.mean()), float(values.std())
         if not self.scale_ > 0:
             raise LabelError("y must be finite and vary.")
-        self._fit(X, (values - self.mean_) / self.scale_, 1, repetition_times)
+        self._fit(X, (values - self.mean_) / self.scale_, 1, repetition_times, groups)
         return self
 
     def predict(self, X: Series, repetition_times: ArrayLike | None = None) -> NDArray[np.float64]:
@@ -268,11 +305,19 @@ class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
         self.mean_, self.scale_ = facts.target_mean, facts.target_scale
 
 
-def _runs(X: Series) -> list[Run]:
-    """Standardise the series; each is one contiguous piece."""
+def _amplitude(X: Series, config: NeuroSSMConfig, names: Sequence[str]) -> NDArray[np.float32] | None:
+    """Return what the amplitude term needs of the series as extracted, where the model has one."""
+    if not config.amplitude:
+        return None
+    return np.stack([run_amplitude(run, [(0, len(run))], name) for run, name in zip(X, names, strict=True)])
+
+
+def _runs(X: Series) -> tuple[list[Run], list[str]]:
+    """Standardise the series, and name them; each is one contiguous piece."""
     if not len(X):
         raise UsageError("X holds no series.")
     shapes = {np.shape(series)[1:] for series in X}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
         raise UsageError("X must be an array (n, T, R) or a list of arrays (T_i, R) with the same R.")
-    return [(standardise(series), [(0, len(series))]) for series in X]
+    runs: list[Run] = [(standardise(series), [(0, len(series))]) for series in X]
+    return runs, [f"X[{number}]" for number in range(len(runs))]

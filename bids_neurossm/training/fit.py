@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from bids_neurossm.config import Training
-from bids_neurossm.errors import RunError
 from bids_neurossm.models.neurossm import NeuroSSM, usable_repetition_times
-from bids_neurossm.training.inference import Run, evaluation_batches, run_features
-from bids_neurossm.training.windows import Batch, Sampling, assemble, check_length, training_window
-
-# Called after each epoch with (epoch, epochs, mean loss).
-Progress = Callable[[int, int, float], None]
+from bids_neurossm.training.follow import Epoch, Follow
+from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches, predict_logits, run_features
+from bids_neurossm.training.memory import in_smaller_batches
+from bids_neurossm.training.ranks import ALONE, Ranks
+from bids_neurossm.training.runset import RunSet, Targets, TrainingSet
+from bids_neurossm.training.state import Keep, of_prefix, with_prefix
+from bids_neurossm.training.steps import Stepper, class_weights, run_losses
+from bids_neurossm.training.stopping import EarlyStopping, inner_split
+from bids_neurossm.training.windows import training_window
 
 
 @dataclass
 class History:
-    """Mean training loss of each epoch."""
+    """What happened.
+
+    Attributes
+    ----------
+    loss, validation_loss : list of float
+        Mean training loss of each epoch; loss of the runs set aside, where there are any.
+    best_epoch : int
+        From 1: the one whose weights were kept; the last one without early stopping.
+    at_once : int
+        Runs that memory held; less than the batch where it had to be halved.
+    """
 
     loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    at_once: int = 0
+
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers that are worth keeping with a checkpoint."""
+        kept = self.best_epoch - 1
+        numbers: dict[str, float] = {"training_loss": self.loss[kept], "epochs": len(self.loss)}
+        if self.validation_loss:
+            numbers |= {"best_epoch": self.best_epoch, "validation_loss": self.validation_loss[kept]}
+        return numbers
 
 
 def fit(
     model: NeuroSSM,
-    runs: Sequence[Run],
-    targets: NDArray[np.int64] | NDArray[np.float64],
-    names: Sequence[str],
+    data: TrainingSet,
     settings: Training,
     window: int | None,
     seed: int,
     precision: str = "float32",
-    progress: Progress | None = None,
-    sampling: Sampling | None = None,
+    follow: Follow | None = None,
+    keep: Keep | None = None,
+    ranks: Ranks = ALONE,
 ) -> History:
     """Fit a model in place; the result depends on the arguments and the seed only.
 
@@ -46,177 +68,224 @@ def fit(
     ----------
     model : NeuroSSM
         On the device that it is to be trained on. With one output the target is a number, else a class.
-    runs : sequence of (series (T_i, R), segments)
-        Standardised training runs.
-    targets : array (n,)
-        Class indices, or standardised target values.
-    names : sequence of str
-        What the runs are called in messages.
+    data : TrainingSet
+        Standardised training runs and their targets.
     settings : Training
         Epochs, batch, learning rate ...
     window : int or None
         Time points per training window.
     seed : int
-        Of batches, windows and dropout.
-    precision : {"float32", "bfloat16"}
+        Of batches, windows, dropout and the runs set aside.
+    precision : {"float32", "bfloat16", "float16"}
         Of the matrix products.
-    progress : callable, optional
-        Called after each epoch with (epoch, epochs, mean loss).
-    sampling : Sampling, optional
-        Repetition times of the runs, for a model whose scales are in seconds.
+    follow : Follow, optional
+        Who is told of epochs, and of what does not go as it was asked for.
+    keep : Keep, optional
+        Where the state is kept after every epoch. A training that finds its own state there goes on with it, and ends
+        with the weights that it would have had without a break.
+    ranks : Ranks
+        For several processes that train together; all call this function with the same arguments but for the model's
+        device.
 
     Raises
     ------
     RunError
-        If a run is too short, or is not finite, or its loss is not; the run is named.
+        If a run is too short, holds no signal or is not finite, its loss is not, or memory does not hold it alone; the
+        run is named.
+    LabelError
+        If runs are to be set aside for early stopping and a class has too few groups.
     UsageError
         If scales are in seconds and there are no repetition times, or one is longer than the smallest scale.
     """
-    times = None if sampling is None else torch.from_numpy(sampling.repetition_times)
+    sampling = data.inputs.sampling
     if model.config.in_seconds:
-        usable_repetition_times(model.config, times, len(names))
-    for number, name in enumerate(names):
-        time = None if times is None else float(times[number])
-        check_length(runs[number][1], max(model.config.scales), name, time)
-        if not np.isfinite(runs[number][0]).all():
-            raise RunError(f"{name}: the standardised series is not finite.")
+        times = None if sampling is None else torch.from_numpy(sampling.repetition_times)
+        usable_repetition_times(model.config, times, len(data))
+    data.inputs.check_lengths(model.config)
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        fit_input_scale(model, runs, window, sampling)
-        history = _epochs(model, runs, targets, names, settings, window, seed, precision, progress, sampling)
-    fit_pathway_mean(model, runs, targets, window, sampling)
+        history = _Fit(model, data, settings, window, seed, precision, follow or Follow(), keep, ranks).run()
+    if ranks.leads:
+        fit_pathway_mean(model, data, window)
+    ranks.agree([model.pathway_mean])
     model.eval()
     return history
 
 
-def _epochs(
-    model: NeuroSSM,
-    runs: Sequence[Run],
-    targets: NDArray[np.int64] | NDArray[np.float64],
-    names: Sequence[str],
-    settings: Training,
-    window: int | None,
-    seed: int,
-    precision: str,
-    progress: Progress | None,
-    sampling: Sampling | None,
-) -> History:
-    """Run all epochs."""
-    device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
-    steps = -(-len(names) // settings.batch_size)
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=settings.learning_rate, total_steps=settings.epochs * steps
-    )
-    goal = torch.from_numpy(np.asarray(targets)).to(device)
-    weights = _class_weights(goal, model.config.n_outputs, settings.class_weights)
-    history = History()
-    model.train()
-    for epoch in range(settings.epochs):
-        total = 0.0
-        order = torch.randperm(len(names), generator=generator)
+class _Fit:
+    """One training, epoch by epoch."""
+
+    def __init__(
+        self,
+        model: NeuroSSM,
+        data: TrainingSet,
+        settings: Training,
+        window: int | None,
+        seed: int,
+        precision: str,
+        follow: Follow,
+        keep: Keep | None,
+        ranks: Ranks,
+    ) -> None:
+        self.model, self.settings, self.window, self.seed = model, settings, window, seed
+        self.follow, self.keep, self.ranks = follow, keep, ranks
+        self.history = History()
+        self.stopping: EarlyStopping | None = None
+        self.aside: TrainingSet | None = None
+        if settings.early_stopping is not None:
+            learn, aside = inner_split(data, model.config.n_outputs, settings.validation_fraction, seed)
+            data, self.aside = data.some(learn), data.some(aside)
+            self.stopping = EarlyStopping(settings.early_stopping)
+        self.data = data
+        self.steps = -(-len(data) // settings.batch_size)
+        n_steps = settings.epochs * self.steps
+        self.stepper = Stepper(model, data, settings, n_steps, precision, ranks, follow.notice)
+
+    def run(self) -> History:
+        """Run all epochs that are left."""
+        if not self._resumed():
+            self._scale_inputs()
+        self.ranks.agree([self.model.input_scale])
+        first, begun = len(self.history.loss), time.monotonic()
+        warm = begun
+        for epoch in range(first, self.settings.epochs):
+            if self.stopping is not None and self.stopping.over:
+                break
+            self.history.loss.append(self._epoch(epoch))
+            self._validate(epoch)
+            self._keep()
+            now = time.monotonic()
+            # The first epoch compiles and reads from disk: the pace is that of the others, where there are any.
+            pace = (now - warm) / (epoch - first) if epoch > first else now - begun
+            warm = now if epoch == first else warm
+            aside = self.history.validation_loss[-1] if self.history.validation_loss else None
+            if self.ranks.leads:
+                left = pace * (self.settings.epochs - epoch - 1)
+                told = Epoch(epoch + 1, self.settings.epochs, self.history.loss[-1], aside, now - begun, left)
+                self.follow.epoch(told)
+        self.history.best_epoch, self.history.at_once = len(self.history.loss), self.stepper.at_once
+        if self.stopping is not None:
+            self.model.load_state_dict(self.stopping.weights)
+            self.history.best_epoch = self.stopping.best_epoch
+        return self.history
+
+    def _scale_inputs(self) -> None:
+        """Set the constants that inputs are scaled by."""
+        if self.ranks.leads:
+            fit_input_scale(self.model, self.data.inputs, self.window)
+        if self.data.inputs.amplitude is not None:
+            self.model.fit_amplitude(torch.from_numpy(self.data.inputs.amplitude).to(self.stepper.device))
+
+    def _epoch(self, epoch: int) -> float:
+        """Run one epoch; return its mean loss."""
+        # Seeded anew, so that an epoch depends on nothing but its number: a training that was killed goes on exactly.
+        torch.manual_seed(_seed(self.seed, epoch, 1 + self.ranks.rank))
+        generator = torch.Generator().manual_seed(_seed(self.seed, epoch, 0))
+        self.model.train()
+        inputs, total = self.data.inputs, 0.0
+        order = torch.randperm(len(inputs), generator=generator)
         # Equal parts: a last batch of one or two runs would take a full step on its own.
-        for part in order.tensor_split(steps):
-            batch = _drawn(runs, part.tolist(), window, generator, sampling).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                logits = model(batch.series, batch.lengths, batch.owners, batch.repetition_times).float()
-            losses = run_losses(logits, goal[part.to(device)], settings.label_smoothing)
-            _check_finite(losses, [names[i] for i in part.tolist()], epoch)
-            share = weights[goal[part.to(device)]] if weights is not None else torch.ones_like(losses)
-            loss = (share * losses).sum() / share.sum()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach()) * len(part)
-        history.loss.append(total / len(names))
-        if progress is not None:
-            progress(epoch + 1, settings.epochs, history.loss[-1])
-    return history
+        for part in order.tensor_split(self.steps):
+            # Every process draws for all of them, and takes its share of what was drawn.
+            drawn = [
+                (number, training_window(inputs.segments(number), inputs.points(number, self.window), generator))
+                for number in part.tolist()
+            ]
+            total += self.stepper.step(drawn, epoch) * len(part)
+        return total / len(inputs)
+
+    def _validate(self, epoch: int) -> None:
+        """Look at the runs that were set aside."""
+        if self.stopping is None or self.aside is None:
+            return
+        loss = torch.zeros(1, dtype=torch.float64, device=self.stepper.device)
+        if self.ranks.leads:
+            loss += validation_loss(self.model, self.aside, self.data.targets, self.settings, self.window)
+        self.ranks.agree([loss])
+        self.history.validation_loss.append(float(loss))
+        self.stopping.see(epoch + 1, float(loss), self.model)
+
+    def _keep(self) -> None:
+        """Write down where we are."""
+        if self.keep is None or not self.ranks.leads:
+            return
+        tensors = with_prefix("model", self.model.state_dict()) | with_prefix("optimizer", self.stepper.tensors())
+        facts: dict[str, Any] = {"loss": self.history.loss, "validation_loss": self.history.validation_loss}
+        if self.stopping is not None:
+            tensors |= with_prefix("best", self.stopping.weights)
+            facts |= {"stopping": self.stopping.state()}
+        self.keep.write(tensors, facts | {"stepper": self.stepper.state()})
+
+    def _resumed(self) -> bool:
+        """Go on where a training like this one was killed, if one was."""
+        found = None if self.keep is None else self.keep.read()
+        if found is None:
+            return False
+        tensors, facts = found
+        device = self.stepper.device
+        self.model.load_state_dict(of_prefix("model", tensors))
+        self.stepper.restore(facts["stepper"], of_prefix("optimizer", tensors))
+        self.history.loss, self.history.validation_loss = facts["loss"], facts["validation_loss"]
+        if self.stopping is not None:
+            best = {name: tensor.to(device) for name, tensor in of_prefix("best", tensors).items()}
+            self.stopping.restore(facts["stopping"], best)
+        return True
 
 
-def _drawn(
-    runs: Sequence[Run],
-    chosen: Sequence[int],
-    window: int | None,
-    generator: torch.Generator,
-    sampling: Sampling | None,
-) -> Batch:
-    """Draw a window of each of the chosen runs."""
-    if sampling is None:
-        return assemble([(runs[i][0], training_window(runs[i][1], window, generator)) for i in chosen])
-    drawn = [(runs[i][0], training_window(runs[i][1], sampling.window(i, window), generator)) for i in chosen]
-    return assemble(drawn, [float(sampling.repetition_times[i]) for i in chosen])
+def _seed(seed: int, epoch: int, what: int) -> int:
+    """Derive a seed for one epoch and one purpose."""
+    return int(np.random.SeedSequence([seed, epoch, what]).generate_state(1, np.uint64)[0])
 
 
-def run_losses(logits: Tensor, goal: Tensor, label_smoothing: float) -> Tensor:
-    """Return the loss (n,) of each run: cross-entropy of logits (n, C), or smooth L1 of a number (n, 1)."""
-    if logits.shape[1] == 1:
-        return functional.smooth_l1_loss(logits[:, 0], goal.to(logits.dtype), reduction="none")
-    return functional.cross_entropy(logits, goal, label_smoothing=label_smoothing, reduction="none")
+def validation_loss(
+    model: NeuroSSM, aside: TrainingSet, learnt: Targets, settings: Training, window: int | None
+) -> float:
+    """Return the loss of runs that were set aside, on logits averaged over the windows that cover each.
+
+    The loss is that of the training, with classes weighed as in the runs that are `learnt` from.
+    """
+    values = predict_logits(model, aside.inputs, window)
+    logits = torch.from_numpy(values if aside.offsets is None else values + aside.offsets)
+    goal = torch.from_numpy(aside.targets)
+    losses = run_losses(logits, goal, settings.label_smoothing)
+    weights = class_weights(torch.from_numpy(learnt), model.config.n_outputs, settings.class_weights)
+    shares = torch.ones_like(losses) if weights is None else weights[goal].to(losses)
+    return float((shares * losses).sum() / shares.sum())
 
 
-def fit_input_scale(model: NeuroSSM, runs: Sequence[Run], window: int | None, sampling: Sampling | None = None) -> None:
-    """Set the constant of each pathway's input: its root mean square over the training runs, dead regions left out."""
-    n_pathways = len(model.config.pathways)
-    squares, counts = torch.zeros(n_pathways, dtype=torch.float64), torch.zeros(n_pathways, dtype=torch.float64)
+def fit_input_scale(model: NeuroSSM, inputs: RunSet, window: int | None) -> None:
+    """Set the constant of each pathway's input: its root mean square over the training runs, dead regions left out.
+
+    Raises
+    ------
+    RunError
+        If a run is not finite or holds no signal.
+    """
     model.input_scale.fill_(1.0)
     device = model.input_scale.device
-    for batch, _ in evaluation_batches(runs, window, 32, sampling):
-        on_device = batch.to(device)
-        inputs = model.pathway_inputs(on_device.series, on_device.lengths, on_device.repetition_times)
-        for number, (values, lengths) in enumerate(inputs):
-            valid = (torch.arange(values.shape[1], device=device) < lengths[:, None])[:, :, None]
-            alive = (on_device.series != 0).any(dim=1, keepdim=True)
-            used = (valid & alive).expand_as(values)
-            squares[number] += float((values.double().square() * used).sum())
-            counts[number] += float(used.sum())
-    scale = (squares / counts.clamp_min(1)).sqrt()
+
+    def scale_of(batch_size: int) -> Tensor:
+        squares, counts = torch.zeros(2, len(model.config.pathways), dtype=torch.float64)
+        for batch, _ in evaluation_batches(inputs, window, batch_size):
+            on_device = batch.to(device)
+            of_pathways = model.pathway_inputs(on_device.series, on_device.lengths, on_device.repetition_times)
+            for number, (values, lengths) in enumerate(of_pathways):
+                valid = (torch.arange(values.shape[1], device=device) < lengths[:, None])[:, :, None]
+                alive = (on_device.series != 0).any(dim=1, keepdim=True)
+                used = (valid & alive).expand_as(values)
+                squares[number] += float((values.double().square() * used).sum())
+                counts[number] += float(used.sum())
+        mean_squares: Tensor = squares / counts.clamp_min(1)
+        return mean_squares.sqrt()
+
+    scale = in_smaller_batches(scale_of, BATCH_SIZE, "the inputs are scaled")
     # Only data without any signal have a scale of 0; they are left as they are.
     model.input_scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
 
 
-def fit_pathway_mean(
-    model: NeuroSSM,
-    runs: Sequence[Run],
-    targets: NDArray[np.int64] | NDArray[np.float64],
-    window: int | None,
-    sampling: Sampling | None = None,
-) -> None:
+def fit_pathway_mean(model: NeuroSSM, data: TrainingSet, window: int | None) -> None:
     """Set the reference of the attribution: the mean of the pathway features, each class weighing the same."""
-    features = run_features(model, runs, window, sampling)
+    features = run_features(model, data.inputs, window)
     if model.config.n_outputs > 1:
-        features = np.stack([features[targets == value].mean(axis=0) for value in np.unique(targets)])
+        features = np.stack([features[data.targets == value].mean(axis=0) for value in np.unique(data.targets)])
     model.pathway_mean.copy_(torch.from_numpy(features.mean(axis=0)))
-
-
-def _parameter_groups(model: NeuroSSM, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay pulls matrices only: not biases, norms, and the state-space rates and skips."""
-    decayed: list[Tensor] = []
-    free: list[Tensor] = []
-    for name, parameter in model.named_parameters():
-        (decayed if parameter.ndim > 1 and not name.endswith("A_log") else free).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-
-
-def _class_weights(goal: Tensor, n_outputs: int, wanted: bool) -> Tensor | None:
-    """Inverse of each class's frequency, or None."""
-    if n_outputs == 1 or not wanted:
-        return None
-    counts = torch.bincount(goal, minlength=n_outputs).float()
-    return torch.where(counts > 0, len(goal) / (n_outputs * counts.clamp_min(1)), torch.zeros_like(counts))
-
-
-def _check_finite(losses: Tensor, names: Sequence[str], epoch: int) -> None:
-    """Stop at the first loss that is no number, before it spoils the weights."""
-    bad = (~losses.detach().isfinite()).nonzero()[:, 0].tolist()
-    if bad:
-        raise RunError(
-            f"{names[bad[0]]}: the loss is not finite in epoch {epoch + 1}. Look at the run's series, "
-            "or lower training.learning_rate."
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import numpy as np
@@ -11,46 +11,44 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bids_neurossm.models.neurossm import NeuroSSM
-from bids_neurossm.training.windows import Batch, Sampling, Segments, assemble, evaluation_windows
+from bids_neurossm.training.memory import in_smaller_batches
+from bids_neurossm.training.runset import RunSet
+from bids_neurossm.training.windows import Batch, Window, evaluation_windows
 
-# One run as a model takes it: standardised series (T, R) float32, and its contiguous segments.
-Run = tuple[NDArray[np.float32], Segments]
+# Windows per batch; one that memory does not hold is halved.
+BATCH_SIZE = 32
 
 
 def evaluation_batches(
-    runs: Sequence[Run], window: int | None, batch_size: int, sampling: Sampling | None = None
+    inputs: RunSet, window: int | None, batch_size: int
 ) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
     """Yield batches of evaluation windows, and which run each window of the batch is of.
 
-    `window` is in time points, at the reference of the `sampling` where there is one.
+    `window` is in time points, at the reference of the sampling where there is one.
+
+    Raises
+    ------
+    RunError
+        If a run is not finite or holds no signal.
     """
-
-    def batch() -> tuple[Batch, NDArray[np.int64]]:
-        times = None if sampling is None else [float(sampling.repetition_times[number]) for number in owners]
-        return assemble(waiting, times), np.array(owners)
-
-    waiting: list[tuple[NDArray[np.float32], list[tuple[int, int]]]] = []
-    owners: list[int] = []
-    for number in range(len(runs)):
-        series, segments = runs[number]
-        points = window if sampling is None else sampling.window(number, window)
-        for pieces in evaluation_windows(segments, points):
-            waiting.append((series, pieces))
-            owners.append(number)
+    waiting: list[tuple[int, NDArray[np.float32], Window]] = []
+    for number in range(len(inputs)):
+        series = inputs.series(number)
+        for pieces in evaluation_windows(inputs.segments(number), inputs.points(number, window)):
+            waiting.append((number, series, pieces))
             if len(waiting) == batch_size:
-                yield batch()
-                waiting, owners = [], []
+                yield inputs.batch(waiting), np.array([owner for owner, _, _ in waiting])
+                waiting = []
     if waiting:
-        yield batch()
+        yield inputs.batch(waiting), np.array([owner for owner, _, _ in waiting])
 
 
 def mean_over_windows(
     model: NeuroSSM,
-    runs: Sequence[Run],
+    inputs: RunSet,
     window: int | None,
     what: Callable[[Batch], Tensor],
-    batch_size: int = 32,
-    sampling: Sampling | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> NDArray[np.float64]:
     """Average a quantity of each window over the windows of each run.
 
@@ -58,29 +56,36 @@ def mean_over_windows(
     ----------
     model : NeuroSSM
         Put into evaluation mode.
-    runs : sequence of (series, segments)
-        Standardised series.
+    inputs : RunSet
+        The runs.
     window : int or None
         Time points per window; None takes runs whole.
     what : callable
         Gives (windows, ...) for a batch on the model's device.
     batch_size : int
-        Windows per batch.
-    sampling : Sampling, optional
-        Of the runs, for a model whose scales are in seconds.
+        Windows per batch; halved where memory does not hold them.
 
     Returns
     -------
     array (runs, ...) float64
+
+    Raises
+    ------
+    RunError
+        If a run is not finite or holds no signal, or memory does not hold a single window.
     """
     device = next(model.parameters()).device
     model.eval()
-    values, owners = [], []
-    with torch.no_grad():
-        for batch, of_run in evaluation_batches(runs, window, batch_size, sampling):
-            values.append(what(batch.to(device)).double().cpu().numpy())
-            owners.append(of_run)
-    return owner_means(np.concatenate(values), np.concatenate(owners), len(runs))
+
+    def evaluated(size: int) -> NDArray[np.float64]:
+        values, owners = [], []
+        with torch.no_grad():
+            for batch, of_run in evaluation_batches(inputs, window, size):
+                values.append(what(batch.to(device)).double().cpu().numpy())
+                owners.append(of_run)
+        return owner_means(np.concatenate(values), np.concatenate(owners), len(inputs))
+
+    return in_smaller_batches(evaluated, batch_size, "runs are predicted")
 
 
 def owner_means(values: NDArray[np.float64], owners: NDArray[np.int64], n_owners: int) -> NDArray[np.float64]:
@@ -92,23 +97,19 @@ def owner_means(values: NDArray[np.float64], owners: NDArray[np.int64], n_owners
     return means
 
 
-def predict_logits(
-    model: NeuroSSM, runs: Sequence[Run], window: int | None, sampling: Sampling | None = None
-) -> NDArray[np.float64]:
+def predict_logits(model: NeuroSSM, inputs: RunSet, window: int | None) -> NDArray[np.float64]:
     """Return the logits (runs, C), averaged over the windows that cover each run."""
 
     def logits(batch: Batch) -> Tensor:
-        return cast(Tensor, model(batch.series, batch.lengths, batch.owners, batch.repetition_times))
+        return cast(Tensor, model(*batch.arguments))
 
-    return mean_over_windows(model, runs, window, logits, sampling=sampling)
+    return mean_over_windows(model, inputs, window, logits)
 
 
-def run_features(
-    model: NeuroSSM, runs: Sequence[Run], window: int | None, sampling: Sampling | None = None
-) -> NDArray[np.float64]:
+def run_features(model: NeuroSSM, inputs: RunSet, window: int | None) -> NDArray[np.float64]:
     """Return the pathway features z_p (runs, P, W), averaged over the windows that cover each run."""
 
     def features(batch: Batch) -> Tensor:
-        return model.encode(model.pathway_inputs(batch.series, batch.lengths, batch.repetition_times), batch.owners)
+        return model.features(*batch.arguments[:4])
 
-    return mean_over_windows(model, runs, window, features, sampling=sampling)
+    return mean_over_windows(model, inputs, window, features)

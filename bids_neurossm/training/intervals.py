@@ -171,11 +171,15 @@ def _mean_defined(values: Floats) -> Floats:
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
-def nadeau_bengio_interval(values: Floats, test_to_train: float, *, level: float = 0.95) -> Interval:
+def nadeau_bengio_interval(
+    values: Floats, test_to_train: float, *, folds: int | None = None, level: float = 0.95
+) -> Interval:
     """Interval and test for a mean over folds and re-splits, whose training sets overlap.
 
-    t = mean / sqrt((1/J + n_test/n_train) s^2) with J - 1 degrees of freedom (Nadeau & Bengio, 2003, Machine Learning
-    52:239, the corrected resampled t-test).
+    t = mean / sqrt((1/J + n_test/n_train) s^2) (Nadeau & Bengio, 2003, Machine Learning 52:239, the corrected resampled
+    t-test). The degrees of freedom are those of one split, K - 1: re-splits steady the estimate but add no people. With
+    J - 1 the interval over ten re-splits held the truth in .82 to .93 of simulated cohorts, with K - 1 in .94 to .98
+    (docs/evaluation.md).
 
     Parameters
     ----------
@@ -183,6 +187,8 @@ def nadeau_bengio_interval(values: Floats, test_to_train: float, *, level: float
         One figure, or paired difference, per fold of every re-split; seeds were averaged before. NaN is left out.
     test_to_train : float
         Groups tested over groups trained on, for instance 1/4 with five folds.
+    folds : int, optional
+        Folds K of one split; J by default, for a single split.
     level : float
         Nominal coverage.
 
@@ -203,9 +209,10 @@ def nadeau_bengio_interval(values: Floats, test_to_train: float, *, level: float
         return Interval(estimate, np.nan, np.nan, level, OF_PROCEDURE, method, np.nan, count)
     mean = float(defined.mean())
     error = float(np.sqrt((1 / count + test_to_train) * defined.var(ddof=1)))
-    half = float(t.ppf((1 + level) / 2, count - 1)) * error
+    freedom = (count if folds is None else min(folds, count)) - 1
+    half = float(t.ppf((1 + level) / 2, freedom)) * error
     if error > 1e-12 * max(1.0, abs(mean)):
-        p = 2 * float(t.sf(abs(mean) / error, count - 1))
+        p = 2 * float(t.sf(abs(mean) / error, freedom))
     else:
         p = 1.0 if mean == 0 else float("nan")
     return Interval(mean, mean - half, mean + half, level, OF_PROCEDURE, method, p, count)

@@ -103,6 +103,37 @@ def fit_linear(
     return LinearModel(outer, intercepts - outer @ mean, classes, penalty)
 
 
+def out_of_fold(
+    features: NDArray[np.floating],
+    target: NDArray[Any],
+    runs: pd.DataFrame,
+    classes: int,
+    seed: int,
+    penalty: float,
+    class_weights: bool = False,
+) -> NDArray[np.float64] | None:
+    """Predict every training row by a model that saw none of its group, with a C that is given.
+
+    Parameters and splits are those of :func:`fit_linear`.
+
+    Returns
+    -------
+    array, shape (n, C) or (n, 1), or None
+        Logits, or values; None where a class has a single group, so that there are no inner splits.
+    """
+    splits = inner_splits(runs, classes, seed)
+    if splits is None:
+        return None
+    weights = participant_weights(runs, target, classes, class_weights)
+    coordinates, _ = _rotate(features, np.asarray(features.mean(axis=0, dtype=np.float64)))
+    scores = np.empty((len(target), max(classes, 1)))
+    for fold in range(1, splits.folds + 1):
+        train, test = splits.fold_indices(runs, fold)
+        coefficients, intercepts = _solve(coordinates[train], target[train], weights[train], classes, [penalty])[0]
+        scores[test] = LinearModel(coefficients, intercepts, classes, penalty).predict(coordinates[test])
+    return scores
+
+
 def participant_weights(
     runs: pd.DataFrame, target: NDArray[Any], classes: int, class_weights: bool = False
 ) -> NDArray[np.float64]:
@@ -148,7 +179,7 @@ def _choose_penalty(
     classes: int,
     seed: int,
 ) -> float:
-    splits = _inner_splits(runs, classes, seed)
+    splits = inner_splits(runs, classes, seed)
     if splits is None:
         return MIDDLE_PENALTY
     losses = np.zeros(len(PENALTIES))
@@ -161,7 +192,7 @@ def _choose_penalty(
     return PENALTIES[int(np.argmin(losses))]
 
 
-def _inner_splits(runs: pd.DataFrame, classes: int, seed: int) -> Splits | None:
+def inner_splits(runs: pd.DataFrame, classes: int, seed: int) -> Splits | None:
     """Make grouped inner splits; None where a class has a single group."""
     names = sorted(set(runs["label"])) if classes else []
     for folds in range(INNER_FOLDS, 1, -1):

@@ -328,5 +328,12 @@ CLASS_METRICS: dict[str, Metric] = {
 #: Metric of a continuous target, by its name in ``metrics.tsv``.
 VALUE_METRICS: dict[str, Metric] = {"mae": mean_absolute_error, "r": pearson_r, "r2": r_squared}
 METRICS: dict[str, Metric] = {**CLASS_METRICS, **VALUE_METRICS}
+#: What metrics are called in sentences.
+METRIC_WORDS = {
+    "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auc": "AUC",
+    "log_loss": "log loss", "brier": "Brier score", "calibration_slope": "calibration slope",
+    "calibration_intercept": "calibration intercept", "expected_calibration_error": "expected calibration error",
+    "mae": "mean absolute error", "r": "correlation of truth and prediction", "r2": "explained variance",
+}  # fmt: skip
 #: Metrics of which a smaller value is a better one.
 SMALLER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "expected_calibration_error"})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -16,16 +17,32 @@ from numpy.typing import ArrayLike, NDArray
 
 from bids_neurossm import __version__
 from bids_neurossm.config import Execution, ModelSpec, Training, section_from
+from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.errors import DeviceUnavailableError, LabelError, UsageError
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.training.checkpoint import Facts, check_fit, load_checkpoint, load_state, save_checkpoint
+from bids_neurossm.training.checkpoint import (
+    Facts,
+    check_fit,
+    load_checkpoint,
+    load_state,
+    model_config,
+    save_checkpoint,
+)
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.fit import Progress, fit
-from bids_neurossm.training.inference import Run, evaluation_batches, predict_logits
-from bids_neurossm.training.windows import Sampling, check_length, sampling_for, valid_length
+from bids_neurossm.training.cohort_runs import cohort_run_set, repetition_time
+from bids_neurossm.training.fit import fit
+from bids_neurossm.training.follow import Follow
+from bids_neurossm.training.inference import evaluation_batches, predict_logits
+from bids_neurossm.training.launch import Job, stored, trained_together
+from bids_neurossm.training.memory import in_smaller_batches
+from bids_neurossm.training.ranks import ALONE, Ranks
+from bids_neurossm.training.runset import RunSet, Targets, TrainingSet
+from bids_neurossm.training.state import Keep
+from bids_neurossm.training.static import PREFIX, StaticTerm, fit_static, shrink_dynamics
+from bids_neurossm.training.stopping import inner_split
 
-# Standardised series are kept in memory up to this size, and made anew beyond it.
-_CACHE_BYTES = 2**30
+#: The model that has a static term besides its pathways.
+WITH_STATIC = "neurossm-static"
 
 
 class NeuralEstimator:
@@ -34,15 +51,13 @@ class NeuralEstimator:
     Parameters
     ----------
     name : str
-        Registered name.
+        Registered name; ``neurossm-static`` adds what connectivity alone says (docs/methods.md, section 1.8).
     spec : ModelSpec
         ``settings`` are arguments of `NeuroSSMConfig`.
     training : Training
         How it is fitted.
     execution : Execution
-        Device and precision.
-    progress : callable, optional
-        Called after each epoch with (epoch, epochs, mean loss).
+        Device, precision, and how many devices train together.
 
     Attributes
     ----------
@@ -50,23 +65,31 @@ class NeuralEstimator:
         After `fit` or `load`.
     facts : Facts or None
         What the checkpoint says of itself.
+    static : StaticTerm or None
+        The frozen term beside the model; what NeuroSSM was trained on is what it leaves.
+    ranks : Ranks
+        Which of several processes that train together this one is.
     """
 
-    def __init__(
-        self,
-        name: str,
-        spec: ModelSpec,
-        training: Training,
-        execution: Execution,
-        progress: Progress | None = None,
-    ) -> None:
+    def __init__(self, name: str, spec: ModelSpec, training: Training, execution: Execution) -> None:
         self.name = name
         self.spec = spec
         self.training = training
         self.execution = execution
-        self.progress = progress
+        self.ranks: Ranks = ALONE
         self.model: NeuroSSM | None = None
         self.facts: Facts | None = None
+        self.static: StaticTerm | None = None
+        self._static_fit: tuple[str, NDArray[np.float64]] = ("", np.empty(0))
+        self._follow, self._state_file = Follow(), Path()
+
+    def follow(self, follow: Follow, state_file: Path | None = None) -> None:
+        """Say who is told how far `fit` is, and where it keeps its state after every epoch.
+
+        A training that was killed goes on with the last whole epoch when the same one is begun with the same
+        `state_file`; the file stays, and is the caller's to remove.
+        """
+        self._follow, self._state_file = follow, state_file or Path()
 
     def fit(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
         """Learn from the runs `indices`.
@@ -74,35 +97,83 @@ class NeuralEstimator:
         Raises
         ------
         LabelError
-            If the training runs have one class only, or all the same value.
+            If the training runs lack a class, have one only, or all the same value.
         RunError
-            If a run is too short for the scales, or the loss is no longer a number.
+            If a run is too short for the scales or holds no signal, the loss is no longer a number, or the memory of
+            the device does not hold a run.
         UsageError
             If scales are in seconds, and a repetition time is not known or longer than the smallest scale.
         """
         indices = np.asarray(indices, dtype=np.int64)
         device = torch_device(self.execution.device)
-        labels = cohort.labels(indices)
-        mean, scale = 0.0, 1.0
-        if len(np.unique(labels)) < 2:
-            raise LabelError(f"The {len(indices)} training runs all have the label {cohort.runs['label'][indices[0]]}.")
-        if cohort.target_type == "continuous":
-            mean, scale = float(labels.mean()), float(labels.std())
-            labels = (labels - mean) / scale
-        runs = CohortRuns(cohort, indices)
+        targets, mean, scale = _targets(cohort, indices)
+        if self.execution.devices > self.ranks.size:
+            self._fit_together(cohort, indices, seed, device)
+            return
         settings = {**self.spec.settings, "n_regions": len(cohort.regions), "n_outputs": max(len(cohort.classes), 1)}
         config = section_from(NeuroSSMConfig, settings, "[model]")
-        names = [str(cohort.runs["run"].iloc[i]) for i in indices]
-        sampling = sampling_for(config, _repetition_times(cohort, indices), names)
-        window = chosen_window(self.training.window, [runs.segments(i) for i in range(len(runs))], sampling)
+        inputs = cohort_run_set(cohort, indices, config)
+        offsets = self._static_offsets(cohort, indices, mean, scale) if self.name == WITH_STATIC else None
+        groups, sites = (cohort.runs[name].to_numpy()[indices].tolist() for name in ("group", "site"))
+        window = inputs.chosen_window(self.training.window)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = NeuroSSM(config).to(device)
+        data, aside = TrainingSet(inputs, targets, groups, sites, offsets), None
+        if self.static is not None and self.static.weight > 0:
+            learn, rest = inner_split(data, config.n_outputs, self.training.validation_fraction, seed)
+            data, aside = data.some(learn), data.some(rest)
         history = fit(
-            model, runs, labels, names, self.training, window, seed, self.execution.precision, self.progress, sampling
+            model, data, self.training, window, seed, self.execution.precision,
+            self._follow, self._keep(cohort, indices, config, seed, device), self.ranks,
         )  # fmt: skip
+        metrics = history.metrics()
+        if aside is not None:
+            metrics["dynamic_weight"] = shrink_dynamics(model, aside, window, self.training.class_weights)
         self.model = model
-        self.facts = _facts(cohort, indices, config, window, mean, scale, seed, self, history.loss[-1])
+        self.facts = _facts(cohort, indices, config, window, mean, scale, seed, self, metrics)
+
+    def _static_offsets(
+        self, cohort: Cohort, indices: NDArray[np.int64], mean: float, scale: float
+    ) -> NDArray[np.float64]:
+        """Fit the static term, unless it is there from a fit on the same runs with another seed; return its offsets."""
+        of_runs = f"{cohort.hash} {hashlib.sha256(indices.tobytes()).hexdigest()}"
+        if self.static is None or self._static_fit[0] != of_runs:
+            self.static, offsets = fit_static(cohort, indices, self.training.class_weights, mean, scale)
+            self._static_fit = of_runs, offsets
+        return self._static_fit[1]
+
+    def _fit_together(self, cohort: Cohort, indices: NDArray[np.int64], seed: int, device: torch.device) -> None:
+        """Learn on several devices; processes of their own do it."""
+        execution, spec = self.execution, replace(self.spec, settings=dict(self.spec.settings))
+        with tempfile.TemporaryDirectory(prefix="bids-neurossm-cohort-") as scratch:
+            folder, rows = stored(cohort, indices, Path(scratch))
+            keep = str(self._state_file.absolute()) if self._state_file.name else ""
+            job = Job(
+                str(folder), cohort.hash, tuple(cohort.classes), self.name, seed, keep, device.type,
+                execution.precision, execution.devices, spec, self.training,
+            )  # fmt: skip
+            with trained_together(job, rows, self._follow) as path:
+                trained = NeuralEstimator.load(path, execution)
+        self.model, self.facts, self.static = trained.model, trained.facts, trained.static
+
+    def _keep(
+        self, cohort: Cohort, indices: NDArray[np.int64], config: NeuroSSMConfig, seed: int, device: torch.device
+    ) -> Keep | None:
+        """Return where the state is kept, with the hash of everything that the weights depend on."""
+        if not self._state_file.name:
+            return None
+        made_from = {
+            "versions": [__version__, version("torch")],
+            "name": self.name,
+            "data": training_hash(cohort, indices),
+            "order": hashlib.sha256(indices.tobytes()).hexdigest(),
+            "model": asdict(config),
+            "training": asdict(self.training),
+            "seed": seed,
+            "arithmetic": [device.type, self.execution.precision, self.ranks.size],
+        }
+        return Keep(self._state_file, hash_content(made_from))
 
     def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return logits (n, C), or values (n, 1) in units of the target, averaged over windows that cover each run.
@@ -110,15 +181,16 @@ class NeuralEstimator:
         Raises
         ------
         RunError
-            If a run is too short for the scales.
+            If a run is too short for the scales, or holds no signal.
         CheckpointError
             If the cohort is not like the one that the model was trained on.
         UsageError
             If scales are in seconds, and a repetition time is not known or longer than the smallest scale.
         """
         model, facts = self._fitted()
-        runs, sampling = self._checked(cohort, indices)
-        values = predict_logits(model, runs, facts.window, sampling)
+        values = predict_logits(model, self._checked(cohort, indices), facts.window)
+        if self.static is not None:
+            values = values + self.static.term(cohort, np.asarray(indices, dtype=np.int64))
         return values if facts.target_type == "class" else values * facts.target_scale + facts.target_mean
 
     def attribute(
@@ -135,7 +207,8 @@ class NeuralEstimator:
         cohort, indices
             The runs.
         target : array (n,), int, optional
-            Class to explain, as an index into the classes; the predicted one by default.
+            Class to explain, as an index into the classes; for a continuous target the direction, 1 or -1, from the
+            training mean. The predicted one by default.
         localisation : {"gradient", "integrated"}
             See `bids_neurossm.attribution.cpa.cpa`.
 
@@ -144,33 +217,41 @@ class NeuralEstimator:
         bids_neurossm.attribution.cpa.PathwayAttribution
             Averaged over the windows that cover each run.
         """
-        from bids_neurossm.attribution.cpa import concatenated, cpa
+        from bids_neurossm.attribution.cpa import PathwayAttribution, concatenated, cpa
 
         model, facts = self._fitted()
-        runs, sampling = self._checked(cohort, indices)
+        inputs = self._checked(cohort, indices)
+        terms = None if self.static is None else self.static.term(cohort, np.asarray(indices, dtype=np.int64))
         if target is None:
-            target = predict_logits(model, runs, facts.window, sampling).argmax(axis=1)
+            values = predict_logits(model, inputs, facts.window) + (0.0 if terms is None else terms)
+            target = values.argmax(axis=1) if values.shape[1] > 1 else np.where(values[:, 0] < 0, -1, 1)
         chosen = np.asarray(target, dtype=np.int64)
-        if chosen.shape != (len(runs),):
+        if chosen.shape != (len(inputs),):
             raise UsageError(
-                f"The target has shape {chosen.shape}; one class for each of {len(runs)} runs is expected."
+                f"The target has shape {chosen.shape}; one class for each of {len(inputs)} runs is expected."
             )
         device = next(model.parameters()).device
-        parts, owners = [], []
-        for batch, of_run in evaluation_batches(runs, facts.window, 16, sampling):
-            here = batch.to(device)
-            explained = cpa(
-                model, here.series, chosen[of_run], here.lengths, here.owners, localisation,
-                repetition_times=here.repetition_times,
-            )  # fmt: skip
-            parts.append(explained)
-            owners.append(of_run)
-        return concatenated(parts).averaged(np.concatenate(owners))
+
+        def attributed(batch_size: int) -> PathwayAttribution:
+            parts, owners = [], []
+            for batch, of_run in evaluation_batches(inputs, facts.window, batch_size):
+                here = batch.to(device)
+                explained = cpa(
+                    model, here.series, chosen[of_run], here.lengths, here.owners, localisation,
+                    repetition_times=here.repetition_times, amplitude=here.amplitude,
+                )  # fmt: skip
+                parts.append(explained)
+                owners.append(of_run)
+            return concatenated(parts).averaged(np.concatenate(owners))
+
+        found = in_smaller_batches(attributed, 16, "decisions are attributed")
+        return found if self.static is None or terms is None else self.static.added_to(found, terms)
 
     def save(self, path: Path) -> None:
         """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
         model, facts = self._fitted()
-        save_checkpoint(path, model.state_dict(), facts)
+        static = {} if self.static is None else self.static.tensors()
+        save_checkpoint(path, {**model.state_dict(), **static}, facts)
 
     @classmethod
     def load(cls, path: Path, execution: Execution | None = None) -> NeuralEstimator:
@@ -182,11 +263,13 @@ class NeuralEstimator:
             If it is damaged or foreign.
         """
         state, facts = load_checkpoint(path)
-        config = section_from(NeuroSSMConfig, facts.model, str(path))
         execution = execution or Execution()
-        spec = ModelSpec("neurossm", str(path), dict(facts.model))
-        estimator = cls("neurossm", spec, Training(window=facts.window), execution)
-        model = NeuroSSM(config)
+        name = WITH_STATIC if facts.static else "neurossm"
+        estimator = cls(name, ModelSpec(name, str(path), dict(facts.model)), Training(window=facts.window), execution)
+        model = NeuroSSM(model_config(facts, path))
+        if facts.static:
+            static = {key: state.pop(key) for key in list(state) if key.startswith(PREFIX)}
+            estimator.static = StaticTerm.restored(static, dict(facts.static), facts.target_mean, facts.target_scale)
         load_state(model, state, path)
         estimator.model, estimator.facts = model.to(torch_device(execution.device)).eval(), facts
         return estimator
@@ -196,57 +279,16 @@ class NeuralEstimator:
             raise UsageError(f"The model {self.name} has not been fitted; call fit or load first.")
         return self.model, self.facts
 
-    def _checked(self, cohort: Cohort, indices: NDArray[np.int64]) -> tuple[CohortRuns, Sampling | None]:
-        """Return the runs and their sampling, once it is known that they fit the model."""
+    def _checked(self, cohort: Cohort, indices: NDArray[np.int64]) -> RunSet:
+        """Return the runs, once it is known that they fit the model."""
         model, facts = self._fitted()
-        config = model.config
         indices = np.asarray(indices, dtype=np.int64)
         where = Path(self.spec.recipe)
         atlas, sha256, denoise = (str(cohort.extra.get(key, "")) for key in ("atlas", "atlas_sha256", "denoise"))
         # Scales in seconds are the same at every repetition time.
-        time = None if config.in_seconds else _repetition_time(cohort, indices)
+        time = None if model.config.in_seconds else repetition_time(cohort, indices)
         check_fit(facts, where, cohort.regions, time, atlas, sha256, denoise, target_type=None)
-        runs = CohortRuns(cohort, indices)
-        names = [str(cohort.runs["run"].iloc[index]) for index in indices]
-        sampling = sampling_for(config, _repetition_times(cohort, indices), names, facts.repetition_time)
-        for number, name in enumerate(names):
-            seconds = None if sampling is None else float(sampling.repetition_times[number])
-            check_length(runs.segments(number), max(config.scales), name, seconds)
-        return runs, sampling
-
-
-class CohortRuns(Sequence[Run]):
-    """Some runs of a cohort as a model takes them: standardised series and segments.
-
-    Parameters
-    ----------
-    cohort : Cohort
-        Where they come from.
-    indices : array of int64
-        Which.
-    """
-
-    def __init__(self, cohort: Cohort, indices: NDArray[np.int64]) -> None:
-        self.cohort = cohort
-        self.indices = indices
-        rows = int(cohort.runs["n_volumes"].to_numpy()[indices].sum())
-        self._keep = rows * len(cohort.regions) * 4 <= _CACHE_BYTES
-        self._kept: dict[int, NDArray[np.float32]] = {}
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, number: Any) -> Any:
-        if number not in self._kept:
-            series = self.cohort.standardised(int(self.indices[number]))
-            if not self._keep:
-                return series, self.segments(number)
-            self._kept[number] = series
-        return self._kept[number], self.segments(number)
-
-    def segments(self, number: int) -> list[tuple[int, int]]:
-        """Return the contiguous pieces of a run."""
-        return self.cohort.segments(int(self.indices[number]))
+        return cohort_run_set(cohort, indices, model.config, facts.repetition_time)
 
 
 def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> NeuralEstimator:
@@ -272,31 +314,27 @@ def torch_device(name: str) -> torch.device:
     raise DeviceUnavailableError(f"The device {name!r} is not usable here; --device cpu is.")
 
 
-def chosen_window(
-    wanted: int | None, segments: Sequence[Sequence[tuple[int, int]]], sampling: Sampling | None = None
-) -> int:
-    """Return the smaller of the recipe's window and the median length of the training runs.
-
-    In time points; at the reference of the `sampling` where there is one.
-    """
-    lengths = np.array([valid_length(run) for run in segments], dtype=np.float64)
-    if sampling is not None:
-        lengths *= sampling.repetition_times / sampling.reference
-    # A rounding error below a whole number must not cost a time point.
-    median = int(np.median(lengths) + 1e-6)
-    return median if wanted is None else min(wanted, median)
+def training_hash(cohort: Cohort, indices: NDArray[np.int64]) -> str:
+    """Return the identity of a training set: the cohort, and which of its runs."""
+    runs = ",".join(sorted(str(name) for name in cohort.runs["run"].to_numpy()[indices]))
+    return hashlib.sha256(f"{cohort.hash}\n{runs}".encode()).hexdigest()
 
 
-def _repetition_times(cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Repetition time of each run in s; NaN where it is not known."""
-    times: NDArray[np.float64] = cohort.runs["repetition_time"].to_numpy(dtype=np.float64)[indices]
-    return times
-
-
-def _repetition_time(cohort: Cohort, indices: NDArray[np.int64]) -> float | None:
-    """Median repetition time of the runs in s, or None where it is not known."""
-    times = _repetition_times(cohort, indices)
-    return float(np.nanmedian(times)) if np.isfinite(times).any() else None
+def _targets(cohort: Cohort, indices: NDArray[np.int64]) -> tuple[Targets, float, float]:
+    """Return what is to be learnt: class indices, or standardised values with their mean and scale."""
+    labels = cohort.labels(indices)
+    if len(np.unique(labels)) < 2:
+        raise LabelError(f"The {len(indices)} training runs all have the label {cohort.runs['label'][indices[0]]}.")
+    if cohort.target_type == "continuous":
+        mean, scale = float(labels.mean()), float(labels.std())
+        return (labels - mean) / scale, mean, scale
+    absent = [name for number, name in enumerate(cohort.classes) if number not in labels]
+    if absent:
+        raise LabelError(
+            f"None of the {len(indices)} training runs is of class {absent[0]}: it could not be learnt. Use fewer "
+            "--folds, or leave the class out."
+        )
+    return labels, 0.0, 1.0
 
 
 def _facts(
@@ -308,10 +346,9 @@ def _facts(
     scale: float,
     seed: int,
     estimator: NeuralEstimator,
-    loss: float,
+    metrics: Mapping[str, float],
 ) -> Facts:
     """Write down what a checkpoint says of itself."""
-    runs = ",".join(sorted(str(cohort.runs["run"].iloc[i]) for i in indices))
     settings: Mapping[str, Any] = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(config).items()}
     return Facts(
         model=settings,
@@ -323,14 +360,15 @@ def _facts(
         target_scale=scale,
         atlas=str(cohort.extra.get("atlas", "")),
         atlas_sha256=str(cohort.extra.get("atlas_sha256", "")),
-        repetition_time=_repetition_time(cohort, indices),
+        repetition_time=repetition_time(cohort, indices),
         window=window,
         denoise=str(cohort.extra.get("denoise", "")),
-        training_hash=hashlib.sha256(f"{cohort.hash}\n{runs}".encode()).hexdigest(),
+        training_hash=training_hash(cohort, indices),
         n_runs=len(indices),
         seed=seed,
         precision=estimator.execution.precision,
-        metrics={"training_loss": loss},
+        metrics=metrics,
+        static={} if estimator.static is None else estimator.static.facts(),
         versions={
             "bids-neurossm": __version__,
             "python": platform.python_version(),

@@ -21,7 +21,7 @@ def load_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], Training]:
     Parameters
     ----------
     name_or_path : str or Path
-        A shipped name (``hcp-rest``, ``hcp-task``, ``ppmi``, ``demo``) or a TOML file.
+        A shipped name (``hcp-rest``, ``hcp-task``, ``ppmi``, ``multisite``, ``demo``) or a TOML file.
 
     Returns
     -------

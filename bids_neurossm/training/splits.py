@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import LabelError
 from bids_neurossm.training.dealing import (
@@ -24,15 +25,11 @@ from bids_neurossm.training.dealing import (
     memberships,
     named,
     participant_table,
+    set_aside,
 )
+from bids_neurossm.training.leave_out import folds_of_values
 
 COLUMNS = ("participant_id", "group", "label", "set", "fold")
-
-#: A smaller holdout says too little about a class (docs/methods.md, section 2).
-GROUPS_PER_CLASS = 20
-#: A continuous target counts as two classes, its lower and its upper half.
-GROUPS_CONTINUOUS = 2 * GROUPS_PER_CLASS
-DEFAULT_HOLDOUT = 0.2
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Splits:
     table : DataFrame
         One row per participant, sorted by ``participant_id``: ``participant_id``, ``group``, ``label`` (the labels of
         a participant with several are joined by a comma), ``set`` (``development`` or ``holdout``) and ``fold``
-        (1 to K; 0 in the holdout).
+        (1 to K; 0 in the holdout). Re-splits of repeated cross-validation are further columns ``fold_2`` ...
     notes : tuple of str
         Sentences for the report: why there is no holdout, what was merged.
     """
@@ -56,6 +53,33 @@ class Splits:
     def folds(self) -> int:
         """Number of folds K."""
         return int(self.table["fold"].max())
+
+    @property
+    def repeats(self) -> int:
+        """Number of re-splits, the first included."""
+        return 1 + sum(str(name).startswith("fold_") for name in self.table.columns)
+
+    def repeat(self, number: int) -> Splits:
+        """Return one re-split (1 is the first) as splits of their own.
+
+        Raises
+        ------
+        LabelError
+            If there is no such re-split.
+        """
+        if not 1 <= number <= self.repeats:
+            raise LabelError(f"Re-split {number} does not exist: the splits have {self.repeats}.")
+        table = self.table[list(COLUMNS)]
+        return replace(self, table=table if number == 1 else table.assign(fold=self.table[f"fold_{number}"]))
+
+    def digest(self, number: int, final: bool = False) -> str:
+        """Hash who stands where in one re-split; for the final model only who is held out.
+
+        A re-split that is added later leaves the hashes of the others, and so what was made from them, alone.
+        """
+        table = self.repeat(number).table
+        sides = table["set"] if final else table["fold"].astype(str)
+        return hash_content(sorted(zip(table["participant_id"], sides, strict=True)))
 
     @property
     def has_holdout(self) -> bool:
@@ -137,7 +161,7 @@ def make_splits(
     people = participant_table(runs, classes, target_type, group_by, folds, stratify_site, notes)
     membership = memberships(runs, people, classes, target_type)
     _require_groups(membership, folds, "in the cohort")
-    aside = _holdout(people, membership, holdout, target_type, np.random.default_rng([seed, 0]), notes)
+    aside = set_aside(people, membership, holdout, target_type, np.random.default_rng([seed, 0]), notes)
     developing = people[~people["group"].isin(aside)]
     _require_groups(membership[membership["group"].isin(developing["group"])], folds, "outside the holdout", classes)
     table = people[["participant_id", "group", "label"]].copy()
@@ -171,13 +195,36 @@ def resplit(
     return replace(splits, table=table)
 
 
+def with_resplits(
+    splits: Splits,
+    runs: pd.DataFrame,
+    classes: Sequence[str],
+    target_type: TargetType,
+    repeats: int,
+    seed: int,
+) -> Splits:
+    """Add re-splits until there are `repeats` of them, for repeated cross-validation.
+
+    Parameters are those of :func:`make_splits`. The re-splits that are there stay as they are; the one with number r
+    depends on the seed and on r alone, so that a longer series of them begins like a shorter one.
+    """
+    table = splits.table.copy()
+    for number in range(splits.repeats + 1, repeats + 1):
+        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        table[f"fold_{number}"] = resplit(splits.repeat(1), runs, classes, target_type, own).table["fold"].to_numpy()
+    return replace(splits, table=table)
+
+
 def leave_out_splits(runs: pd.DataFrame, classes: Sequence[str], target_type: TargetType, column: str) -> Splits:
     """Make one fold of every value of a column, for instance leave-site-out; nothing is held out besides.
+
+    Values with too few participants are pooled, see :func:`bids_neurossm.training.leave_out.folds_of_values`.
 
     Raises
     ------
     LabelError
-        If the column is absent, has a single value or a missing one, or a class lives in one value only.
+        If the column is absent, has a single value or a missing one, fewer than two values can be judged, or a class
+        lives in one value only.
     """
     if column not in runs:
         raise LabelError(f"--leave-out {column}: the runs have no such column; they have {', '.join(runs.columns)}.")
@@ -191,9 +238,12 @@ def leave_out_splits(runs: pd.DataFrame, classes: Sequence[str], target_type: Ta
     people = participant_table(runs, classes, target_type, column, 2, False, notes)
     table = people[["participant_id", "group", "label"]].copy()
     table["set"] = "development"
-    table["fold"] = pd.factorize(people["group"], sort=True)[0] + 1
-    if table["fold"].max() < 2:
+    if people["group"].nunique() < 2:
         raise LabelError(f"--leave-out {column}: participants tie all values of {column} into one group.")
+    value = people.set_index("participant_id")["group"]
+    folds, pooled = folds_of_values(runs, value, list(classes), target_type, column)
+    table["fold"] = folds.reindex(people["group"]).to_numpy(dtype=np.int64)
+    notes += pooled
     _require_trainable(table, memberships(runs, people, classes, target_type))
     return Splits(table.reset_index(drop=True), tuple(notes))
 
@@ -201,8 +251,15 @@ def leave_out_splits(runs: pd.DataFrame, classes: Sequence[str], target_type: Ta
 def write_splits(splits: Splits, path: Path) -> None:
     """Write ``splits.tsv``; the fold of the holdout is written ``n/a``."""
     table = splits.table.copy()
-    table["fold"] = [str(fold) if fold else "n/a" for fold in table["fold"]]
+    for name in _fold_columns(table):
+        table[name] = [str(fold) if fold else "n/a" for fold in table[name]]
     write_tsv(path, table)
+
+
+def _fold_columns(table: pd.DataFrame) -> list[str]:
+    """``fold`` and the columns of the re-splits, in order."""
+    more = [str(name) for name in table.columns if str(name).startswith("fold_")]
+    return ["fold", *(f"fold_{number}" for number in range(2, len(more) + 2))]
 
 
 def read_splits(path: Path) -> Splits:
@@ -220,19 +277,31 @@ def read_splits(path: Path) -> Splits:
     absent = [column for column in COLUMNS if column not in table]
     if absent:
         raise LabelError(f"{path} has no column {', '.join(absent)}; a table of splits has {', '.join(COLUMNS)}.")
-    table = table[list(COLUMNS)]
+    folds = _fold_columns(table)
+    absent = [column for column in folds if column not in table]
+    if absent:
+        raise LabelError(f"{path}: re-splits are numbered fold_2, fold_3 ... without a gap; {absent[0]} is missing.")
+    table = table[[*COLUMNS, *folds[1:]]]
     strange = sorted(set(table["set"]) - {"development", "holdout"})
     if strange:
         raise LabelError(f"{path}: set {strange[0]!r} is neither development nor holdout.")
     held = table["set"] == "holdout"
-    wrong = table[~held & ~table["fold"].str.fullmatch(r"[1-9][0-9]*")]
+    table = table.assign(**{name: _numbered(table, name, held, path) for name in folds})
+    if table[folds].max().nunique() > 1:
+        raise LabelError(f"{path}: the re-splits have {sorted(set(table[folds].max()))} folds; one number is expected.")
+    return Splits(table.sort_values("participant_id", ignore_index=True))
+
+
+def _numbered(table: pd.DataFrame, name: str, held: pd.Series[bool], path: Path) -> pd.Series[int]:
+    """Read a column of folds as numbers, 0 for the holdout."""
+    wrong = table[~held & ~table[name].str.fullmatch(r"[1-9][0-9]*")]
     if len(wrong):
         row = wrong.iloc[0]
-        raise LabelError(f"{path}: fold {row['fold']!r} of {row['participant_id']} is not a whole number from 1.")
-    numbers = table["fold"].where(~held, "0").astype(np.int64)
+        raise LabelError(f"{path}: fold {row[name]!r} of {row['participant_id']} is not a whole number from 1.")
+    numbers = table[name].where(~held, "0").astype(np.int64)
     if set(numbers[~held]) != set(range(1, int(numbers.max()) + 1)) or numbers.max() < 2:
         raise LabelError(f"{path}: folds {sorted(set(numbers[~held]))} were found, 1 to K with K at least 2 expected.")
-    return Splits(table.assign(fold=numbers).sort_values("participant_id", ignore_index=True))
+    return numbers
 
 
 def check_splits(splits: Splits, runs: pd.DataFrame, series_hashes: Mapping[str, str]) -> None:
@@ -253,6 +322,39 @@ def check_splits(splits: Splits, runs: pd.DataFrame, series_hashes: Mapping[str,
         If a participant or a group stands on two sides, a participant of ``runs`` is absent from the splits, or the
         same series is there under two names; the message names them.
     """
+    for number in range(1, splits.repeats + 1):
+        _require_whole(splits.repeat(number), runs)
+    seen: dict[str, str] = {}
+    owner = dict(zip(runs["run"], runs["participant_id"].astype(str), strict=True))
+    for run in sorted(owner):
+        digest = series_hashes[run]
+        if digest in seen:
+            raise LabelError(
+                f"{seen[digest]} ({owner[seen[digest]]}) and {run} ({owner[run]}) hold the same series: "
+                "the same data under two names would leak from training to test; exclude one of them."
+            )
+        seen[digest] = run
+
+
+def check_left_out(splits: Splits, runs: pd.DataFrame, column: str) -> None:
+    """Refuse splits that were given for ``--leave-out`` and tear a value of its column apart.
+
+    Raises
+    ------
+    LabelError
+        If a value of the column stands in several folds, or in the holdout.
+    """
+    if column not in runs:
+        raise LabelError(f"--leave-out {column}: the runs have no such column; they have {', '.join(runs.columns)}.")
+    of_run = pd.Series(splits.fold_of_runs(runs))
+    torn = of_run.groupby(runs[column].astype(str).to_numpy()).agg(lambda folds: folds.nunique() > 1 or 0 in set(folds))
+    names = sorted(str(name) for name in torn[torn].index)
+    if names:
+        raise LabelError(f"--leave-out {column}: the splits that were given do not leave {named(names)} out whole.")
+
+
+def _require_whole(splits: Splits, runs: pd.DataFrame) -> None:
+    """Refuse a split that tears a participant or a group apart."""
     table = splits.table
     sides = table["set"] + " " + table["fold"].astype(str)
     for column in ("participant_id", "group"):
@@ -266,16 +368,6 @@ def check_splits(splits: Splits, runs: pd.DataFrame, series_hashes: Mapping[str,
         names = sorted(str(name) for name in torn[torn > 1].index)
         if names:
             raise LabelError(f"The splits tear the group {named(names)} of the cohort apart.")
-    seen: dict[str, str] = {}
-    owner = dict(zip(runs["run"], runs["participant_id"].astype(str), strict=True))
-    for run in sorted(owner):
-        digest = series_hashes[run]
-        if digest in seen:
-            raise LabelError(
-                f"{seen[digest]} ({owner[seen[digest]]}) and {run} ({owner[run]}) hold the same series: "
-                "the same data under two names would leak from training to test; exclude one of them."
-            )
-        seen[digest] = run
 
 
 def _require_groups(membership: pd.DataFrame, folds: int, where: str, classes: Sequence[str] | None = None) -> None:
@@ -286,39 +378,6 @@ def _require_groups(membership: pd.DataFrame, folds: int, where: str, classes: S
             f"{folds} folds need {folds} independent groups of every class {where}; found {listed}. "
             "Use fewer --folds, a smaller --holdout, or leave the class out."
         )
-
-
-def _holdout(
-    people: pd.DataFrame,
-    membership: pd.DataFrame,
-    share: float | None,
-    target_type: TargetType,
-    random: np.random.Generator,
-    notes: list[str],
-) -> set[str]:
-    """Set groups aside: every 1/share-th of the groups ordered by label, site and chance."""
-    if share == 0:
-        notes.append("No holdout was asked for; out-of-fold predictions take its place.")
-        return set()
-    groups = people.groupby("group", sort=True).agg(
-        stratum=("stratum", lambda values: ", ".join(sorted(set(values)))), site=("site", "min")
-    )
-    order = groups.assign(draw=random.random(len(groups))).sort_values(["stratum", "site", "draw"]).index
-    wanted = DEFAULT_HOLDOUT if share is None else share
-    steps = np.floor(np.arange(len(order) + 1) * wanted + random.random())
-    aside = {str(group) for group in order[np.diff(steps) > 0]}
-    least = GROUPS_PER_CLASS if target_type == "class" else GROUPS_CONTINUOUS
-    counts = groups_per_label(membership[membership["group"].isin(aside)])
-    rarest = f"{int(counts.min())} groups of {counts.idxmin()}"
-    if share is None and counts.min() < least:
-        notes.append(
-            f"No holdout: one fifth of the groups would hold only {rarest}, and {least} are needed; "
-            "out-of-fold predictions take its place."
-        )
-        return set()
-    if counts.min() < least:
-        notes.append(f"The holdout that was asked for holds only {rarest}; below {least} its figures are unsteady.")
-    return aside
 
 
 def _require_trainable(table: pd.DataFrame, membership: pd.DataFrame) -> None:

@@ -111,6 +111,19 @@ def check_length(segments: Segments, largest_scale: float, run: str, repetition_
         )
 
 
+def chosen_window(wanted: int | None, segments: Sequence[Segments], sampling: Sampling | None = None) -> int:
+    """Return the smaller of the recipe's window and the median length of the training runs.
+
+    In time points; at the reference of the `sampling` where there is one.
+    """
+    lengths = np.array([valid_length(run) for run in segments], dtype=np.float64)
+    if sampling is not None:
+        lengths *= sampling.repetition_times / sampling.reference
+    # A rounding error below a whole number must not cost a time point.
+    median = int(np.median(lengths) + 1e-6)
+    return median if wanted is None else min(wanted, median)
+
+
 def training_window(segments: Segments, length: int | None, generator: torch.Generator) -> Window:
     """Draw a window of `length` valid time points, uniformly over every start, the last included.
 
@@ -160,25 +173,36 @@ class Batch:
         Which window each row belongs to.
     repetition_times : Tensor (B,) or None
         Of each row, in s; None where the model does not ask for it.
+    amplitude : Tensor (windows, R) or None
+        log(sd / mean) of each region of the window's run; None where the model does not ask for it.
     """
 
     series: Tensor
     lengths: Tensor
     owners: Tensor
     repetition_times: Tensor | None = None
+    amplitude: Tensor | None = None
+
+    @property
+    def arguments(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+        """The arguments of `NeuroSSM.forward`, in its order."""
+        return self.series, self.lengths, self.owners, self.repetition_times, self.amplitude
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
-        times = None if self.repetition_times is None else self.repetition_times.to(device)
-        return Batch(self.series.to(device), self.lengths.to(device), self.owners.to(device), times)
+        times, amplitude = (each if each is None else each.to(device) for each in self.arguments[3:])
+        return Batch(self.series.to(device), self.lengths.to(device), self.owners.to(device), times, amplitude)
 
 
 def assemble(
-    windows: Sequence[tuple[NDArray[np.float32], Window]], repetition_times: Sequence[float] | None = None
+    windows: Sequence[tuple[NDArray[np.float32], Window]],
+    repetition_times: Sequence[float] | None = None,
+    amplitude: NDArray[np.float32] | None = None,
 ) -> Batch:
     """Lay windows, each the series (T_i, R) of its run and its pieces, into one batch.
 
-    `repetition_times` are those of the windows, in s, where the model asks for them.
+    `repetition_times` are those of the windows, in s, and `amplitude` (windows, R) the log(sd / mean) of the regions of
+    their runs, where the model asks for them.
     """
     rows = [(series[start:stop], owner) for owner, (series, window) in enumerate(windows) for start, stop in window]
     lengths = torch.tensor([len(piece) for piece, _ in rows])
@@ -187,4 +211,5 @@ def assemble(
         row[: len(piece)] = piece
     owners = torch.tensor([owner for _, owner in rows])
     times = None if repetition_times is None else torch.tensor(repetition_times, dtype=torch.float64)[owners]
-    return Batch(torch.from_numpy(padded), lengths, owners, times)
+    amplitudes = None if amplitude is None else torch.from_numpy(amplitude)
+    return Batch(torch.from_numpy(padded), lengths, owners, times, amplitudes)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bids_neurossm.atlas import load_parcellation
-from bids_neurossm.atlas.names import canonical_names
+from bids_neurossm.atlas.names import canonical_names, same_parcels
 from bids_neurossm.atlas.parcellation import read_label_image
 from bids_neurossm.atlas.tables import network_of, read_label_table
 
@@ -91,3 +91,40 @@ def test_a_renamed_parcel_stays_in_its_hemisphere_and_network() -> None:
     for row in rows:
         assert row["older"].split("_")[:2] == row["name"].split("_")[:2]
         assert network_of(row["older"]) == network_of(row["name"])
+
+
+def renamed(names: tuple[str, ...]) -> list[str]:
+    """Another release: components have other names, and every parcel stays where it is."""
+    return [f"{'_'.join(name.split('_')[:3])}_Component_{index}" for index, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("scale", [100, 400])
+def test_another_release_of_the_same_order_names_the_same_parcels(shared_data: Path, scale: int) -> None:
+    table = read_label_table(shared_data / "atlases" / f"Schaefer2018_{scale}Parcels_7Networks_order.txt")
+    assert same_parcels(table.names, table.names)
+    assert same_parcels(table.names, renamed(table.names))
+    assert not same_parcels(table.names, table.names[::-1])  # the right hemisphere first
+    assert not same_parcels(table.names, renamed(table.names)[:-1])
+    assert not same_parcels(table.names, [name.replace("Vis", "SomMot") for name in table.names])
+    assert not same_parcels(table.names, [f"region{index}" for index in range(scale)])
+
+
+def test_the_real_tables_of_two_releases_name_the_same_parcels(older: Path, newer: Path) -> None:
+    assert same_parcels(read_label_table(older).names, read_label_table(newer).names)
+
+
+@pytest.mark.parametrize(
+    ("scale", "networks", "kept"),
+    [(200, 7, True), (1000, 7, True), (900, 7, False), (400, 17, True), (500, 17, False), (1000, 17, False)],
+)
+def test_parcels_are_matched_by_position_only_where_their_order_was_kept(scale: int, networks: int, kept: bool) -> None:
+    network = {7: "Limbic", 17: "LimbicB"}[networks]
+    first = [f"{networks}Networks_LH_Limbic_OFC_{index}" for index in range(scale)]
+    assert same_parcels(first, [f"{networks}Networks_LH_{network}_TempPole_{index}" for index in range(scale)]) == kept
+    assert same_parcels(first, list(first))
+
+
+def test_no_other_names_are_matched_by_position() -> None:
+    assert not same_parcels([], ["a"])
+    assert not same_parcels(["Caudate_L"], ["Putamen_L"])
+    assert not same_parcels(["7Networks_LH_Vis_1"], ["7Networks_LH_Vis_2"])  # one parcel alone, of whatever size

@@ -84,12 +84,17 @@ def test_regions_follow_the_order_of_the_table_across_gaps(aal3: Parcellation) -
     assert table[[34, 35, 36, 37, 170]].tolist() == [34, 0, 0, 35, 166]
 
 
-def test_small_regions_can_vanish_on_a_coarse_grid(aal3: Parcellation) -> None:
-    affine = np.diag([8.0, 8, 8, 1])
-    affine[:3, 3] = (-90, -126, -72)
-    placed = aal3.on_grid((23, 28, 23), affine)
-    assert placed.max() <= 166
-    assert len(np.unique(placed)) < 167
+@pytest.mark.parametrize(("millimetres", "vanished"), [(2.0, []), (2.5, [170]), (4.0, [133, 134, 168])])
+def test_small_nuclei_vanish_on_the_coarse_grids_of_fmriprep(
+    aal3: Parcellation, millimetres: float, vanished: list[int]
+) -> None:
+    """In the box of MNI152NLin2009cAsym; each keeps its place in the table."""
+    affine = np.diag([millimetres, millimetres, millimetres, 1])
+    affine[:3, 3] = (-96.5, -132.5, -78.5)
+    shape = (int(np.ceil(194 / millimetres)), int(np.ceil(230 / millimetres)), int(np.ceil(194 / millimetres)))
+    placed = aal3.on_grid(shape, affine)
+    absent = np.setdiff1d(np.arange(1, 167), placed)
+    assert [aal3.labels[position - 1] for position in absent] == vanished
 
 
 def test_the_drawings_of_two_spaces_differ(shared_data: Path, templateflow_home: Path) -> None:

@@ -70,6 +70,61 @@ def test_importance_against_zero_is_the_centred_term_of_the_pathway():
             assert attribution.importance_zero[run, pathway] == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("localisation", ["gradient", "integrated"])
+def test_one_forward_and_one_backward_pass_serve_all_runs_and_pathways(localisation, monkeypatch):
+    model, counts = _model(), {"forward": 0, "backward": 0}
+    encode, grad = model.encode, torch.autograd.grad
+
+    def counted(name, function):
+        def call(*arguments, **named):
+            counts[name] += 1
+            return function(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(model, "encode", counted("forward", encode))
+    monkeypatch.setattr(torch.autograd, "grad", counted("backward", grad))
+    cpa(model, _series(n=4), [0, 1, 2, 0], localisation=localisation, steps=5)
+    # The path integral takes its steps besides, and the features of an input of 0. No pathway is run on its own.
+    expected = {"gradient": (1, 1), "integrated": (1 + 5 + 1, 5)}[localisation]
+    assert (counts["forward"], counts["backward"]) == expected
+
+
+def test_a_continuous_target_is_explained_upwards_or_downwards():
+    model, series = _model(n_outputs=1), _series()
+    up, down, mixed = (cpa(model, series, target) for target in ([1] * 4, [-1] * 4, [-1, 1, 0, -1]))
+    with torch.no_grad():
+        values = model(torch.tensor(series), torch.full((4,), 40)).numpy()[:, 0]
+    np.testing.assert_allclose(up.logit, values, atol=1e-5)
+    np.testing.assert_allclose(down.importance, -up.importance, atol=1e-6)
+    np.testing.assert_allclose(down.share, up.share, atol=1e-6)
+    np.testing.assert_allclose(mixed.logit, [-values[0], values[1], values[2], -values[3]], atol=1e-5)
+    for attribution in (up, down, mixed):
+        assert completeness(attribution).passed
+    with pytest.raises(UsageError, match="holds 0 to 2"):
+        cpa(model, series, [0, 1, 2, 0])
+
+
+def test_a_term_that_is_no_pathway_has_an_importance_and_no_map():
+    model = _model(amplitude=True)
+    with torch.no_grad():
+        model.amplitude_head.normal_()
+    series, amplitude, target = _series(), torch.randn(4, N_REGIONS), [0, 1, 2, 1]
+    found = cpa(model, series, target, amplitude=amplitude)
+    with torch.no_grad():
+        logits = model(torch.tensor(series), torch.full((4,), 40), amplitude=amplitude).numpy()
+    np.testing.assert_allclose(
+        found.logit, [_centred(row, c) for row, c in zip(logits, target, strict=True)], atol=1e-5
+    )
+    assert list(found.further_terms) == ["amplitude"]
+    assert np.abs(found.amplitude).min() > 0
+    assert found.share.shape[1] == found.importance.shape[1] == len(found.pathways) == 6
+    assert completeness(found).passed
+    runs = found.averaged([0, 0, 1, 1])
+    np.testing.assert_allclose(runs.amplitude, found.amplitude.reshape(2, 2).mean(axis=1))
+    np.testing.assert_allclose(concatenated([found, found]).amplitude, np.tile(found.amplitude, 2))
+
+
 def test_scores_are_input_times_gradient_averaged_over_time():
     model, series = _model(), _series(n=1)
     attribution = cpa(model, series, [1])

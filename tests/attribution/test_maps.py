@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_neurossm.attribution.maps import class_maps, pathway_weights, top_quarter
+from bids_neurossm.attribution.maps import class_maps, mean_importance, pathway_weights, top_quarter
 from bids_neurossm.errors import UsageError
 
 
@@ -51,6 +51,12 @@ def test_a_participant_with_many_runs_counts_once():
     share = np.full((10, 2, 4), 0.25)
     (everyone,) = class_maps(importance, share, ["A"] * 9 + ["B"], None, n_bootstraps=100)
     np.testing.assert_allclose(everyone.weight, [0.5, 0.5])
+
+
+def test_terms_that_are_no_pathways_are_averaged_over_participants_too():
+    mean, low, high = mean_importance(np.array([1.0] * 9 + [3.0]), ["A"] * 9 + ["B"], n_bootstraps=200)
+    assert mean == 2
+    assert (low, high) == (1, 3)
 
 
 def test_without_a_positive_importance_there_is_no_map():

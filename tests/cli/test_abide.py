@@ -11,6 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from bids_neurossm.cli.parser import parse_config
+from bids_neurossm.cli.plan_group import plan_group
+from bids_neurossm.errors import LabelError, NeuroSSMError
+
 RECIPE = """
 [model]
 width = 8
@@ -45,6 +49,7 @@ def test_diagnosis_is_judged_in_five_folds_and_images_are_refused_with_the_reaso
     recipe.write_text(RECIPE)
     out = tmp_path / "out"
     options = ["--target", "dx", "--holdout", "0", "--recipe", recipe, "--analysis-id", "dx"]
+    options += ["--baselines", "site-only"]
     done = command(imported, out, "group", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No NIfTI maps" in done.stdout
@@ -71,6 +76,66 @@ def test_diagnosis_is_judged_in_five_folds_and_images_are_refused_with_the_reaso
     summary = json.loads((folder / "summary.json").read_text())
     assert any("No NIfTI maps" in note for note in summary["notes"])
     assert (out / "group_dx.html").is_file()
+
+
+def test_sites_are_left_out_one_at_a_time(command: Any, imported: Path, tmp_path: Path) -> None:
+    options = ["--target", "dx", "--leave-out", "site", "--model", "pearson-connectivity", "--baselines", "none"]
+    done = command(imported, tmp_path / "out", "group", *options, "--analysis-id", "sites")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "out" / "group" / "sites"
+    table = pd.read_csv(folder / "left_out.tsv", sep="\t")
+    assert table["site"].to_list() == ["CALTECH", "OHSU", "SBL"]
+    assert table["n"].sum() == len(pd.read_csv(folder / "splits.tsv", sep="\t"))
+    assert len(pd.read_csv(folder / "comparison.tsv", sep="\t")) == 0
+    notes = json.loads((folder / "summary.json").read_text())["notes"]
+    assert any("a sign-flip test needs 6" in note for note in notes)
+    assert (tmp_path / "out" / "group_sites.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--leave-out", "scanner"], 7, "no column 'scanner'"),
+        (["--leave-out", "site", "--repeats", "3"], 2, "nothing that --repeats could vary"),
+        (["--leave-out", "site", "--holdout", "0.2"], 2, "takes no --holdout"),
+        (["--leave-out", "site", "--harmonise", "combat"], 2, "a site that is left out has none"),
+        (["--baselines", "oracle"], 2, "--baselines oracle is not known"),
+        (["--baselines", "none", "majority"], 2, "stands alone"),
+        (["--covariates", "height"], 7, "no column 'height'"),
+        (["--folds", "90"], 7, "90 folds need 90 independent groups of every class"),
+    ],
+)
+def test_what_can_not_be_judged_is_refused_before_training(
+    imported: Path, tmp_path: Path, options: list[str], code: int, words: str
+) -> None:
+    common = [str(imported), str(tmp_path / "out"), "group", "--target", "dx", "--holdout", "0"]
+    with pytest.raises(NeuroSSMError) as refused:
+        plan_group(parse_config([*common, *options]))
+    assert refused.value.exit_code == code
+    assert words in str(refused.value)
+
+
+def test_classes_that_differ_by_case_only_are_refused(imported: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(imported / "participants.tsv", sep="\t", dtype=str)
+    table["dx"] = [f" {name.lower() if number % 7 == 0 else name} " for number, name in enumerate(table["dx"])]
+    table.to_csv(tmp_path / "participants.tsv", sep="\t", index=False)
+    options = ["--target", "dx", "--participants-file", str(tmp_path / "participants.tsv")]
+    # Stray spaces are taken off; two spellings are not merged without a word.
+    with pytest.raises(LabelError, match="has the classes 'ASD' and 'asd': spell one class in one way"):
+        plan_group(parse_config([str(imported), str(tmp_path / "out"), "group", *options]))
+
+
+def test_the_panel_of_baselines_fits_the_cohort(imported: Path, tmp_path: Path) -> None:
+    def panel(*options: str) -> tuple[str, ...]:
+        return plan_group(parse_config([str(imported), str(tmp_path), "group", *options])).analysis.baselines
+
+    always = ("majority", "covariates", "pearson-connectivity", "tangent-connectivity")
+    assert panel("--target", "dx") == (*always, "site-only")
+    assert panel("--target", "age") == (*always, "site-only")
+    assert panel("--target", "fiq") == (*always, "site-only", "age-only")
+    assert panel("--target", "dx", "--model", "site-only") == always
+    assert panel("--target", "dx", "--baselines", "linear-svm", "majority") == ("linear-svm", "majority")
+    assert panel("--target", "dx", "--baselines", "none") == ()
 
 
 def test_scales_in_seconds_need_a_repetition_time(command: Any, imported: Path, tmp_path: Path) -> None:

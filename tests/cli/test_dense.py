@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from grayordinates import brain_models, striped, write_labels, write_series
 
+from bids_neurossm.cli.plan_group import _atlas_in
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.query import find_bold_runs, repetition_time
 from bids_neurossm.errors import NoInputError, UsageError
@@ -102,6 +103,10 @@ def test_the_whole_level(command: Any, dataset: Path, atlas: Path, series: np.nd
     assert sidecar["Warnings"] == []
     assert (tmp_path / "out" / "sub-01.html").is_file()
     assert (tmp_path / "out" / "tpl-fsLR" / "tpl-fsLR_atlas-Mine_scale-11_den-91k_dseg.dlabel.nii").is_file()
+    # The group level finds the atlas there, to draw its maps on.
+    found = _atlas_in(tmp_path / "out", "fsLR", {"atlas": "Mine", "scale": "11"})
+    assert found is not None
+    assert (found.dense, found.names) == (True, tuple(NAMES.values()))
     again = command(dataset, tmp_path / "out", *arguments)
     assert "1 of them already finished" in again.stdout
 

@@ -13,7 +13,10 @@ import pytest
 
 from bids_neurossm.simulation import read_truth
 
-TABLES = ("splits", "predictions", "metrics", "comparison", "exclusions", "controls", "cpa_checks", "reference")
+TABLES = (
+    *("splits", "predictions", "metrics", "comparison", "exclusions", "controls", "cpa_checks", "reference"),
+    "qc_fc",
+)
 IMAGES = (
     *("stat-cpa_boldmap", "stat-cpa_desc-top25_mask", "stat-cpa_desc-dominantpathway_dseg"),
     *("stat-neurosynth_boldmap", "stat-neurosynth_desc-top25_mask"),
@@ -37,12 +40,16 @@ def test_every_file_of_the_group_tree_is_written(group_results: Path, folder: Pa
             assert (
                 folder / f"space-MNI152NLin6Asym_atlas-HarvardOxford_scale-48_label-{label}_{image}.nii.gz"
             ).exists()
+            for hemisphere in "LR":
+                stem = f"hemi-{hemisphere}_space-fsaverage_atlas-HarvardOxford_scale-48_den-10k_label-{label}_{image}"
+                assert len(list(folder.glob(f"{stem}.*.gii"))) == 1
     models = group_results / "models" / "tasks"
     assert {path.name for path in models.glob("*.safetensors")} == {
         "final.safetensors",
         *(f"fold-{fold}_seed-1.safetensors" for fold in range(1, 5)),
     }
     assert (models / "final.toml").is_file()
+    assert list(models.glob(".*")) == []  # the state of a training goes when it has ended
     assert "independent implementation" in (models / "card.md").read_text()
     assert (group_results / "group_tasks.html").stat().st_size > 50_000
 
@@ -63,11 +70,11 @@ def test_no_participant_is_on_both_sides_of_a_split(folder: Path) -> None:
 def test_baselines_ride_along_on_the_same_units(folder: Path) -> None:
     predictions = read(folder / "predictions.tsv")
     units = {model: sorted(part["unit"]) for model, part in predictions.groupby("model")}
-    assert set(units) == {"neurossm", "majority", "covariates", "pearson-connectivity"}
+    assert set(units) == {"neurossm", "majority", "covariates", "pearson-connectivity", "tangent-connectivity"}
     assert all(each == units["neurossm"] for each in units.values())
     comparison = read(folder / "comparison.tsv")
     assert set(comparison["baseline"]) == set(units) - {"neurossm"}
-    assert comparison["sentence"].str.contains("beat").all()
+    assert comparison["sentence"].str.contains(" beats | is worse than | not shown to ").all()
 
 
 def test_the_planted_regions_are_found(folder: Path, simulated: Path) -> None:
@@ -79,8 +86,13 @@ def test_the_planted_regions_are_found(folder: Path, simulated: Path) -> None:
     planted = [name for names in truth.regions.values() for name in names]
     # Eight participants and one seed: the demo itself, with 24 and two, reaches 1.0.
     assert roc_auc_score(table["name"].isin(planted), table["importance"]) > 0.6
-    checks = read(folder / "cpa_checks.tsv").set_index("check")
-    assert checks.loc["completeness over pathways", "value"] <= 1e-5
+    checks = read(folder / "cpa_checks.tsv")
+    assert checks.loc[checks["check"] == "completeness over pathways", "value"].tolist()[0] <= 1e-5
+    # Each map has its checks and a verdict; few participants are no reason to say more than was shown.
+    assert set(checks["label"]) == {"all maps", "discriminative", "nback", "flanker"}
+    assert checks.groupby("label").size().loc[["discriminative", "nback", "flanker"]].tolist() == [5, 5, 5]
+    assert checks["verdict"].str.match("(passed|failed|can not be told): ").all()
+    assert set(read(folder / "cpa_deletion.tsv")["label"]) == {"discriminative", "nback", "flanker"}
 
 
 def test_the_region_table_holds_the_numbers_of_the_maps(folder: Path) -> None:
@@ -111,6 +123,9 @@ def test_the_reference_is_the_real_literature(folder: Path) -> None:
     assert row["n_surrogates"] == 1000
     assert 0 < row["p"] <= 1
     assert read(folder / "reference_terms.tsv")["n_studies"].tolist() == [406, 500]
+    # The file is called after Neurosynth; its sidecar says what the studies are.
+    sidecar = json.loads(next(folder.glob("space*_label-nback_stat-neurosynth_boldmap.json")).read_text())
+    assert sidecar["Reference"].startswith("NiMARE")
 
 
 def test_finished_cells_are_kept_and_tables_come_out_the_same(
@@ -121,11 +136,16 @@ def test_finished_cells_are_kept_and_tables_come_out_the_same(
     before = {path.name: path.read_bytes() for path in (out / "group" / "tasks").iterdir()}
     stamps = {path: path.stat().st_mtime_ns for path in (out / "models" / "tasks" / "cells").iterdir()}
     (out / "models" / "tasks" / "cells" / "neurossm_fold-2_seed-1.npz").unlink()
+    stamp_of_model = (out / "models" / "tasks" / "fold-2_seed-1.safetensors").stat().st_mtime_ns
     arguments = ["--target", "entity:task", "--recipe", "demo", "--folds", "4", "--analysis-id", "tasks"]
     done = command(simulated, out, "group", *arguments, "--reference", "nback-flanker", "--nprocs", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     again = [path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp]
     assert [path.name for path in again] == ["neurossm_fold-2_seed-1.npz"]
+    # The model too, to the byte, though it was trained with another --nprocs.
+    trained = Path("models", "tasks", "fold-2_seed-1.safetensors")
+    assert (out / trained).stat().st_mtime_ns != stamp_of_model
+    assert (out / trained).read_bytes() == (group_results / trained).read_bytes()
     after = {path.name: path.read_bytes() for path in (out / "group" / "tasks").iterdir()}
     assert [name for name in before if before[name] != after[name]] == []
 
@@ -136,13 +156,13 @@ def test_cells_of_a_job_array_are_gathered_by_a_plain_group(
     out = tmp_path / "out"
     shutil.copytree(participant_results, out, ignore=shutil.ignore_patterns("group*", "models"))
     arguments = ["--target", "entity:task", "--model", "pearson-connectivity", "--folds", "2", "--analysis-id", "array"]
-    arguments += ["--reference", "none"]
+    arguments += ["--reference", "none", "--baselines", "majority"]
     for fold in ("1", "2"):
         done = command(simulated, out, "group", *arguments, "--only-fold", fold, "--only-seed", "1")
         assert done.returncode == 0, done.stdout + done.stderr
         assert not (out / "group" / "array" / "metrics.tsv").exists()
     cells = {path: path.stat().st_mtime_ns for path in (out / "models" / "array" / "cells").glob("*fold*")}
-    assert len(cells) == 6
+    assert len(cells) == 4
     done = command(simulated, out, "group", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in cells.items())
@@ -172,6 +192,9 @@ def test_a_checkpoint_predicts_and_explains_new_runs(
     sidecar = next(tmp_path.glob("sub-01/func/*nback*prediction.json"))
     content = json.loads(sidecar.read_text())
     assert len(content["CheckpointSHA256"]) == 64
+    attribution = json.loads(next(tmp_path.glob("sub-01/func/*nback*attributions.json")).read_text())
+    assert [each["Check"].partition(" ")[0] for each in attribution["Checks"]] == ["completeness", "deletion"]
+    assert attribution["Checks"][0]["Verdict"].startswith("passed: ")
     assert (tmp_path / content["Sources"][0].removeprefix("bids::")).is_file()
 
 

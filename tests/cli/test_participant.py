@@ -104,7 +104,7 @@ def test_simple_denoising_is_nilearns_own(command: Any, painted: Path, templatef
 def test_a_participant_run_imports_no_torch_and_stays_small(
     painted: Path, templateflow_home: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Every process of the command says at its end whether torch was imported, and how large it grew."""
+    """Every process of the command says at its end whether torch or Arrow was imported, and how large it grew."""
     witness = tmp_path / "site"
     witness.mkdir()
     log = tmp_path / "witness.txt"
@@ -113,7 +113,8 @@ def test_a_participant_run_imports_no_torch_and_stays_small(
         "def tell():\n"
         f"    with open({str(log)!r}, 'a') as stream:\n"
         "        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
-        "        stream.write(f\"{os.getpid()} {'torch' in sys.modules} {size}\\n\")\n"
+        "        arrow = 'nilearn.signal' in sys.modules and sys.modules.get('pyarrow') is not None\n"
+        "        stream.write(f\"{os.getpid()} torch={'torch' in sys.modules} worker_with_arrow={arrow} {size}\\n\")\n"
         "atexit.register(tell)\n"
         # Workers of a fork server leave through os._exit, which asks no exit handler.
         "import multiprocessing.util as util\n"
@@ -146,7 +147,8 @@ def test_a_participant_run_imports_no_torch_and_stays_small(
     lines = log.read_text().split("\n")[:-1]
     assert lines
     assert not [line for line in lines if "True" in line]
-    assert peak < 700, f"all processes together took {peak:.0f} MB"
+    # The project's target; 280 MB on the machine of docs/benchmarks.md.
+    assert peak < 400, f"all processes together took {peak:.0f} MB"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
 
 

@@ -31,10 +31,15 @@ def test_series_of_xcp_d_make_a_cohort(command: Any, tmp_path: Path) -> None:
     assert "seg-Tian" in both.stderr
     arguments = (*shared, "--atlas", "4S456Parcels", "--model", "pearson-connectivity", "--folds", "2", "--no-cpa")
     done = command(dataset, tmp_path / "out", *arguments, "--analysis-id", "x")
-    # The run that can not be read into this cohort is named, the rest is complete.
-    assert done.returncode == 1, done.stderr + done.stdout
+    # A run of other regions is left out by rule, and counts as done.
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "other regions" in done.stdout
     excluded = pd.read_csv(tmp_path / "out" / "group" / "x" / "exclusions.tsv", sep="\t")
     assert excluded["run"].tolist() == ["sub-01_task-rest"]
+    assert excluded["reason"].tolist() == ["other regions"]
     assert "column 8 is 'other', 'LH_Vis_8' is expected" in excluded["detail"].iloc[0]
+    quality = pd.read_csv(tmp_path / "out" / "group" / "x" / "qc_fc.tsv", sep="\t")
+    assert "QC-FC is not known: 0 of 11 participants state a mean framewise displacement" in quality["sentence"].iloc[0]
+    assert quality["sentence"].iloc[0] in done.stdout.replace("\n", " ")
     predictions = pd.read_csv(tmp_path / "out" / "group" / "x" / "predictions.tsv", sep="\t")
     assert len(predictions.query("model == 'pearson-connectivity'")) == 11

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bids_neurossm.dataset import hashing
-from bids_neurossm.dataset.hashing import hash_content, hash_file
+from bids_neurossm.dataset.hashing import hash_content, hash_file, known_hash, remember_hash
 
 
 @pytest.fixture
@@ -61,6 +61,19 @@ def test_the_work_folder_may_be_deleted(tmp_path: Path, reads: list[Path]) -> No
     cache.rmdir()
     assert hash_file(path, cache) == first
     assert len(reads) == 2
+
+
+def test_a_hash_from_elsewhere_is_remembered_unless_the_file_has_changed(tmp_path: Path) -> None:
+    path, cache = tmp_path / "a", tmp_path / "cache"
+    path.write_bytes(b"bold")
+    before = path.stat()
+    assert known_hash(path, cache) is None
+    remember_hash(path, before, "f" * 64, cache)
+    assert known_hash(path, cache) == hash_file(path, cache) == "f" * 64
+    path.write_bytes(b"other bold")
+    remember_hash(path, before, "e" * 64, cache)
+    assert known_hash(path, cache) is None
+    assert hash_file(path, cache) == hashlib.sha256(b"other bold").hexdigest()
 
 
 def test_a_damaged_entry_is_not_believed(tmp_path: Path) -> None:

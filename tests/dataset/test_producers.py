@@ -191,3 +191,15 @@ def test_the_regions_of_most_runs_are_the_cohorts(tmp_path: Path) -> None:
     assert common_regions(files) == ["b", "a"]
     with pytest.raises(RunError, match=r"sub-9_timeseries\.tsv is not a readable table"):
         common_regions(files[-1:])
+
+
+def test_where_no_regions_are_those_of_most_runs_nothing_is_guessed(tmp_path: Path) -> None:
+    for index, names in enumerate((["a", "b"], ["b", "a"], ["b", "a"], ["x", "y", "z"])):
+        write_table(tmp_path / f"sub-{index}_timeseries.tsv", np.ones((2, len(names))), names)
+    files = find_series(tmp_path, Selection())
+    with pytest.raises(
+        UsageError, match=r"4 tables .* 3 different sets .*: 2 with 2 \(b \.\.\.\), 1 with .* Choose runs"
+    ):
+        common_regions(files)
+    # Two names for one thing are one set, under the name that is used more often.
+    assert common_regions(files, lambda names, others: len(names) == len(others)) == ["b", "a"]

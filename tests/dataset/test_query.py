@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bids_neurossm.config import Selection
-from bids_neurossm.dataset.query import find_bold_runs, find_participants
+from bids_neurossm.dataset.query import _layout, find_bold_runs, find_participants
 from bids_neurossm.errors import NoInputError, UsageError
 
 C2009, ASYM6 = "space-MNI152NLin2009cAsym", "space-MNI152NLin6Asym"
@@ -51,6 +51,20 @@ def test_two_resolutions_of_one_recording_need_a_choice(make_tree: Any) -> None:
         found(dataset)
     assert found(dataset, res="2") == [bold("sub-01_task-rest", C2009, "res-2")]
     assert found(dataset, res="res-native") == [bold("sub-01_task-rest", C2009, "res-native")]
+
+
+def test_two_images_that_would_be_written_under_one_name_are_refused(make_tree: Any, tmp_path: Path) -> None:
+    name = bold("sub-01_task-rest", C2009)
+    with pytest.raises(UsageError, match=r"bold\.nii and .*bold\.nii\.gz would be written under one name; keep one"):
+        found(make_tree(name, name.removesuffix(".gz")))
+    smooth = name.replace("preproc", "smoothAROMAnonaggr")
+    (tmp_path / "filter.json").write_text(json.dumps({"bold": {"desc": ["preproc", "smoothAROMAnonaggr"]}}))
+    with pytest.raises(UsageError, match="would be written under one name"):
+        found(
+            make_tree(bold("sub-02_task-rest", C2009), smooth.replace("sub-01", "sub-02")),
+            bids_filter_file=tmp_path / "filter.json",
+            participant_label=("02",),
+        )
 
 
 def test_a_resolution_that_no_run_has_matches_nothing(make_tree: Any) -> None:
@@ -191,6 +205,21 @@ def test_figures_and_anatomy_are_not_indexed(make_tree: Any) -> None:
     assert found(dataset) == [bold("sub-01_task-rest", C2009)]
 
 
+def test_the_index_holds_images_alone_unless_a_filter_file_may_ask_for_more(make_tree: Any, tmp_path: Path) -> None:
+    stem = f"sub-01_task-rest_{C2009}"
+    names = [bold("sub-01_task-rest", C2009), f"{stem}_desc-preproc_bold.json", f"{stem}_desc-brain_mask.nii.gz"]
+    dense = "sub-01_task-rest_space-fsLR_den-91k_bold.dtseries.nii"
+    dataset = make_tree(*names, dense, f"{stem}_boldref.nii.gz", "sub-01_task-rest_desc-confounds_timeseries.tsv")
+
+    def indexed(**selection: Any) -> set[str]:
+        layout = _layout(dataset, ["01"], Selection(**selection))
+        return {Path(path).name for path in layout.get(return_type="filename")} - {"dataset_description.json"}
+
+    assert indexed() == {names[0], dense}
+    (tmp_path / "filters.json").write_text("{}")
+    assert {*names, dense} < indexed(bids_filter_file=tmp_path / "filters.json")
+
+
 def test_a_database_made_for_one_participant_serves_the_next_one_too(make_tree: Any, tmp_path: Path) -> None:
     names = [bold(f"sub-{label}_task-rest", C2009) for label in ("01", "02")]
     dataset, database = make_tree(*names), tmp_path / "database"
@@ -198,3 +227,22 @@ def test_a_database_made_for_one_participant_serves_the_next_one_too(make_tree: 
     assert found(dataset, participant_label=("02",), bids_database_dir=database) == names[1:]
     assert database.is_dir()
     assert not list(dataset.rglob("*.db"))
+
+
+def test_what_ica_aroma_left_stands_beside_the_image(make_tree: Any) -> None:
+    source = "sub-01_ses-1_task-rest_run-2"
+    dataset = make_tree(bold(source, ASYM6), f"{source}_desc-MELODIC_mixing.tsv", f"{source}_AROMAnoiseICs.csv")
+    (run,) = find_bold_runs(dataset, Selection())
+    assert run.mixing == run.bold.with_name(f"{source}_desc-MELODIC_mixing.tsv")
+    assert run.noise_components == run.bold.with_name(f"{source}_AROMAnoiseICs.csv")
+
+
+def test_a_strategy_may_want_another_image(make_tree: Any) -> None:
+    smooth = f"sub-01_task-rest_{ASYM6}_desc-smoothAROMAnonaggr_bold.nii.gz"
+    dataset = make_tree(bold("sub-01_task-rest", ASYM6), bold("sub-02_task-rest", ASYM6), smooth)
+    (run,) = find_bold_runs(dataset, Selection(), "smoothAROMAnonaggr")
+    assert run.bold.name == smooth
+    with pytest.raises(NoInputError, match=r"no .*smoothAROMAnonaggr.* for 02; was fMRIPrep one up to 23\.0, called"):
+        find_bold_runs(dataset, Selection(participant_label=("02",)), "smoothAROMAnonaggr")
+    with pytest.raises(UsageError, match="no desc-smoothAROMAnonaggr series on grayordinates"):
+        find_bold_runs(dataset, Selection(space="fsLR"), "smoothAROMAnonaggr")

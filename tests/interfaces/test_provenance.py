@@ -121,6 +121,25 @@ def test_noise_components_taken_out_twice_are_warned_of(run: BoldRun) -> None:
     assert not any("ICA-AROMA" in text for text in sidecar_of(smoothed, strategy, clean_run())["Warnings"])
 
 
+def test_a_missing_mask_and_a_header_that_disagrees_are_warned_of(run: BoldRun) -> None:
+    strategy = load_strategy("simple")
+    plain = sidecar_of(run, strategy, clean_run())["Warnings"]
+    assert plain == ["No brain mask stands beside the image: voxels count as covered where they are not zero."]
+    agrees = replace(clean_run(), header_repetition_time=np.array(2.001))
+    assert sidecar_of(run, strategy, agrees)["Warnings"] == plain
+    facts = sidecar_of(run, strategy, replace(clean_run(), header_repetition_time=np.array(1.0)))
+    assert "The header of the image claims a repetition time of 1 s, its sidecar 2 s" in " ".join(facts["Warnings"])
+    assert facts["RepetitionTime"] == 2.0
+
+
+def test_a_run_without_any_coverage_is_left_out_with_that_reason() -> None:
+    nowhere = replace(clean_run(), used=np.zeros(R, dtype=bool), coverage=np.zeros(R))
+    found = exclusion(Extraction(), nowhere)
+    assert found is not None
+    assert found["Reason"] == "too many regions without signal"
+    assert found["Detail"].startswith("100% of the regions can not be used")
+
+
 @pytest.mark.parametrize(
     ("n_kept", "degrees", "settings", "reason"),
     [

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from bids_neurossm.models import Mamba
+from bids_neurossm.models.mamba import run_together
 
 BLOCKS = {"mamba_d64": {"d_model": 64, "d_state": 16}, "mamba_d32_s8": {"d_model": 32, "d_state": 8}}
 
@@ -29,6 +30,16 @@ def test_same_state_dict_same_output_same_gradients(shared_data, block, backend)
     for name, expected in table("grad").items():
         scale = float(expected.abs().max())
         torch.testing.assert_close(gradients[name], expected, rtol=1e-3, atol=1e-5 * scale, msg=name)
+
+
+@pytest.mark.parametrize("settings", [{}, {"bias": True, "conv_bias": False, "dt_rank": 2}])
+def test_layers_that_run_together_give_what_each_gives_alone(settings):
+    torch.manual_seed(0)
+    layers = [Mamba(12, d_state=4, **settings).double() for _ in range(3)]
+    sequences = torch.randn(3, 2, 21, 12, dtype=torch.float64)
+    together = run_together(layers, sequences)
+    for layer, sequence, ours in zip(layers, sequences, together, strict=True):
+        torch.testing.assert_close(ours, layer(sequence), rtol=1e-12, atol=1e-12)
 
 
 def test_a_sample_sees_nothing_that_comes_after_it():

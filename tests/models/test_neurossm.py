@@ -5,6 +5,7 @@ import torch
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.models.neurossm import log_variation
 
 
 def _model(seed=0, **settings):
@@ -96,12 +97,112 @@ def test_dropout_works_in_training_only_and_drops_whole_regions():
     assert set(kept.unique().tolist()) == {0.0, 2.0}
 
 
+def _alone(model, inputs, runs):
+    """Features pathway by pathway: nothing batched, nothing moved past the embedding."""
+    features = []
+    for (values, lengths), (stream, _), layers in zip(inputs, model.config.pathways, model.pathway_layers, strict=True):
+        sequence = layers(torch.nn.functional.gelu(model.embeddings[stream](values)), lengths)
+        means = []
+        for run in range(int(runs.max()) + 1):
+            pieces = [sequence[row, : lengths[row]] for row in torch.where(runs == run)[0]]
+            means.append(torch.cat(pieces).mean(dim=0))
+        features.append(torch.nn.functional.layer_norm(torch.stack(means), means[0].shape))
+    return torch.stack(features, dim=1)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {}, {"bidirectional": True, "depth": 2}, {"scales": (2.5, 5.0), "scale_unit": "seconds"},
+        {"streams": ("difference",), "convolution": 2},
+    ],
+)  # fmt: skip
+def test_pathways_that_run_together_give_what_each_gives_alone(settings):
+    model, times = _model(**settings).double(), torch.tensor([2.0, 0.8, 1.1])
+    model.input_scale.copy_(torch.linspace(0.5, 2, len(model.input_scale)))
+    series, lengths, runs = _series().double(), _lengths(40, 33, 37), torch.tensor([0, 0, 1])
+    inputs = model.pathway_inputs(series, lengths, times)
+    outcomes = []
+    for features in (
+        _alone(model, inputs, runs), model.encode(inputs, runs), model.features(series, lengths, runs, times)
+    ):  # fmt: skip
+        weights = torch.linspace(-1, 1, features.numel(), dtype=torch.float64).view(features.shape)
+        leaves = [parameter for parameter in model.parameters() if parameter is not model.head]
+        gradients = torch.autograd.grad((features * weights).sum(), leaves, allow_unused=True)
+        outcomes.append([features, *(each for each in gradients if each is not None)])
+    assert len(outcomes[0]) > 20
+    for together in outcomes[1:]:
+        for ours, expected in zip(together, outcomes[0], strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_a_training_step_is_the_same_to_the_bit_given_the_seed():
+    outcomes = []
+    for threads in (1, 2):
+        model, before = _model(seed=3).train(), torch.get_num_threads()
+        try:
+            torch.set_num_threads(threads)
+            torch.manual_seed(5)
+            model(_series(length=200), _lengths(200, 200, 90)).sum().backward()
+        finally:
+            torch.set_num_threads(before)
+        outcomes.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    assert all(torch.equal(outcomes[0][name], outcomes[1][name]) for name in outcomes[0])
+
+
+def test_half_precision_stays_near_single_precision():
+    model, series, lengths = _model(), _series(length=200), _lengths(200, 200, 90)
+    exact = model(series, lengths).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded, features = model(series, lengths).detach(), model.features(series, lengths)
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.02, atol=0.02 * float(exact.abs().max()))
+
+
+def _amplitude():
+    mean, deviation = torch.rand(2, 3, 6, generator=torch.Generator().manual_seed(4)) + 0.5
+    mean[:, 2] = -1.0
+    mean[1, 0] = 0.0
+    return log_variation(mean, deviation), mean, deviation
+
+
+def test_amplitude_is_one_more_additive_term():
+    model, plain, series, lengths = _model(amplitude=True), _model(), _series(), _lengths(40, 40, 33)
+    amplitude, mean, deviation = _amplitude()
+    model.fit_amplitude(amplitude)
+    assert torch.equal(model(series, lengths, amplitude=amplitude), plain(series, lengths))
+    with torch.no_grad():
+        model.amplitude_head.copy_(torch.arange(18.0).view(3, 6))
+    terms = model.pathway_terms(series, lengths, amplitude=amplitude)
+    assert model.config.term_names == (*plain.config.pathway_names, "amplitude")
+    assert torch.equal(terms[:, :6], plain.pathway_terms(series, lengths))
+    torch.testing.assert_close(model.bias + terms.sum(1), model(series, lengths, amplitude=amplitude))
+    # By hand: region 2 has no positive mean at all, region 0 none in run 1.
+    expected = torch.zeros(3, 6)
+    for region in (0, 1, 3, 4, 5):
+        usable = torch.tensor([0, 2]) if region == 0 else torch.arange(3)
+        ratio = (deviation[usable, region] / mean[usable, region]).log()
+        expected[usable, region] = (ratio - ratio.mean()) / ratio.std(correction=0)
+    torch.testing.assert_close(terms[:, 6], expected @ model.amplitude_head.T, rtol=1e-4, atol=1e-4)
+
+
+def test_amplitudes_that_are_missing_or_of_other_runs_are_refused_and_others_do_not_look_at_them():
+    model, series, lengths = _model(amplitude=True), _series(), _lengths(40, 40, 33)
+    with pytest.raises(UsageError, match="amplitudes of 3 runs x 6 regions, not none"):
+        model(series, lengths)
+    with pytest.raises(UsageError, match=r"not an array of shape \(2, 6\)"):
+        model(series, lengths, amplitude=torch.zeros(2, 6))
+    assert torch.equal(_model()(series, lengths, amplitude=torch.zeros(2, 6)), _model()(series, lengths))
+    assert set(_model(amplitude=True).state_dict()) - set(_model().state_dict()) == {
+        "amplitude_head", "amplitude_mean", "amplitude_scale"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
         ({"scales": (1.5,)}, "seconds"), ({"scales": ()}, "scales"), ({"streams": ("raw", "raw")}, "streams"),
         ({"dropout": 1.0}, "dropout"), ({"fusion": "mean"}, "fusion"), ({"width": 0}, "width"),
-        ({"amplitude": True}, "amplitude"),
     ],
 )  # fmt: skip
 def test_impossible_shapes_are_refused(settings, word):

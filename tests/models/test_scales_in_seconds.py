@@ -8,7 +8,7 @@ from bids_neurossm.attribution import cpa
 from bids_neurossm.attribution.checks import completeness
 from bids_neurossm.errors import UsageError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.models.neurossm import bins_of_seconds
+from bids_neurossm.models.scales import bins_of_seconds
 
 SECONDS = {"scales": (2.0, 4.0, 8.0), "scale_unit": "seconds"}
 

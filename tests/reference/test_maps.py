@@ -12,7 +12,13 @@ from nimare.utils import get_resource_path
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.reference import maps as maps_module
-from bids_neurossm.reference.maps import BrainMask, association_maps, default_mask, modelled_activation
+from bids_neurossm.reference.maps import (
+    BrainMask,
+    association_maps,
+    default_mask,
+    modelled_activation,
+    peaks_outside,
+)
 from bids_neurossm.reference.studies import Studies
 
 
@@ -90,6 +96,25 @@ def test_a_selection_of_no_study_or_all_is_refused(selection: list[int]) -> None
     studies = made_up([(0, 0, 0, 0), (1, 0, 0, 0)], 3)
     with pytest.raises(UsageError, match="needs some inside and some outside"):
         association_maps(studies, np.array(selection))
+
+
+def test_jobs_that_share_a_cache_at_the_same_time_all_get_the_same_maps(some_studies: Studies, tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    selections = np.stack([np.arange(len(some_studies)) % n == 0 for n in (2, 3)])
+    alone = association_maps(some_studies, selections)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: association_maps(some_studies, selections, cache_dir=tmp_path), range(8)))
+    assert all(np.array_equal(each, alone) for each in found)
+    # One file per map, and nothing half-written is left.
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_peaks_outside_the_brain_are_counted() -> None:
+    mask = default_mask()
+    inside = [(0, 0.0, 0.0, 0.0), (0, -40.0, -20.0, 50.0)]
+    outside = [(1, 0.0, 0.0, 95.0), (1, 500.0, 0.0, 0.0), (2, -89.0, 0.0, 0.0)]
+    assert peaks_outside(made_up(inside + outside, 3), mask) == 3
 
 
 def test_the_cache_is_read_by_content_and_survives_damage(some_studies: Studies, tmp_path: Path) -> None:

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from bids_neurossm.reference.nulls import (
+    SpatialCovariance,
     diagonal_permutation,
+    fitted_covariances,
     freedman_lane_correlations,
     holm,
-    moran_basis,
-    moran_surrogates,
     one_sided_p,
-    random_turns,
 )
 
 
@@ -21,41 +20,55 @@ def regions_on_a_sheet(n_regions: int) -> np.ndarray:
     return generator.uniform(-60, 60, (n_regions, 3)) * [1, 1, 0.3]
 
 
-@pytest.mark.parametrize("n_regions", [40, 41])
-def test_the_basis_spans_all_maps_of_mean_zero(n_regions: int) -> None:
-    basis = moran_basis(regions_on_a_sheet(n_regions))
-    np.testing.assert_allclose(basis.T @ basis, np.eye(n_regions - 1), atol=1e-10)
-    np.testing.assert_allclose(basis.sum(axis=0), 0, atol=1e-10)
+def distances(n_regions: int) -> np.ndarray:
+    centres = regions_on_a_sheet(n_regions)
+    return np.linalg.norm(centres[:, None] - centres, axis=-1)
 
 
-@pytest.mark.parametrize("n_regions", [40, 41])
-def test_surrogates_keep_variance_and_spatial_power(n_regions: int) -> None:
-    basis = moran_basis(regions_on_a_sheet(n_regions))
-    values = basis[:, 0] * 5 + np.random.default_rng(0).standard_normal(n_regions)
-    values -= values.mean()
-    surrogates = moran_surrogates(values, basis, random_turns(n_regions - 1, 50, seed=3))
-    power = (surrogates @ basis) ** 2
-    paired = power[:, : 2 * (power.shape[1] // 2)].reshape(50, -1, 2).sum(axis=2)
-    own = ((basis.T @ values) ** 2)[: 2 * paired.shape[1]].reshape(-1, 2).sum(axis=1)
-    np.testing.assert_allclose(paired, np.tile(own, (50, 1)), atol=1e-10)
-    np.testing.assert_allclose((surrogates**2).sum(axis=1), values @ values)
-    assert np.abs(np.corrcoef(surrogates[:20])[np.triu_indices(20, 1)]).max() < 0.999
+def drawn(covariance: SpatialCovariance, between: np.ndarray, n_maps: int, seed: int) -> np.ndarray:
+    values, vectors = covariance.spectrum(between)
+    return (np.random.default_rng(seed).standard_normal((n_maps, len(values))) * np.sqrt(values)) @ vectors.T
 
 
-@pytest.mark.parametrize("n_regions", [60, 61])
-def test_freedman_lane_in_coefficients_equals_building_every_surrogate(n_regions: int) -> None:
-    generator = np.random.default_rng(5)
-    basis = moran_basis(regions_on_a_sheet(n_regions))
-    covariates = np.hstack([np.ones((n_regions, 1)), generator.standard_normal((n_regions, 3))])
-    design = np.linalg.qr(covariates)[0]
-    residual_maker = np.eye(n_regions) - design @ design.T
-    class_map, reference = generator.standard_normal((2, n_regions))
-    map_residual, reference_residual = residual_maker @ class_map, residual_maker @ reference
-    turns = random_turns(n_regions - 1, 30, seed=2)
-    quick = freedman_lane_correlations(map_residual, reference_residual, design, basis, turns)
-    fitted = class_map - map_residual
-    for value, surrogate in zip(quick, moran_surrogates(map_residual, basis, turns), strict=True):
-        again = residual_maker @ (fitted + surrogate)
+def design_of(n_regions: int, n_covariates: int) -> np.ndarray:
+    covariates = np.random.default_rng(5).standard_normal((n_regions, n_covariates))
+    return np.linalg.qr(np.hstack([np.ones((n_regions, 1)), covariates]))[0]
+
+
+def test_a_covariance_is_one_at_the_region_itself_and_falls_with_distance() -> None:
+    between = distances(30)
+    values, vectors = SpatialCovariance("Matern 3/2", 40.0, 0.1).spectrum(between)
+    matrix = (vectors * values) @ vectors.T
+    np.testing.assert_allclose(np.diag(matrix), 1)
+    ratio = np.sqrt(3) * between[0, 1:] / 40
+    np.testing.assert_allclose(matrix[0, 1:], 0.9 * (1 + ratio) * np.exp(-ratio))
+
+
+@pytest.mark.parametrize("truth", [("Gaussian", 40.0, 0.01), ("exponential", 20.0, 0.2), ("Gaussian", 5.0, 0.95)])
+def test_the_autocorrelation_of_maps_is_found(truth: tuple[str, float, float]) -> None:
+    between, design = distances(150), design_of(150, 3)
+    maps = drawn(SpatialCovariance(*truth), between, 12, seed=0)
+    fitted = fitted_covariances([(each - design @ (design.T @ each), design) for each in maps], between)
+
+    def at(covariance: SpatialCovariance, where: float) -> float:
+        values, vectors = covariance.spectrum(np.array([[0.0, where], [where, 0.0]]))
+        return float(((vectors * values) @ vectors.T)[0, 1])
+
+    for where in (10.0, 30.0):
+        found = np.median([at(each, where) for each in fitted])
+        assert found == pytest.approx(at(SpatialCovariance(*truth), where), abs=0.12)
+
+
+def test_freedman_lane_in_coefficients_equals_building_every_surrogate() -> None:
+    between, design = distances(60), design_of(60, 3)
+    covariance = SpatialCovariance("Gaussian", 30.0, 0.1)
+    residual_maker = np.eye(60) - design @ design.T
+    reference_residual = residual_maker @ np.random.default_rng(1).standard_normal(60)
+    normals = np.random.default_rng(2).standard_normal((30, 60))
+    quick = freedman_lane_correlations(reference_residual, design, covariance, between, normals)
+    fitted_part = design @ np.array([1.0, -2.0, 0.5, 3.0])
+    for value, surrogate in zip(quick, drawn(covariance, between, 30, seed=2), strict=True):
+        again = residual_maker @ (fitted_part + surrogate)
         assert value == pytest.approx(np.corrcoef(again, reference_residual)[0, 1], abs=1e-10)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bids_neurossm.errors import UsageError
+from bids_neurossm.reference.nulls import fitted_covariances, freedman_lane_correlations, one_sided_p
 from bids_neurossm.reference.regions import region_geometry
 from bids_neurossm.reference.scoring import score_maps
 
@@ -140,16 +141,20 @@ def test_inputs_that_can_not_be_scored_are_refused(centroids: np.ndarray) -> Non
 
 
 def test_unrelated_smooth_maps_pass_as_often_as_p_says(centroids: np.ndarray) -> None:
-    n_pairs, generator = 300, np.random.default_rng(0)
-    pairs = smooth_maps(centroids, 2 * n_pairs, 9).reshape(n_pairs, 2, 1, -1)
-    size = np.full(N_REGIONS, 100)
-    spatial = np.mean(
-        [score_maps(a, b, size, centroids, ["A"], 200, seed=i).table["p"][0] <= 0.05 for i, (a, b) in enumerate(pairs)]
-    )
-    plain = 0
-    for a, b in pairs[:200, :, 0]:
-        shuffled = generator.permuted(np.tile(z(a), (200, 1)), axis=1) @ z(b)
-        plain += (1 + np.sum(shuffled >= z(a) @ z(b))) / 201 <= 0.05
-    # 300 draws at .05 lie within .02 and .09 with more than 99 %.
-    assert 0.02 <= spatial <= 0.09
-    assert plain / 200 > 0.2
+    n_pairs, generator = 250, np.random.default_rng(0)
+    between = np.linalg.norm(centroids[:, None] - centroids, axis=-1)
+    for scale in (20.0, 60.0):
+        pairs = smooth_maps(centroids, 2 * n_pairs, 9, scale).reshape(n_pairs, 2, -1)
+        pairs -= pairs.mean(axis=-1, keepdims=True)
+        design = np.full((N_REGIONS, 1), N_REGIONS**-0.5)
+        fitted = fitted_covariances([(a, design) for a, _ in pairs], between)
+        spatial = plain = 0
+        for (a, b), covariance in zip(pairs, fitted, strict=True):
+            normals = generator.standard_normal((200, N_REGIONS))
+            null = freedman_lane_correlations(b, design, covariance, between, normals)
+            spatial += one_sided_p(np.corrcoef(a, b)[0, 1], null) <= 0.05
+            shuffled = generator.permuted(np.tile(z(a), (200, 1)), axis=1) @ z(b)
+            plain += (1 + np.sum(shuffled >= z(a) @ z(b))) / 201 <= 0.05
+        # 250 draws at .05 lie within .016 and .09 with more than 99 %.
+        assert 0.016 <= spatial / n_pairs <= 0.09, scale
+        assert plain / n_pairs > 0.15, scale

@@ -11,9 +11,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from reported import CLASSES, FAILURES, HOSTILE
+
+from bids_neurossm.reports.group import write_group_report
+from bids_neurossm.reports.participant import write_participant_report
 
 PATHWAYS = [(stream, scale) for stream in ("raw", "difference") for scale in (1, 2, 4)]
-HOSTILE = "<script>alert('x')</script>"
 
 
 def write_tsv(path: Path, table: pd.DataFrame) -> None:
@@ -49,6 +52,11 @@ def participant_folder(shared_data: Path, tmp_path_factory: pytest.TempPathFacto
     networks = [name.split("_")[2] for name in names]
     image = nib.load(shared_data / "atlases" / "Schaefer2018_400Parcels_7Networks_order_FSLMNI152_2mm.nii.gz")
     labels = np.asarray(image.dataobj).astype(int)
+    # The file is float, as CBIG ships it; what this package writes is int16.
+    atlas = out_dir / "tpl-MNI152NLin6Asym"
+    atlas.mkdir()
+    name = "tpl-MNI152NLin6Asym_atlas-Schaefer2018_seg-7Networks_scale-400_res-02_dseg.nii.gz"
+    nib.save(nib.Nifti1Image(labels.astype(np.int16), image.affine), atlas / name)
     generator = np.random.default_rng(0)
     for run, subject in ((1, "sub-001"), (2, "sub-002")):
         values = series[subject][:400].T.astype(float)
@@ -98,7 +106,8 @@ def _predictions(classes: list[str], generator: np.random.Generator, n: int) -> 
             probability = np.exp(logits) / np.exp(logits).sum()
             row = {
                 "model": model, "set": "test", "fold": str(person % 5 + 1), "participant_id": f"sub-{person:03d}",
-                "unit": "participant", "label": classes[truth], "predicted": classes[int(probability.argmax())],
+                "unit": "participant", "site": "NYU" if person % 3 else "UM",
+                "label": classes[truth], "predicted": classes[int(probability.argmax())],
             }  # fmt: skip
             rows.append(row | {f"probability_{name}": value for name, value in zip(classes, probability, strict=True)})
     return pd.DataFrame(rows)
@@ -147,8 +156,12 @@ def make_group(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]]
             "verdict": ["above chance", "order of time adds nothing that can be shown", "site can be read"],
         }  # fmt: skip
         write_tsv(folder / "controls.tsv", pd.DataFrame(controls))
-        checks = {"check": ["completeness over pathways"], "value": [3e-7], "expected": ["< 1e-5"], "verdict": ["pass"]}
+        checks = {
+            "label": ["all maps", "discriminative"], "check": ["completeness over pathways", "verdict (p of labels)"],
+            "value": [3e-7, 0.2], "expected": ["< 1e-5", "p < .05"], "verdict": ["pass", "nothing learned"],
+        }  # fmt: skip
         write_tsv(folder / "cpa_checks.tsv", pd.DataFrame(checks))
+        _extras(out_dir, folder, hostile)
         _attributions(folder, classes, generator, hostile)
         summary = {
             "analysis": "task", "target": "task", "target_type": "class", "classes": classes, "model": "neurossm",
@@ -165,10 +178,49 @@ def make_group(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]]
     return make
 
 
+def _extras(out_dir: Path, folder: Path, hostile: bool) -> None:
+    """Write what not every analysis has: learning curve, motion, ledger, a table of the user's own, the card."""
+    curve = {"model": ["neurossm"] * 3 + ["tangent"] * 3, "percent": [25, 50, 100] * 2, "n_training": [24, 48, 96] * 2}
+    curve |= {"metric": "auc", "value": [0.6, 0.7, 0.81, 0.66, 0.74, 0.79], "ci_low": 0.5, "ci_high": 0.9}
+    write_tsv(folder / "learning_curve.tsv", pd.DataFrame(curve))
+    write_tsv(
+        folder / "qc_fc.tsv", pd.DataFrame({"edges": [1128], "median_absolute_r": [0.08], "strategy": ["simple"]})
+    )
+    deleted = {"label": "discriminative", "fraction": [0.0, 0.25, 0.75], "map": [2.0, 0.6, 0.1], "n": 20}
+    deleted |= {"random_mean": [2.0, 1.5, 0.5], "random_low": [2.0, 1.0, 0.2], "random_high": [2.0, 1.9, 0.9]}
+    write_tsv(folder / "cpa_deletion.tsv", pd.DataFrame(deleted))
+    write_tsv(folder / "holdout_ledger.tsv", pd.DataFrame({"look": [1, 2], "configuration": ["ab12", "cd34"]}))
+    write_tsv(folder / "my_own_scores.tsv", pd.DataFrame({"region": ["a", "b"], "score": [0.25, 0.5]}))
+    text = f"# Card\n\ntrained on people {HOSTILE if hostile else ''}\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    text += "\n![out](https://example.org/x.png) [away](javascript:alert(1)) <img src=https://example.org/y.png>\n"
+    card = out_dir / "models" / "task" / "card.md"
+    card.parent.mkdir(parents=True)
+    card.write_text(text)
+
+
+@pytest.fixture(scope="session")
+def participant_file(participant_folder: Path) -> Path:
+    return write_participant_report(participant_folder, "sub-01", FAILURES)
+
+
+@pytest.fixture(scope="session")
+def three_classes_file(make_group: Callable[..., Path]) -> Path:
+    return write_group_report(make_group(CLASSES), "task")
+
+
+@pytest.fixture(scope="session")
+def hostile_file(make_group: Callable[..., Path]) -> Path:
+    return write_group_report(make_group(["Control", HOSTILE], hostile=True), "task")
+
+
 def _attributions(folder: Path, classes: list[str], generator: np.random.Generator, hostile: bool) -> None:
     """Write the maps of each class (one discriminative map for two) and the tables behind them."""
     labels, affine = harvard_oxford()
     count = int(labels.max())
+    atlas = folder.parents[1] / "tpl-MNI152NLin6Asym"
+    atlas.mkdir()
+    dseg = nib.Nifti1Image(labels.astype(np.int16), affine)
+    nib.save(dseg, atlas / "tpl-MNI152NLin6Asym_atlas-HarvardOxford_res-02_dseg.nii.gz")
     start = "space-MNI152NLin6Asym_atlas-HarvardOxford"
     pathways = [f"{stream}, scale {scale}" for stream, scale in PATHWAYS]
     maps = classes if len(classes) > 2 else [""]

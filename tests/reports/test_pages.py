@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,12 +13,12 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
+from reported import FAILURES, HOSTILE
 
 from bids_neurossm.errors import RunError, UsageError
-from bids_neurossm.reports import write_group_report, write_participant_report
+from bids_neurossm.reports.group import write_group_report
+from bids_neurossm.reports.participant import write_participant_report
 
-HOSTILE = "<script>alert('x')</script>"
-CLASSES = ["gambling", "language", "motor"]
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
@@ -34,6 +35,8 @@ class Page(HTMLParser):
         self.captions: list[str] = []
         self.identifiers: list[str] = []
         self.addresses: list[str] = []
+        self.scripts: list[str] = []
+        self.kinds: list[str | None] = []
         self.text = ""
         self.feed(self.html)
         self.close()
@@ -45,6 +48,8 @@ class Page(HTMLParser):
             self.open.append(tag)
         if re.fullmatch(r"h[1-6]", tag):
             self.headings.append(int(tag[1]))
+        if tag == "script":
+            self.kinds.append(values.get("type"))
         if tag == "img":
             self.images.append(values)
         if tag == "figcaption":
@@ -57,35 +62,27 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        elif "style" not in self.open:
             self.text += data
         if "figcaption" in self.open:
             self.captions[-1] += data
 
 
-ERRORS = [
-    {
-        "run": "sub-01_task-nback",
-        "step": "parcel_means",
-        "message": f"{HOSTILE} ends early.",
-        "remedy": "Copy the file again.",
-    }
-]
+@pytest.fixture(scope="module")
+def participant_page(participant_file: Path) -> Page:
+    return Page(participant_file)
 
 
 @pytest.fixture(scope="module")
-def participant_page(participant_folder: Path) -> Page:
-    return Page(write_participant_report(participant_folder, "sub-01", ERRORS))
+def three_classes(three_classes_file: Path) -> Page:
+    return Page(three_classes_file)
 
 
 @pytest.fixture(scope="module")
-def three_classes(make_group: Callable[..., Path]) -> Page:
-    return Page(write_group_report(make_group(CLASSES), "task"))
-
-
-@pytest.fixture(scope="module")
-def two_hostile_classes(make_group: Callable[..., Path]) -> Page:
-    return Page(write_group_report(make_group(["Control", HOSTILE], hostile=True), "task"))
+def two_hostile_classes(hostile_file: Path) -> Page:
+    return Page(hostile_file)
 
 
 @pytest.fixture(scope="module", params=["participant_page", "three_classes", "two_hostile_classes"])
@@ -97,14 +94,29 @@ def page(request: pytest.FixtureRequest) -> Page:
 
 def test_a_page_asks_for_nothing_from_elsewhere(page: Page) -> None:
     assert page.addresses
-    assert all(address.startswith(("data:image/svg+xml", "#")) for address in page.addresses)
+    elsewhere = [address for address in page.addresses if not address.startswith(("data:", "#", "group/", "models/"))]
+    assert elsewhere == []
     # Matplotlib clips with url(#...), which stays inside the picture.
     assert not re.search(r"url\((?!#)", unquote(page.html))
     assert "@import" not in page.html
 
 
-def test_no_page_and_no_picture_in_it_holds_a_script(page: Page) -> None:
-    assert "script" not in page.tags
+def test_the_only_script_that_may_run_is_the_one_that_the_policy_names(page: Page) -> None:
+    assert page.kinds.count(None) == 1
+    assert set(page.kinds) <= {None, "application/json"}
+    own = page.scripts[page.kinds.index(None)]
+    digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page.html)
+    assert policy is not None
+    assert f"script-src 'sha256-{digest}'" in policy[1]
+    assert policy[1].startswith("default-src 'none'")
+    for kind, data in zip(page.kinds, page.scripts, strict=True):
+        if kind is not None:
+            assert "<" not in data
+            json.loads(data)
+
+
+def test_no_picture_in_a_page_holds_a_script(page: Page) -> None:
     for image in page.images:
         svg = unquote(str(image["src"]))
         assert "<script" not in svg
@@ -150,11 +162,12 @@ def test_the_participant_page_tells_what_happened_to_each_run(participant_page: 
     assert "7Networks_RH_Vis_1" in text
     assert "4 confound columns: trans_x, trans_y, csf, white_matter" in text
     assert "The first 4 volumes were dropped." in text
-    assert "Schaefer A, et al. (2018)" in text
+    assert "Schaefer A, Kong R, Gordon EM, et al. (2018). Local-global parcellation" in text
     # Run 1 has no table of displacement and no checkpoint was applied; run 2 has both.
     assert text.count("no motion trace is drawn") == 1
     assert text.count("No checkpoint was applied") == 1
-    assert len(participant_page.images) == 3 + 3 + 2
+    # Carpet, connectivity, coverage as a histogram and three times on a brain; for run 2 bars and two maps.
+    assert len(participant_page.images) == 6 + 6 + 3
     assert "excluded, too few volumes" in text
     assert "too few volumes: 234 are kept, 300 needed" in text
 
@@ -167,20 +180,27 @@ def test_the_group_page_leads_with_the_result_and_its_comparison(three_classes: 
     assert "too few volumes" in text
     assert "3e−07" in text
     assert "Precentral Gyrus $M_1$" in text
-    assert "the 20 highest of n = 48 regions" in text
-    # ROC, confusion, metric, pathways, reference matrix; four pictures for each of three classes.
-    assert len(three_classes.images) == 5 + 4 * 3
+    assert "n = 48 regions" in text
+    # Models, differences, ROC, confusion, calibration, learning curve, controls, pathways, reference matrix,
+    # deletion; four maps for each of three classes, on the cortex and in slices.
+    assert len(three_classes.images) == 10 + 4 * 2 * 3
+    # Everything that lay in the folder has its place.
+    for said in ("My own scores", "Looks at the holdout", "Edges", "Site by site", "Fold by fold", "trained on people"):
+        assert said in text
+    # What the checks come to stands above the maps.
+    assert text.index("discriminative: nothing learned") < text.index("Glass brain and slices")
 
 
 def test_two_classes_have_one_discriminative_map(two_hostile_classes: Page) -> None:
-    assert two_hostile_classes.text.count("Discriminative map") == 1
+    assert two_hostile_classes.text.count("Glass brain and slices: ") == 1
+    assert "Glass brain and slices: Discriminative map" in two_hostile_classes.text
     assert "there is one discriminative map" in two_hostile_classes.text
     # A single contrast against the reference is a table, no matrix.
-    assert len(two_hostile_classes.images) == 4 + 4
+    assert len(two_hostile_classes.images) == 9 + 4 * 2
 
 
 def test_a_page_is_written_the_same_from_the_same_files(participant_folder: Path, participant_page: Page) -> None:
-    again = write_participant_report(participant_folder, "01", ERRORS)
+    again = write_participant_report(participant_folder, "01", FAILURES)
     assert again == participant_folder / "sub-01.html"
     assert again.read_text(encoding="utf-8") == participant_page.html
     assert [path.name for path in participant_folder.iterdir() if path.name.startswith(".")] == []
@@ -214,7 +234,9 @@ def test_a_continuous_target_gets_a_scatter_and_a_sentence_of_its_own(tmp_path: 
         json.dumps({"target": "age", "target_type": "continuous", "model": "neurossm"})
     )
     page = Page(write_group_report(tmp_path, "age"))
-    assert "neurossm reached r 1 [0.900, 1] (n = 40)." in page.text
+    assert (
+        "NeuroSSM predicts age with correlation r 1.000 [0.900, 1.000] (out-of-fold, n = 40 participants)." in page.text
+    )
     assert "n = 40 out-of-fold participants; r over all points = 1" in page.text
     assert any("Scatter of predicted against true age" in str(image["alt"]) for image in page.images)
 

@@ -141,7 +141,7 @@ def test_a_component_that_the_metadata_names_and_the_table_lacks_is_an_error(rea
 
 @pytest.mark.parametrize("version", ["21.0", "23.2", "25.0"])
 def test_a_run_without_aroma_says_which_fmriprep_has_it(real_table: RealTable, version: str) -> None:
-    with pytest.raises(RunError, match=r"it has no components of ICA-AROMA, which fMRIPrep up to 23\.2 writes"):
+    with pytest.raises(RunError, match=r"it has no components of ICA-AROMA, which fMRIPrep up to 23\.0 writes"):
         load_confounds(real_table(version), load_strategy("ica_aroma"), 30)
 
 

@@ -19,7 +19,10 @@ def save(tmp_path: Path, content: Any, name: str = "my-own_24P.json") -> str:
 
 
 def test_these_strategies_ship() -> None:
-    assert shipped_strategies() == ["24p", "36p", "compcor", "ica_aroma", "none", "scrubbing", "simple"]
+    assert shipped_strategies() == [
+        *("24p", "36p", "compcor", "ica_aroma", "ica_aroma_full", "ica_aroma_nonaggressive"),
+        *("none", "scrubbing", "simple"),
+    ]
 
 
 @pytest.mark.parametrize("name", shipped_strategies())
@@ -31,7 +34,9 @@ def test_shipped_strategies_say_what_they_do_and_by_whom(name: str) -> None:
     assert not strategy.filters
 
 
-@pytest.mark.parametrize("name", ["24p", "compcor", "ica_aroma", "scrubbing", "simple"])
+@pytest.mark.parametrize(
+    "name", ["24p", "compcor", "ica_aroma", "ica_aroma_full", "ica_aroma_nonaggressive", "scrubbing", "simple"]
+)
 def test_the_global_signal_can_be_added_to_each(name: str) -> None:
     plain, with_global = load_strategy(name), load_strategy(f"{name}+gsr", high_pass=0.01)
     assert with_global.name == plain.name + "gsr"

@@ -12,6 +12,7 @@ from bids_neurossm.training.checkpoint import (
     check_fit,
     load_checkpoint,
     load_state,
+    model_config,
     save_checkpoint,
 )
 
@@ -54,6 +55,27 @@ def test_a_damaged_file_is_refused(path):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="damaged"):
         load_checkpoint(path)
+
+
+def test_a_truncated_file_is_refused(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"kernels": 3}, "unknown setting 'kernels'"),
+        ({**FACTS.model, "width": 0}, "model.width"),
+        ({"width": 8}, "missing"),
+    ],
+)
+def test_a_model_of_another_version_is_refused(path, model, words):
+    with pytest.raises(CheckpointError, match=rf"holds a model that this version does not know.*{words}"):
+        model_config(replace(FACTS, model=model), path)
+    assert model_config(FACTS, path).scales == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.training.comparison import COLUMNS, compare, ratio_of_test_to_train
+from bids_neurossm.training.comparison import COLUMNS, compare, ratio_of_test_to_train, verdict
+from bids_neurossm.training.intervals import Interval
+from bids_neurossm.training.metrics import METRIC_WORDS, METRICS
 
 
 def units(strengths, n=200, folds=5, set_name="development", seed=0):
@@ -35,9 +37,11 @@ def one(table, baseline, metric="auc"):
 def test_a_better_an_equal_and_a_worse_model():
     table = compare(units({"m": 0.6, "weak": 0.0, "same": 0.6, "strong": 2.0}), "m", ["a", "b"])
     assert tuple(table.columns) == COLUMNS
-    assert one(table, "weak")["verdict"].startswith("m beats weak (auc ")
-    assert one(table, "same")["verdict"].startswith("m does not beat same (auc ")
-    assert one(table, "strong")["verdict"].startswith("m is worse than strong (auc ")
+    assert one(table, "weak")["verdict"].startswith("m beats weak (AUC ")
+    same = one(table, "same")
+    assert same["verdict"].startswith("m can not be told apart from same, and so is not shown to beat it (AUC ")
+    assert f"95 % interval {same['low']:+.3f} to {same['high']:+.3f}" in same["verdict"]
+    assert one(table, "strong")["verdict"].startswith("m is worse than strong (AUC ")
     row = one(table, "weak")
     assert row["difference"] == pytest.approx(row["model_value"] - row["baseline_value"])
     assert row["low"] < row["difference"] < row["high"]
@@ -48,7 +52,7 @@ def test_a_better_an_equal_and_a_worse_model():
 def test_a_smaller_loss_is_the_better_one():
     table = compare(units({"m": 1.0, "weak": 0.1}), "m", ["a", "b"], ["log_loss"])
     assert table["difference"].iloc[0] < 0
-    assert table["verdict"].iloc[0].startswith("m beats weak (log_loss")
+    assert table["verdict"].iloc[0].startswith("m beats weak (log loss")
 
 
 def test_a_model_against_its_copy_is_no_better():
@@ -58,7 +62,7 @@ def test_a_model_against_its_copy_is_no_better():
     table = compare(pd.concat([copy, copy.assign(model="copy")]), "m", ["a", "b"], ["auc"])
     assert table["difference"].iloc[0] == 0
     assert table["p"].iloc[0] == 1
-    assert "does not beat" in table["verdict"].iloc[0]
+    assert "can not be told apart" in table["verdict"].iloc[0]
 
 
 def test_a_holdout_is_judged_by_a_bootstrap_given_these_models():
@@ -100,3 +104,17 @@ def test_an_undefined_metric_is_said_to_be_so():
 
 def test_five_equal_folds_test_a_quarter_of_what_they_train_on():
     assert ratio_of_test_to_train(units({"m": 1.0})) == pytest.approx(0.25)
+
+
+def test_a_large_difference_with_a_wide_interval_is_not_called_none():
+    """A model that may be much better or a little worse is not said to lose."""
+    found = Interval(0.08, -0.02, 0.18, 0.95, "of the procedure", "Nadeau-Bengio over 5 folds", 0.09, 5)
+    said = verdict("m", "b", "balanced_accuracy", 0.70, 0.62, found)
+    assert said.startswith("m can not be told apart from b, and so is not shown to beat it (balanced accuracy 0.700")
+    assert "-0.020 to +0.180" in said
+    few_sites = Interval(0.08, 0.01, 0.15, 0.95, "of the procedure", "sign-flip over 5 sites", 0.0625, 5)
+    assert verdict("m", "b", "auc", 0.70, 0.62, few_sites).startswith("m is not shown to differ from b (AUC")
+
+
+def test_every_metric_has_words():
+    assert set(METRIC_WORDS) == set(METRICS)

@@ -7,8 +7,11 @@ import torch
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.training.fit import fit, run_losses
+from bids_neurossm.training.fit import fit
+from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import predict_logits, run_features
+from bids_neurossm.training.runset import RunSet, TrainingSet
+from bids_neurossm.training.steps import run_losses
 
 TINY = Training(epochs=2, batch_size=4, learning_rate=5e-3)
 
@@ -22,12 +25,19 @@ def _runs(n=8, seed=0):
     return runs
 
 
-def _fitted(runs, targets=None, seed=3, n_outputs=2, settings=TINY, window=32, **more):
+def _set(runs):
+    return RunSet(runs, [f"run-{i}" for i in range(len(runs))])
+
+
+def _model(n_outputs=2, **more):
     torch.manual_seed(0)
-    model = NeuroSSM(NeuroSSMConfig(n_regions=5, n_outputs=n_outputs, width=8, state=2, **more))
+    return NeuroSSM(NeuroSSMConfig(n_regions=5, n_outputs=n_outputs, width=8, state=2, **more))
+
+
+def _fitted(runs, targets=None, seed=3, n_outputs=2, settings=TINY, window=32, **more):
+    model = _model(n_outputs, **more)
     targets = np.arange(len(runs)) % 2 if targets is None else targets
-    history = fit(model, runs, targets, [f"run-{i}" for i in range(len(runs))], settings, window, seed)
-    return model, history
+    return model, fit(model, TrainingSet(_set(runs), targets), settings, window, seed)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_does_not():
@@ -43,9 +53,9 @@ def test_fitting_leaves_the_global_generator_alone():
     torch.manual_seed(11)
     before = torch.get_rng_state()
     runs = _runs()
-    model = NeuroSSM(NeuroSSMConfig(n_regions=5, n_outputs=2, width=8, state=2))
+    model = _model()
     torch.set_rng_state(before)
-    fit(model, runs, np.arange(8) % 2, [str(i) for i in range(8)], TINY, 32, 0)
+    fit(model, TrainingSet(_set(runs), np.arange(8) % 2), TINY, 32, 0)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -61,7 +71,7 @@ def test_inputs_of_every_pathway_have_a_mean_square_of_one_after_fitting():
 def test_the_reference_of_the_attribution_gives_each_class_the_same_weight():
     runs, targets = _runs(), np.array([0, 0, 0, 0, 0, 0, 1, 1])
     model, _ = _fitted(runs, targets)
-    features = run_features(model, runs, 32)
+    features = run_features(model, _set(runs), 32)
     expected = (features[:6].mean(0) + features[6:].mean(0)) / 2
     np.testing.assert_allclose(model.pathway_mean, expected, atol=1e-6)
 
@@ -70,7 +80,8 @@ def test_a_prediction_is_the_mean_over_windows_that_cover_the_run():
     runs = [(np.random.default_rng(5).normal(size=(64, 5)).astype(np.float32), [(0, 64)])]
     model, _ = _fitted(_runs())
     halves = [(runs[0][0][:32], [(0, 32)]), (runs[0][0][32:], [(0, 32)])]
-    np.testing.assert_allclose(predict_logits(model, runs, 32)[0], predict_logits(model, halves, 32).mean(0), atol=1e-6)
+    whole, parts = predict_logits(model, _set(runs), 32)[0], predict_logits(model, _set(halves), 32)
+    np.testing.assert_allclose(whole, parts.mean(0), atol=1e-6)
 
 
 def test_classes_that_are_rare_weigh_more():
@@ -80,7 +91,7 @@ def test_classes_that_are_rare_weigh_more():
     for weighed in (True, False):
         settings = Training(epochs=40, batch_size=12, learning_rate=0.03, label_smoothing=0, class_weights=weighed)
         model, _ = _fitted(runs, targets, settings=settings, window=None, dropout=0.0, region_dropout=0.0)
-        logits = predict_logits(model, runs[:1], None)[0]
+        logits = predict_logits(model, _set(runs[:1]), None)[0]
         odds[weighed] = logits[0] - logits[1]
     assert odds[True] == pytest.approx(0, abs=0.1)
     assert odds[False] == pytest.approx(np.log(3), abs=0.1)
@@ -88,13 +99,13 @@ def test_classes_that_are_rare_weigh_more():
 
 def test_progress_is_told_after_every_epoch():
     told = []
-    runs = _runs()
-    model = NeuroSSM(NeuroSSMConfig(n_regions=5, n_outputs=2, width=8, state=2))
-    history = fit(
-        model, runs, np.arange(8) % 2, [str(i) for i in range(8)], TINY, 32, 0,
-        progress=lambda *facts: told.append(facts),
-    )  # fmt: skip
-    assert told == [(1, 2, history.loss[0]), (2, 2, history.loss[1])]
+    history = fit(_model(), TrainingSet(_set(_runs()), np.arange(8) % 2), TINY, 32, 0, follow=Follow(epoch=told.append))
+    assert [(epoch.number, epoch.of, epoch.loss) for epoch in told] == [
+        (1, 2, history.loss[0]),
+        (2, 2, history.loss[1]),
+    ]
+    assert told[0].seconds_left == pytest.approx(told[0].seconds)
+    assert told[1].seconds_left == 0
 
 
 def test_what_is_not_finite_or_too_short_is_named():
@@ -102,7 +113,10 @@ def test_what_is_not_finite_or_too_short_is_named():
     runs[5][0][3, 2] = np.nan
     with pytest.raises(RunError, match=r"run-5.*not finite"):
         _fitted(runs)
-    runs[5][0][3, 2] = 0
+    runs[5] = (np.zeros_like(runs[5][0]), runs[5][1])  # what an all-NaN run is standardised to
+    with pytest.raises(RunError, match="run-5: no region has a finite signal"):
+        _fitted(runs)
+    runs[5] = runs[4]
     runs[2] = (runs[2][0][:20], [(0, 20)])
     with pytest.raises(RunError, match="run-2: 20 time points"):
         _fitted(runs)

@@ -1,5 +1,7 @@
 """NeuroSSM learns planted dynamics from a cohort, says where they are, and survives the way to disk and back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +13,10 @@ from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, DeviceUnavailableError, LabelError, RunError, UsageError
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.estimator import create_estimator, register_model, registered_models
-from bids_neurossm.training.neural import NeuralEstimator, chosen_window
+from bids_neurossm.training.follow import Follow
+from bids_neurossm.training.neural import NeuralEstimator
 from bids_neurossm.training.recipes import load_recipe
+from bids_neurossm.training.windows import chosen_window
 
 PLANTED = 6
 REGIONS = 48
@@ -139,6 +143,33 @@ def test_a_continuous_target_comes_back_in_its_own_units(cohort, tmp_path):
 def test_labels_that_do_not_differ_are_refused(cohort):
     with pytest.raises(LabelError, match="fast"):
         _estimator().fit(cohort, np.arange(0, 24, 2), seed=0)
+
+
+def test_a_class_that_is_absent_from_the_training_runs_is_named(cohort):
+    three = replace(cohort, classes=["fast", "medium", "slow"])
+    with pytest.raises(LabelError, match="None of the 24 training runs is of class medium"):
+        _estimator().fit(three, TRAIN, seed=0)
+
+
+def test_a_run_without_any_signal_is_named(cohort, tmp_path):
+    runs = cohort.runs.drop(columns=["start", "n_volumes"])
+    series = [np.full((150, REGIONS), np.nan) if i == 5 else cohort.raw(i) for i in range(36)]
+    dead = Cohort.create(tmp_path, runs, series, cohort.regions, cohort.networks, "class")
+    with pytest.raises(RunError, match="sub-05: no region has a finite signal"):
+        _estimator().fit(dead, TRAIN, seed=0)
+
+
+def test_a_training_goes_on_from_its_own_state_only(cohort, tmp_path):
+    state, told = tmp_path / ".fold-1_seed-1.state", []
+    weights = []
+    for seed, indices in ((0, TRAIN), (0, TRAIN), (1, TRAIN), (1, TRAIN[:20])):
+        estimator = _estimator(Training(epochs=1), width=4, state=1)
+        estimator.follow(Follow(epoch=lambda epoch: told.append(epoch.number)), state)
+        estimator.fit(cohort, indices, seed)
+        weights.append({name: tensor.clone() for name, tensor in estimator.model.state_dict().items()})
+    assert told == [1, 1, 1]  # the second one had nothing left to do
+    assert all(tensor.equal(weights[1][name]) for name, tensor in weights[0].items())
+    assert not all(tensor.equal(weights[2][name]) for name, tensor in weights[0].items())
 
 
 def test_what_was_not_fitted_can_not_predict(cohort):

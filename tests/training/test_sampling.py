@@ -13,8 +13,9 @@ from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import evaluation_batches, predict_logits
-from bids_neurossm.training.neural import NeuralEstimator, chosen_window
-from bids_neurossm.training.windows import Sampling, check_length, sampling_for
+from bids_neurossm.training.neural import NeuralEstimator
+from bids_neurossm.training.runset import RunSet, TrainingSet
+from bids_neurossm.training.windows import Sampling, check_length, chosen_window, sampling_for
 
 SECONDS = {"scales": [2.0, 4.0, 8.0], "scale_unit": "seconds", "width": 8, "state": 2}
 TINY = Training(epochs=2, batch_size=4, learning_rate=5e-3)
@@ -54,7 +55,8 @@ def test_windows_last_as_long_in_every_run():
     sampling = Sampling(TIMES, reference=1.0)
     assert [sampling.window(number, 40) for number in (0, 1, 2)] == [20, 50, 40]
     assert sampling.window(0, None) is None
-    batches = list(evaluation_batches(_runs()[1:3], 40, 8, Sampling(TIMES[1:3], 1.0)))
+    inputs = RunSet(_runs(), RUNS, sampling).some(np.array([1, 2]))
+    batches = list(evaluation_batches(inputs, 40, 8))
     ((batch, owners),) = batches
     assert dict(zip(batch.repetition_times.tolist(), batch.lengths.tolist(), strict=True)) == {0.8: 50, 1.0: 40}
     assert batch.to(torch.device("cpu")).repetition_times.tolist() == [TIMES[1:3][owner] for owner in owners]
@@ -68,7 +70,7 @@ def test_the_window_is_chosen_by_time():
 
 
 def test_pieces_of_a_gap_carry_the_repetition_time_of_their_run():
-    ((batch, _),) = evaluation_batches(_runs()[:2], None, 8, Sampling(TIMES[:2], 2.0))
+    ((batch, _),) = evaluation_batches(RunSet(_runs()[:2], RUNS[:2], Sampling(TIMES[:2], 2.0)), None, 8)
     assert batch.repetition_times.tolist() == [2.0, 2.0, 0.8]
 
 
@@ -86,9 +88,9 @@ def test_two_seconds_per_time_point_train_the_same_model_as_time_points():
     logits = []
     for config in (_config(), _config(scales=(1, 2, 4), scale_unit="time points")):
         torch.manual_seed(0)
-        model, sampling = NeuroSSM(config), sampling_for(config, times, RUNS)
-        fit(model, runs, np.arange(8) % 2, RUNS, TINY, 40, 3, sampling=sampling)
-        logits.append(predict_logits(model, runs, 40, sampling))
+        model, inputs = NeuroSSM(config), RunSet(runs, RUNS, sampling_for(config, times, RUNS))
+        fit(model, TrainingSet(inputs, np.arange(8) % 2), TINY, 40, 3)
+        logits.append(predict_logits(model, inputs, 40))
     np.testing.assert_array_equal(*logits)
 
 
@@ -106,7 +108,7 @@ def test_a_run_without_a_repetition_time_is_named():
     with pytest.raises(UsageError, match=r"2 s is shorter than the longest repetition time, 2\.5 s"):
         sampling_for(_config(), np.where(TIMES == 2.0, 2.5, TIMES), RUNS)
     with pytest.raises(UsageError, match="without a repetition time"):
-        fit(NeuroSSM(_config()), _runs(), np.arange(8) % 2, RUNS, TINY, 40, 3)
+        fit(NeuroSSM(_config()), TrainingSet(RunSet(_runs(), RUNS), np.arange(8) % 2), TINY, 40, 3)
 
 
 def test_a_cohort_of_several_repetition_times_trains_predicts_and_explains(tmp_path):

@@ -6,11 +6,13 @@ import pytest
 
 from bids_neurossm.errors import LabelError
 from bids_neurossm.training.splits import (
+    check_left_out,
     check_splits,
     leave_out_splits,
     make_splits,
     read_splits,
     resplit,
+    with_resplits,
     write_splits,
 )
 
@@ -147,8 +149,52 @@ def test_labels_that_can_not_be_split_are_refused_with_their_counts():
         split(runs, group_by="family")
 
 
+def test_a_longer_series_of_resplits_begins_like_a_shorter_one():
+    runs = cohort(60)
+    first = split(runs)
+    three = with_resplits(first, runs, CLASSES, "class", 3, seed=7)
+    five = with_resplits(first, runs, CLASSES, "class", 5, seed=7)
+    assert (three.repeats, five.repeats) == (3, 5)
+    pd.testing.assert_frame_equal(five.table[list(three.table.columns)], three.table)
+    assert [five.digest(number) for number in (1, 2, 3)] == [three.digest(number) for number in (1, 2, 3)]
+    assert len({five.digest(number) for number in range(1, 6)}) == 5
+    assert len({five.digest(number, final=True) for number in range(1, 6)}) == 1
+    for number in range(1, 6):
+        train, test = five.repeat(number).fold_indices(runs, 2)
+        assert not set(runs["participant_id"].iloc[train]) & set(runs["participant_id"].iloc[test])
+    with pytest.raises(LabelError, match="Re-split 6 does not exist"):
+        five.repeat(6)
+
+
+def test_resplits_come_back_from_their_file_and_leaks_in_any_of_them_are_named(tmp_path):
+    runs = cohort(400)
+    splits = with_resplits(split(runs, holdout=None), runs, CLASSES, "class", 3, seed=7)
+    path = tmp_path / "splits.tsv"
+    write_splits(splits, path)
+    pd.testing.assert_frame_equal(read_splits(path).table, splits.table, check_dtype=False)
+    path.write_text(path.read_text().replace("fold_2", "fold_9"))
+    with pytest.raises(LabelError, match="fold_2 is missing"):
+        read_splits(path)
+    families = runs.assign(group=[f"f{int(p[-3:]) // 3}" for p in runs["participant_id"]])
+    whole = split(families, group_by="group")
+    torn = type(whole)(whole.table.assign(fold_2=np.arange(len(whole.table)) % 5 + 1))
+    hashes = {run: run for run in runs["run"]}
+    check_splits(whole, families, hashes)
+    with pytest.raises(LabelError, match="on two sides"):
+        check_splits(torn, families, hashes)
+
+
+def test_splits_given_for_leave_out_must_leave_the_values_out_whole():
+    runs = cohort(120, sites=3)
+    check_left_out(leave_out_splits(runs, CLASSES, "class", "site"), runs, "site")
+    with pytest.raises(LabelError, match="do not leave site0, site1, site2 out whole"):
+        check_left_out(split(runs), runs, "site")
+    with pytest.raises(LabelError, match="no such column"):
+        check_left_out(split(runs), runs, "scanner")
+
+
 def test_leave_site_out_tests_one_site_per_fold():
-    runs = cohort(60, sites=4)
+    runs = cohort(120, sites=4)
     splits = leave_out_splits(runs, CLASSES, "class", "site")
     for fold in range(1, 5):
         train, test = splits.fold_indices(runs, fold)

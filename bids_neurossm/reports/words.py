@@ -1,0 +1,156 @@
+"""Names as people write them: metrics, models, sets of rows, verdicts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+_METRICS = {
+    "auc": "AUC",
+    "macro_auc": "macro AUC",
+    "auc_within_site": "AUC within sites",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "calibration_slope": "calibration slope",
+    "calibration_intercept": "calibration intercept",
+    "expected_calibration_error": "expected calibration error",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r": "correlation r",
+    "r2": "R²",
+    "r_within_site": "correlation r within sites",
+    "partial_r": "partial r given covariates",
+}
+
+#: What a reader who is no statistician needs to know of a metric: which way is good.
+_BETTER = {
+    "log_loss": "lower is better",
+    "brier": "lower is better",
+    "mae": "lower is better",
+    "rmse": "lower is better",
+    "expected_calibration_error": "lower is better",
+    "calibration_slope": "1 is ideal",
+    "calibration_intercept": "0 is ideal",
+}
+_LOWER = tuple(name for name, text in _BETTER.items() if text.startswith("lower"))
+
+_MODELS = {
+    "neurossm": "NeuroSSM",
+    "neurossm-static": "NeuroSSM + static connectivity",
+    "majority": "guessing (majority class)",
+    "mean": "guessing (mean)",
+    "covariates": "covariates only",
+    "pearson-connectivity": "Pearson connectivity",
+    "tangent-connectivity": "tangent connectivity",
+    "multiscale-tangent": "multiscale tangent connectivity",
+    "linear-svm": "linear SVM",
+    "kernel-ridge": "kernel ridge",
+    "mean-pooled-mlp": "mean-pooled MLP",
+    "site-only": "site only",
+    "age-only": "age only",
+    "lmae-rwmoe": "LMAE + RWMOE",
+    "static": "static connectivity",
+}
+
+_SETS = {"development": "out-of-fold", "test": "out-of-fold", "holdout": "holdout"}
+
+
+def metric_name(metric: str, explain: bool = False) -> str:
+    """Return a metric's name as people write it.
+
+    Parameters
+    ----------
+    metric : str
+        Name in ``metrics.tsv``.
+    explain : bool
+        Say which way is good where that is not plain.
+
+    Examples
+    --------
+    >>> metric_name("auc"), metric_name("log_loss", explain=True), metric_name("my_score")
+    ('AUC', 'log loss (lower is better)', 'my score')
+    """
+    text = _METRICS.get(metric, metric.replace("_", " "))
+    return f"{text} ({_BETTER[metric]})" if explain and metric in _BETTER else text
+
+
+def metric_range(metric: str) -> tuple[float, float]:
+    """Return the smallest and the largest value that a metric can have.
+
+    Examples
+    --------
+    >>> metric_range("auc"), metric_range("r"), metric_range("mae"), metric_range("calibration_slope")
+    ((0.0, 1.0), (-1.0, 1.0), (0.0, inf), (-inf, inf))
+    """
+    if "auc" in metric or "accuracy" in metric or metric in ("f1", "macro_f1", "expected_calibration_error"):
+        return 0.0, 1.0
+    if metric in ("r", "r_within_site", "partial_r"):
+        return -1.0, 1.0
+    return (0.0, math.inf) if lower_is_better(metric) else (-math.inf, math.inf)
+
+
+def lower_is_better(metric: str) -> bool:
+    """Tell whether a small value of a metric is the good one."""
+    return metric in _LOWER
+
+
+def model_name(model: str) -> str:
+    """Return a model's name as people write it.
+
+    Examples
+    --------
+    >>> model_name("pearson-connectivity"), model_name("my-own_model")
+    ('Pearson connectivity', 'my own model')
+    """
+    return _MODELS.get(model, model.replace("-", " ").replace("_", " "))
+
+
+def set_name(name: str) -> str:
+    """Return what a set of rows is, in words."""
+    return _SETS.get(name, name.replace("_", " "))
+
+
+def target_name(target: object) -> str:
+    """Return the target without the notation of the command line.
+
+    Examples
+    --------
+    >>> target_name("entity:task"), target_name("phenotype/scores:iq_total"), target_name("dx")
+    ('task', 'iq total', 'dx')
+    """
+    return str(target or "the target").rpartition(":")[2].replace("_", " ")
+
+
+def comparison_verdict(metric: str, difference: Any, low: Any, high: Any, p: Any) -> str:
+    """Say what a paired difference shows, model minus baseline.
+
+    Parameters
+    ----------
+    metric : str
+        Which way is good depends on it.
+    difference, low, high, p : float
+        Estimate, 95 % interval, p; any may be missing.
+
+    Returns
+    -------
+    str
+        ``beats``, ``is worse than``, ``can not be told apart from`` or ``can not be compared with``.
+
+    Examples
+    --------
+    >>> comparison_verdict("auc", 0.1, 0.02, 0.18, 0.01), comparison_verdict("mae", 0.1, 0.02, 0.18, 0.01)
+    ('beats', 'is worse than')
+    >>> comparison_verdict("auc", 0.2, -0.3, 0.7, 0.3), comparison_verdict("auc", float("nan"), None, None, None)
+    ('can not be told apart from', 'can not be compared with')
+    """
+    found = [float(value) if isinstance(value, (int, float)) else math.nan for value in (difference, low, high, p)]
+    if math.isnan(found[0]) or (math.isnan(found[1]) and math.isnan(found[3])):
+        return "can not be compared with"
+    significant = found[3] < 0.05 if not math.isnan(found[3]) else found[1] > 0 or found[2] < 0
+    if not significant:
+        return "can not be told apart from"
+    return "beats" if (found[0] > 0) != lower_is_better(metric) else "is worse than"

@@ -1,0 +1,203 @@
+"""The table of metrics with its intervals, and the table by left-out value (docs/methods.md, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from bids_neurossm.training.calibration import calibrated
+from bids_neurossm.training.comparison import folds_of_a_split, ratio_of_test_to_train
+from bids_neurossm.training.intervals import Interval, bootstrap_interval, nadeau_bengio_interval, sign_flip_interval
+from bids_neurossm.training.metrics import (
+    METRICS,
+    SMALLEST_CALIBRATION_SAMPLE,
+    Floats,
+    expected_calibration_error,
+    labels_and_scores,
+)
+from bids_neurossm.training.scoring import score
+
+FoldsAre = Literal["random", "sites"]
+
+#: Metrics of probabilities: given for the calibrated ones too, under these names.
+CALIBRATED = {
+    name: f"{name}_calibrated" for name in ("log_loss", "brier", "calibration_slope", "calibration_intercept")
+}
+_ECE = "expected_calibration_error"
+#: Each of their bootstraps would be an iterative fit, and small cells make it diverge.
+_WITHOUT_BOOTSTRAP = ("calibration_slope", "calibration_intercept")
+COLUMNS = (
+    "model", "set", "split", "fold", "metric", "value", "ci_low", "ci_high", "interval", "given_low", "given_high", "n",
+    "n_folds", "n_undefined",
+)  # fmt: skip
+
+
+def metric_table(
+    units: pd.DataFrame,
+    temperatures: pd.DataFrame,
+    classes: Sequence[str],
+    covariates: Sequence[str] = (),
+    *,
+    folds_are: FoldsAre = "random",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Every metric of every model, fold by fold and over all folds, with what is known of its precision.
+
+    Parameters
+    ----------
+    units : DataFrame
+        From :func:`bids_neurossm.training.metrics.unit_predictions`, raw logits.
+    temperatures : DataFrame
+        From :func:`bids_neurossm.training.calibration.temperatures`.
+    classes : sequence of str
+        Class names; empty for a continuous target.
+    covariates : sequence of str
+        For the partial correlation of a continuous target.
+    folds_are : {"random", "sites"}
+        Left-out sites differ more than random folds, and share no training data in the same way.
+    resamples, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        One row per model, set and metric over all folds (``split`` and ``fold`` are ``all``), and one per fold.
+        ``ci_low`` and ``ci_high`` are those of the procedure where there are folds (Nadeau-Bengio, or over sites), and
+        of the bootstrap given these models on a holdout; ``interval`` says which. ``given_low`` and ``given_high`` are
+        always those given these models (of the first split): they leave training anew out, and cover less than they
+        seem to. The expected calibration error is taken over all folds together, where there are 200 units.
+    """
+    scores = score(units, classes, covariates)
+    scores = scores[scores["metric"] != _ECE]
+    tempered = calibrated(units, temperatures, classes)
+    if classes:
+        again = score(tempered, classes)
+        again = again[again["metric"].isin(CALIBRATED)]
+        scores = pd.concat([scores, again.assign(metric=again["metric"].map(CALIBRATED))], ignore_index=True)
+    rows: list[dict[str, Any]] = []
+    for (model, set_name), mine in units.groupby(["model", "set"], sort=True):
+        here = scores[(scores["model"] == model) & (scores["set"] == set_name)]
+        for metric, part in here.groupby("metric", sort=False):
+            rows += _rows(str(metric), part, mine, classes, folds_are, resamples, seed)
+        if classes:
+            chosen = (tempered["model"] == model) & (tempered["set"] == set_name)
+            rows += _calibration_errors({"": mine, "_calibrated": tempered[chosen]}, classes)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _rows(
+    metric: str,
+    part: pd.DataFrame,
+    mine: pd.DataFrame,
+    classes: Sequence[str],
+    folds_are: FoldsAre,
+    resamples: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """One metric of one model and set: over all folds, then fold by fold."""
+    model, set_name = part["model"].iloc[0], part["set"].iloc[0]
+    defined = part["value"].dropna()
+    common = {"model": model, "set": set_name, "metric": metric}
+    summary: dict[str, Any] = {
+        **common,
+        "split": "all",
+        "fold": "all",
+        "value": defined.mean() if len(defined) else np.nan,
+        "n": mine["unit"].nunique(),
+        "n_folds": len(defined),
+        "n_undefined": len(part) - len(defined),
+    }
+    given = None
+    if metric in METRICS and metric not in _WITHOUT_BOOTSTRAP and len(defined):
+        first = mine[mine["split"] == 1]
+        given = bootstrap_interval(first, METRICS[metric], classes, resamples=resamples, seed=seed)
+        summary |= {"given_low": given.low, "given_high": given.high}
+    found = over_folds(part["value"].to_numpy(), mine, folds_are, seed) if len(part) > 1 else given
+    if found is not None:
+        summary |= {"ci_low": found.low, "ci_high": found.high, "interval": f"{found.label}: {found.method}"}
+    if len(part) == 1:
+        return [summary]
+    single = [
+        {**common, "split": str(row.split), "fold": str(row.fold), "value": row.value, "n": row.n_units}
+        for row in part.itertuples()
+    ]
+    return [summary, *single]
+
+
+def over_folds(values: Floats, units: pd.DataFrame, folds_are: FoldsAre, seed: int = 0) -> Interval:
+    """Interval of the procedure for a figure, or a paired difference, per fold.
+
+    Parameters
+    ----------
+    values : array, shape (J,)
+        One per fold of every re-split.
+    units : DataFrame
+        The units of one model that were scored, for the sizes of the folds.
+    folds_are : {"random", "sites"}
+        Nadeau-Bengio, or sign-flips and a t interval over left-out sites.
+    seed : int
+        Of the sign-flips.
+    """
+    if folds_are == "sites":
+        return sign_flip_interval(values, seed=seed)
+    return nadeau_bengio_interval(values, ratio_of_test_to_train(units), folds=folds_of_a_split(units))
+
+
+def _calibration_errors(tables: Mapping[str, pd.DataFrame], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Take the expected calibration error over all folds of a split together; left out below 200 units."""
+    rows = []
+    for suffix, table in tables.items():
+        values = []
+        for _, part in table.groupby("split"):
+            if len(part) >= SMALLEST_CALIBRATION_SAMPLE:
+                values.append(expected_calibration_error(*labels_and_scores(part, classes)))
+        if values:
+            first = table.iloc[0]
+            rows.append(
+                {
+                    "model": first["model"], "set": first["set"], "split": "all", "fold": "all",
+                    "metric": f"{_ECE}{suffix}", "value": float(np.mean(values)), "n": table["unit"].nunique(),
+                    "n_folds": len(values), "n_undefined": 0,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def table_by_value(
+    units: pd.DataFrame, splits: pd.DataFrame, column: str, classes: Sequence[str], n_training: Mapping[int, int]
+) -> pd.DataFrame:
+    """How every model did on every left-out value (site).
+
+    Parameters
+    ----------
+    units : DataFrame
+        Out-of-fold units of all models.
+    splits : DataFrame
+        Table of the splits; ``group`` holds the value.
+    column : str
+        What was left out, for instance ``site``.
+    classes : sequence of str
+        Class names; empty for a continuous target.
+    n_training : mapping of int to int
+        Groups that each fold was trained on.
+
+    Returns
+    -------
+    DataFrame
+        ``fold``, the column (pooled values joined by a comma), ``model``, ``n``, one ``n_<class>`` per class,
+        ``n_training``, and the metrics.
+    """
+    names = splits.groupby("fold")["group"].agg(lambda values: ", ".join(sorted(set(values))))
+    wanted = ["auc", "balanced_accuracy", "log_loss"] if classes else ["mae", "r"]
+    rows = []
+    for (fold, model), part in units[units["set"] == "development"].groupby(["fold", "model"], sort=True):
+        labels, scores = labels_and_scores(part, classes)
+        row: dict[str, Any] = {"fold": fold, column: names.loc[int(str(fold))], "model": model, "n": len(part)}
+        row |= {f"n_{name}": int((part["label"] == name).sum()) for name in classes}
+        row["n_training"] = n_training.get(int(str(fold)), 0)
+        rows.append(row | {name: METRICS[name](labels, scores) for name in wanted})
+    return pd.DataFrame(rows)

@@ -1,0 +1,95 @@
+"""What can be told from the site alone: the classes' shares at each site, or the median of its values.
+
+Sites of a collected cohort differ in whom they scanned: a model of age has to beat the site's median before it has
+learned anything about brains (docs/methods.md, section 2).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_neurossm.config import Execution, ModelSpec, Training
+from bids_neurossm.dataset.write import write_bytes
+from bids_neurossm.errors import UsageError
+from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.estimator import Estimator
+from bids_neurossm.training.linear import participant_weights
+
+#: Participants at the shares of the whole training set that are added to each site, so that no share is 0.
+_PRIOR = 1.0
+
+
+class SiteOnly:
+    """Predicts what is common at the site; what is common at all, where a site was not seen in training."""
+
+    name = "site-only"
+
+    def __init__(self) -> None:
+        self.classes: list[str] = []
+        self.scores: dict[str, list[float]] = {}
+        self.elsewhere: list[float] = []
+
+    def fit(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
+        """Count per site; every participant counts once per label."""
+        runs, target = cohort.runs.iloc[indices], cohort.labels(indices)
+        self.classes = list(cohort.classes)
+        sites = runs["site"].to_numpy(dtype=str)
+        weights = participant_weights(runs, target, len(self.classes))
+        everybody = np.ones(len(sites), dtype=bool)
+        if not self.classes:
+            self.elsewhere = [_weighted_median(target, weights)]
+            self.scores = {site: [_weighted_median(target[rows], weights[rows])] for site, rows in _by_site(sites)}
+            return
+        share = self._counts(target, weights, everybody)
+        share = np.maximum(share, 0.5) / np.maximum(share, 0.5).sum()
+        self.elsewhere = np.log(share).tolist()
+        for site, rows in _by_site(sites):
+            counts = self._counts(target, weights, rows) + _PRIOR * share
+            self.scores[site] = np.log(counts / counts.sum()).tolist()
+
+    def _counts(
+        self, target: NDArray[np.int64], weights: NDArray[np.float64], rows: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        return np.bincount(target[rows], weights=weights[rows], minlength=len(self.classes)).astype(np.float64)
+
+    def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Logits, shape (n, C), or values, shape (n, 1)."""
+        if not self.elsewhere:
+            raise UsageError("site-only predicts only after it was fitted.")
+        sites = cohort.runs["site"].iloc[indices].to_numpy(dtype=str)
+        return np.array([self.scores.get(site, self.elsewhere) for site in sites.tolist()], dtype=np.float64)
+
+    def save(self, path: Path) -> None:
+        """Write the table of sites as a safetensors file."""
+        from safetensors.numpy import save
+
+        names = sorted(self.scores)
+        facts = {"name": self.name, "classes": self.classes, "sites": names}
+        arrays = {
+            "scores": np.array([self.scores[name] for name in names], dtype=np.float64),
+            "elsewhere": np.array(self.elsewhere, dtype=np.float64),
+        }
+        write_bytes(path, save(arrays, metadata={"baseline": json.dumps(facts, sort_keys=True)}))
+
+
+def _by_site(sites: NDArray[np.str_]) -> list[tuple[str, NDArray[np.bool_]]]:
+    return [(str(site), sites == site) for site in np.unique(sites)]
+
+
+def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """Value that halves the weight; the mean of two where it falls between them."""
+    order = np.argsort(values, kind="stable")
+    passed = np.cumsum(weights[order])
+    half = passed[-1] / 2
+    low = int(np.searchsorted(passed, half * (1 - 1e-12), "left"))
+    high = int(np.searchsorted(passed, half * (1 + 1e-12), "right"))
+    return float((values[order][low] + values[order][min(high, len(values) - 1)]) / 2)
+
+
+def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Estimator:
+    """Make the baseline; nothing can be set."""
+    return SiteOnly()

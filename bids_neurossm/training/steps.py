@@ -1,0 +1,199 @@
+"""One step of the training: loss, gradients, clipping, AdamW; in smaller parts where memory does not hold a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bids_neurossm.config import Training
+from bids_neurossm.errors import RunError
+from bids_neurossm.models.neurossm import NeuroSSM
+from bids_neurossm.training.memory import first_line, release
+from bids_neurossm.training.ranks import Ranks
+from bids_neurossm.training.runset import TrainingSet
+from bids_neurossm.training.state import optimizer_tensors, restore_optimizer
+from bids_neurossm.training.windows import Window
+
+#: Number format of the matrix products by the name of the precision.
+FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Stepper:
+    """Everything that changes from step to step.
+
+    Parameters
+    ----------
+    model : NeuroSSM
+        On its device.
+    data : TrainingSet
+        What is learnt from.
+    settings : Training
+        Learning rate, weight decay ...
+    n_steps : int
+        In all epochs together; the one-cycle schedule is laid over them.
+    precision : {"float32", "bfloat16", "float16"}
+        Of the matrix products.
+    ranks : Ranks
+        Which part of each batch is ours.
+    notice : callable
+        Takes a sentence for the user.
+
+    Attributes
+    ----------
+    at_once : int
+        Runs that memory is known to hold, or hoped to.
+    """
+
+    def __init__(
+        self,
+        model: NeuroSSM,
+        data: TrainingSet,
+        settings: Training,
+        n_steps: int,
+        precision: str,
+        ranks: Ranks,
+        notice: Callable[[str], None],
+    ) -> None:
+        self.model, self.data, self.settings, self.ranks, self._notice = model, data, settings, ranks, notice
+        self.device = next(model.parameters()).device
+        self.at_once = settings.batch_size
+        self._precision = precision
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=settings.learning_rate, total_steps=n_steps
+        )
+        # Gradients of half precision vanish below 6e-8: losses are scaled up, and gradients down again.
+        self.scaler = torch.amp.GradScaler(self.device.type, init_scale=2.0**12, enabled=precision == "float16")
+        self._goal = torch.from_numpy(data.targets).to(self.device)
+        self._offsets = None if data.offsets is None else torch.from_numpy(data.offsets).float().to(self.device)
+        self._weights = class_weights(self._goal, model.config.n_outputs, settings.class_weights)
+
+    def step(self, drawn: Sequence[tuple[int, Window]], epoch: int) -> float:
+        """Take one step on windows of runs, each the number of its run and its pieces; return the mean loss.
+
+        Raises
+        ------
+        RunError
+            If a loss is not finite, or memory does not hold a single run; the run is named.
+        """
+        total = float(self._shares([number for number, _ in drawn]).sum())
+        loss = self._gradients(self.ranks.share(drawn), total, epoch)
+        loss = self.ranks.add_gradients(self.model, loss)
+        self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        return loss
+
+    def _gradients(self, mine: Sequence[tuple[int, Window]], total: float, epoch: int) -> float:
+        """Add up the gradients of our part of a batch, as many runs at once as memory holds."""
+        while True:
+            self.optimizer.zero_grad()
+            reached = 0
+            try:
+                loss = 0.0
+                for reached in range(0, len(mine), self.at_once):
+                    loss += self._backward(mine[reached : reached + self.at_once], total, epoch)
+                return loss
+            except torch.OutOfMemoryError as error:
+                reason = first_line(error)
+            # Here the exception is gone, and with it the tensors of the frames that it came from.
+            self._halve(min(self.at_once, len(mine)), self.data.inputs.names[mine[reached][0]], reason)
+
+    def _backward(self, part: Sequence[tuple[int, Window]], total: float, epoch: int) -> float:
+        """Add the gradients of a few runs; return their part of the mean loss."""
+        inputs = self.data.inputs
+        numbers = [number for number, _ in part]
+        batch = inputs.batch([(number, inputs.runs[number][0], window) for number, window in part]).to(self.device)
+        with torch.autocast(self.device.type, FORMATS[self._precision], enabled=self._precision != "float32"):
+            logits = self.model(*batch.arguments).float()
+        if self._offsets is not None:
+            logits = logits + self._offsets[numbers]
+        losses = run_losses(logits, self._goal[numbers], self.settings.label_smoothing)
+        _check_finite(losses, [inputs.names[number] for number in numbers], epoch)
+        loss = (self._shares(numbers) * losses).sum() / total
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    def _shares(self, numbers: Sequence[int]) -> Tensor:
+        """Return what each run weighs in the loss."""
+        if self._weights is None:
+            return torch.ones(len(numbers), device=self.device)
+        return self._weights[self._goal[list(numbers)]]
+
+    def _halve(self, tried: int, run: str, reason: str) -> None:
+        """Take half as many runs at once from now on."""
+        release()
+        if tried == 1:
+            raise RunError(
+                f"{run}: the memory of the device does not hold a single run: {reason} Use a smaller training.window "
+                "or model.width, or --precision bfloat16."
+            )
+        if self.at_once == self.settings.batch_size:
+            self._notice(
+                f"The memory of the device does not hold {tried} runs at once ({reason}) They are taken in halves from "
+                "now on, and in halves of these where need be; gradients are added up, so that every step still sees "
+                f"{self.settings.batch_size} runs."
+            )
+        self.at_once = (tried + 1) // 2
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what is needed to go on, as far as it is tensors."""
+        return optimizer_tensors(self.optimizer)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go on besides."""
+        return {
+            "groups": self.optimizer.state_dict()["param_groups"],
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "at_once": self.at_once,
+        }
+
+    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Go on where `state` and `tensors` were taken."""
+        restore_optimizer(self.optimizer, tensors, state["groups"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.at_once = int(state["at_once"])
+
+
+def run_losses(logits: Tensor, goal: Tensor, label_smoothing: float) -> Tensor:
+    """Return the loss (n,) of each run: cross-entropy of logits (n, C), or smooth L1 of a number (n, 1)."""
+    if logits.shape[1] == 1:
+        return functional.smooth_l1_loss(logits[:, 0], goal.to(logits.dtype), reduction="none")
+    return functional.cross_entropy(logits, goal, label_smoothing=label_smoothing, reduction="none")
+
+
+def class_weights(goal: Tensor, n_outputs: int, wanted: bool) -> Tensor | None:
+    """Return the inverse of each class's frequency (C,), or None."""
+    if n_outputs == 1 or not wanted:
+        return None
+    counts = torch.bincount(goal, minlength=n_outputs).float()
+    return torch.where(counts > 0, len(goal) / (n_outputs * counts.clamp_min(1)), torch.zeros_like(counts))
+
+
+def _parameter_groups(model: NeuroSSM, weight_decay: float) -> list[dict[str, object]]:
+    """Weight decay pulls matrices only: not biases, norms, and the state-space rates and skips."""
+    decayed: list[Tensor] = []
+    free: list[Tensor] = []
+    for name, parameter in model.named_parameters():
+        (decayed if parameter.ndim > 1 and not name.endswith("A_log") else free).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def _check_finite(losses: Tensor, names: Sequence[str], epoch: int) -> None:
+    """Stop at the first loss that is no number, before it spoils the weights."""
+    bad = (~losses.detach().isfinite()).nonzero()[:, 0].tolist()
+    if bad:
+        raise RunError(
+            f"{names[bad[0]]}: the loss is not finite in epoch {epoch + 1}. Look at the run's series, "
+            "or lower training.learning_rate."
+        )

@@ -1,0 +1,107 @@
+"""Which runs become a cohort: real ones of unequal length with dead regions; and why others are left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
+from bids_neurossm.dataset.outputs import GroupOutputs
+from bids_neurossm.interfaces.analysis import Analysis
+from bids_neurossm.interfaces.cohort import BuildCohort, Shortest
+from bids_neurossm.interfaces.records import read_records
+from bids_neurossm.training.cohort import Cohort
+
+REGIONS = [f"7Networks_LH_Vis_{index}" for index in range(100)]
+NEWER = [f"7Networks_LH_Vis_New_{index}" for index in range(100)]
+
+
+def write(path: Path, values: np.ndarray, names: list[str] = REGIONS) -> Path:
+    pd.DataFrame(values, columns=names).to_csv(path, sep="\t", index=False, na_rep="n/a")
+    return path
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Any:
+    """Build a cohort of named tables; gives it with what was left out and what failed."""
+
+    def run(tables: dict[str, Path], regions: list[str] = REGIONS) -> tuple[Cohort, dict[str, str], list[str]]:
+        analysis = Analysis(
+            GroupOutputs(tmp_path / "out", "x", {}),
+            "participant",
+            *(ModelSpec(), (), Training(), Evaluation(), Execution(), Attribution(), Reference()),
+        )
+        rows = [
+            {"run": name, "participant_id": name, "label": "ab"[index % 2], "repetition_time": 2.0, "path": str(path)}
+            for index, (name, path) in enumerate(tables.items())
+        ]
+        node = BuildCohort(
+            analysis=analysis,
+            runs=rows,
+            regions=regions,
+            networks=["n/a"] * len(regions),
+            target_type="class",
+            shortest=Shortest(40, "volumes"),
+            max_uncovered=0.2,
+            unit="cohort",
+            records=str(tmp_path / "records"),
+        )
+        found = node.run(cwd=str(tmp_path)).outputs.cohort
+        table = pd.read_csv(tmp_path / "out" / "group" / "x" / "exclusions.tsv", sep="\t")
+        failed = [record.unit for record in read_records(tmp_path / "records")]
+        return Cohort.open(found), dict(zip(table["run"], table["reason"], strict=True)), failed
+
+    return run
+
+
+def test_real_runs_of_unequal_length_with_constant_regions(build: Any, shared_data: Path, tmp_path: Path) -> None:
+    """A constant region stays where it is; a run in which too many are dead is left out."""
+    tables, dead, lengths = {}, {}, {}
+    for site in ("CALTECH", "OHSU"):
+        with np.load(shared_data / "abide" / f"cc200_filtglobal_site-{site}.npz") as stored:
+            for name in stored.files[:12]:
+                values = stored[name].astype(np.float64)[:, :100]
+                label = name.replace("_", "")
+                tables[label] = write(tmp_path / f"{label}.tsv", values)
+                dead[label], lengths[label] = np.ptp(values, axis=0) == 0, len(values)
+    lost = next(iter(tables))
+    values = np.random.default_rng(0).normal(size=(80, 100))
+    values[:, :21] = 3.0
+    write(tables[lost], values)
+    cohort, excluded, failed = build(tables)
+    assert excluded == {lost: "too many regions without signal"}
+    assert failed == []
+    assert len(set(lengths.values())) > 1
+    some = 0
+    for index, row in cohort.runs.iterrows():
+        series = np.asarray(cohort.raw(index))
+        assert series.shape == (lengths[row["run"]], 100)
+        np.testing.assert_array_equal(np.ptp(series, axis=0) == 0, dead[row["run"]])
+        some += int(dead[row["run"]].any())
+    assert some > 0
+
+
+def test_what_is_left_out_by_rule_is_no_failure_and_what_is_damaged_is(build: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tables = {name: write(tmp_path / f"{name}.tsv", rng.normal(size=(60, 100))) for name in ("a", "b")}
+    tables["short"] = write(tmp_path / "short.tsv", rng.normal(size=(39, 100)))
+    tables["other"] = write(tmp_path / "other.tsv", rng.normal(size=(60, 99)), REGIONS[:-1])
+    tables["damaged"] = tmp_path / "damaged.tsv"
+    tables["damaged"].write_text("\t".join(REGIONS) + "\n" + "\t".join(["x"] * 100) + "\n")
+    cohort, excluded, failed = build(tables)
+    assert cohort.runs["run"].tolist() == ["a", "b"]
+    assert excluded == {"short": "too few volumes", "other": "other regions", "damaged": "unreadable"}
+    assert failed == ["damaged"]
+
+
+def test_another_release_of_one_atlas_is_the_same_regions(build: Any, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(60, 100)).astype(np.float32)
+    tables = {"a": write(tmp_path / "a.tsv", values), "b": write(tmp_path / "b.tsv", 2 * values, NEWER)}
+    cohort, excluded, failed = build(tables)
+    assert (excluded, failed) == ({}, [])
+    assert cohort.regions == REGIONS
+    np.testing.assert_allclose(cohort.raw(1), 2 * values, rtol=1e-6)

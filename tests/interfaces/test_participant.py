@@ -1,0 +1,76 @@
+"""The steps of a run hand on the hash of what was read, so that no image is read twice."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from bids_neurossm.atlas import load_parcellation
+from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.config import Extraction, Selection
+from bids_neurossm.dataset import hashing
+from bids_neurossm.dataset.hashing import known_hash
+from bids_neurossm.dataset.query import BoldRun, find_bold_runs
+from bids_neurossm.interfaces.participant import ExtractParcels
+from bids_neurossm.interfaces.resume import input_hash
+from bids_neurossm.signal.strategy import load_strategy
+from bids_neurossm.simulation import simulate_derivatives
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fewest participants that can be simulated."""
+    folder = tmp_path_factory.mktemp("simulated") / "fmriprep"
+    simulate_derivatives(folder, n_participants=3)
+    return folder
+
+
+@pytest.fixture
+def run(dataset: Path) -> BoldRun:
+    return find_bold_runs(dataset, Selection(participant_label=("01",), task_id=("nback",)))[0]
+
+
+@pytest.fixture
+def parcellation() -> Parcellation:
+    return load_parcellation("HarvardOxford", "MNI152NLin6Asym")
+
+
+def extract(run: BoldRun, parcellation: Parcellation, folder: Path, cache: Path) -> str:
+    """Run the first step and give the hash that it hands on."""
+    folder.mkdir()
+    interface = ExtractParcels(
+        run=run, parcellations=[parcellation], unit="run", records=str(folder), hash_cache=str(cache)
+    )
+    return str(interface.run(cwd=str(folder)).outputs.bold_hash)
+
+
+def test_extraction_hands_on_the_hash_of_the_image_and_remembers_it(
+    run: BoldRun, dataset: Path, parcellation: Parcellation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "hashes"
+    expected = hashlib.sha256(run.bold.read_bytes()).hexdigest()
+    settings = (dataset, parcellation, load_strategy("simple"), Extraction())
+    by_reading = input_hash(run, *settings, cache_dir=None)
+    assert extract(run, parcellation, tmp_path / "first", cache) == expected
+    assert known_hash(run.bold, cache) == expected
+    whole = hashing._sha256
+
+    def refused(path: Path) -> str:
+        assert path != run.bold, "the image is read once more"
+        return whole(path)
+
+    monkeypatch.setattr(hashing, "_sha256", refused)
+    assert input_hash(run, *settings, cache_dir=cache) == by_reading
+    assert input_hash(run, *settings, cache_dir=None, bold_hash=expected) == by_reading
+    # A second atlas that is added later on finds the hash of the first time.
+    monkeypatch.setattr("bids_neurossm.interfaces.participant.FileDigest", None)
+    assert extract(run, parcellation, tmp_path / "second", cache) == expected
+
+
+def test_another_image_under_the_same_name_is_another_input(
+    run: BoldRun, dataset: Path, parcellation: Parcellation
+) -> None:
+    settings = (dataset, parcellation, load_strategy("simple"), Extraction())
+    assert input_hash(run, *settings, cache_dir=None, bold_hash="0" * 64) != input_hash(run, *settings, cache_dir=None)

@@ -1,0 +1,68 @@
+"""What a model is told of a run besides its standardised series."""
+
+import numpy as np
+import pytest
+import torch
+
+from bids_neurossm import NeuroSSMClassifier
+from bids_neurossm.errors import RunError, UsageError
+from bids_neurossm.training.runset import RunSet, run_amplitude
+from bids_neurossm.training.windows import Sampling
+
+GENERATOR = np.random.default_rng(0)
+
+
+def test_the_amplitude_is_the_logarithm_of_the_coefficient_of_variation():
+    series = 1000 + GENERATOR.normal(size=(40, 4)) * [10, 20, 5, 5]
+    series[:, 2] -= 1000 + series[:, 2].mean()  # a region without a mean
+    series[:, 3] = np.nan
+    series[30:] = 1e6  # censored
+    expected = np.log(series[:30, :2].std(axis=0) / series[:30, :2].mean(axis=0))
+    found = run_amplitude(series, [(0, 10), (10, 30)], "sub-01")
+    np.testing.assert_allclose(found[:2], expected, rtol=1e-5)
+    assert np.isnan(found[2:]).all()
+
+
+def test_series_without_means_have_no_amplitude():
+    with pytest.raises(UsageError, match=r"sub-01: model.amplitude needs series that still have their mean.*none"):
+        run_amplitude(GENERATOR.normal(size=(40, 4)), [(0, 40)], "sub-01")
+
+
+def test_amplitudes_that_differ_are_learnt_by_the_amplitude_term_only(tmp_path):
+    y = np.arange(24) % 2
+    X = 1000 + GENERATOR.normal(size=(24, 64, 6)) * (5 * 2**y)[:, None, None]
+    settings = {"dropout": 0.0, "width": 8, "state": 2, "scales": [1]}
+    training = {"epochs": 12, "learning_rate": 0.05}
+
+    def fitted(amplitude):
+        more = {"model_settings": {**settings, "amplitude": amplitude}, "training_settings": training, "device": "cpu"}
+        return NeuroSSMClassifier(recipe="demo", **more).fit(X[:16], y[:16])
+
+    with_term, without = fitted(True), fitted(False)
+    assert with_term.score(X[16:], y[16:]) == 1
+    assert without.score(X[16:], y[16:]) < 1
+    with_term.save(tmp_path / "model.safetensors")
+    loaded = NeuroSSMClassifier.load(tmp_path / "model.safetensors", device="cpu")
+    np.testing.assert_array_equal(loaded.predict_proba(X), with_term.predict_proba(X))
+    with pytest.raises(UsageError, match=r"X\[0\]: model.amplitude needs"):
+        with_term.predict(X - X.mean(axis=1, keepdims=True))
+
+
+def test_some_of_the_runs_keep_what_is_said_of_them():
+    runs = [(np.full((10 + i, 2), i + 1.0, dtype=np.float32), [(0, 10 + i)]) for i in range(4)]
+    sampling, amplitude = Sampling(np.array([1.0, 2.0, 3.0, 4.0]), 2.0), np.arange(8, dtype=np.float32).reshape(4, 2)
+    some = RunSet(runs, list("abcd"), sampling, amplitude).some(np.array([3, 1]))
+    assert (some.names, len(some)) == (["d", "b"], 2)
+    assert some.segments(0) == [(0, 13)]
+    assert some.points(0, 8) == 4
+    batch = some.batch([(1, some.series(1), [(0, 4), (6, 8)]), (0, some.series(0), [(0, 5)])])
+    assert batch.owners.tolist() == [0, 0, 1]
+    assert batch.repetition_times.tolist() == [2, 2, 4]
+    assert batch.amplitude.tolist() == [[2, 3], [6, 7]]
+    assert torch.equal(batch.arguments[0], batch.series)
+
+
+def test_a_run_without_signal_is_named():
+    inputs = RunSet([(np.zeros((40, 2), dtype=np.float32), [(0, 40)])], ["sub-03"])
+    with pytest.raises(RunError, match="sub-03: no region has a finite signal that varies"):
+        inputs.series(0)
