@@ -27,7 +27,7 @@ from bids_neurossm.config import Execution, ModelSpec
 from bids_neurossm.dataset.write import replacing
 from bids_neurossm.training.alterations import PHASE_RANDOMISATION, TIME_SHUFFLE, altered
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.comparison import compare, ratio_of_test_to_train
+from bids_neurossm.training.comparison import compare, folds_of_a_split, ratio_of_test_to_train
 from bids_neurossm.training.estimator import create_estimator, follows_recipe, registered_models
 from bids_neurossm.training.intervals import bootstrap_interval, nadeau_bengio_interval, sign_flip_interval
 from bids_neurossm.training.metrics import METRICS, prediction_frame, unit_predictions
@@ -114,7 +114,9 @@ def results(units: pd.DataFrame, cohort: Cohort, metric: str, by_site: bool) -> 
         table = score(part, cohort.classes)
         folds = table[table["metric"] == metric]["value"].to_numpy()
         procedure = (
-            sign_flip_interval(folds) if by_site else nadeau_bengio_interval(folds, ratio_of_test_to_train(part))
+            sign_flip_interval(folds)
+            if by_site
+            else nadeau_bengio_interval(folds, ratio_of_test_to_train(part), folds=folds_of_a_split(part))
         )
         given = bootstrap_interval(part, METRICS[metric], cohort.classes)
         rows.append(

@@ -424,7 +424,7 @@ class RunConfig:
     attribution: Attribution = field(default_factory=Attribution)
     reference: Reference = field(default_factory=Reference)
     execution: Execution = field(default_factory=Execution)
-    command_line: tuple[str, ...] = ()
+    command_line: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         bids_dir, out_dir = self.bids_dir.resolve(), self.out_dir.resolve()

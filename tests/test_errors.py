@@ -9,6 +9,7 @@ from bids_neurossm import errors
 CONTRACT = {
     "NeuroSSMError": 70,
     "RunError": 1,
+    "OtherRegionsError": 1,
     "WorkerLostError": 1,
     "UsageError": 2,
     "NoInputError": 3,

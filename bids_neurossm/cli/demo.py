@@ -53,7 +53,7 @@ def _demo(argv: Sequence[str] | None) -> int:
         simulate_derivatives(dataset, options.participants, seed=options.seed)
     common = ["--nprocs", str(options.nprocs)]
     _run([str(dataset), str(results), "participant", "--atlas", *_atlases(), *common])
-    analysis = ["--target", "entity:task", "--recipe", "demo", "--seeds", "2", "--analysis-id", "demo"]
+    analysis = ["--target", "entity:task", "--recipe", "demo", "--seeds", "3", "--analysis-id", "demo"]
     reference = ["--atlas", "HarvardOxford", "--reference", "nback-flanker"]
     _run([str(dataset), str(results), "group", *analysis, *reference, *common])
     from bids_neurossm.cli.demo_table import print_findings

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bids_neurossm.cli.console import Console
+from bids_neurossm.reports.words import interval_text
 from bids_neurossm.simulation import PlantedTruth, read_truth
 
 
@@ -37,7 +38,7 @@ def _scores(folder: Path) -> list[tuple[str, str]]:
 
     def told(model: str) -> str:
         row = overall.loc[model]
-        return f"{row['value']:.3f} ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
+        return f"{row['value']:.3f} ({interval_text('auc', row['ci_low'], row['ci_high'])})"
 
     n = int(overall["n"].loc["neurossm"])
     return [

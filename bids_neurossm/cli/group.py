@@ -18,6 +18,7 @@ from bids_neurossm.config import Evaluation, RunConfig
 from bids_neurossm.dataset.description import write_atlas, write_description
 from bids_neurossm.errors import NoInputError
 from bids_neurossm.interfaces.records import Record, private_folder
+from bids_neurossm.reports.words import interval_text
 from bids_neurossm.workflows.group import cells_of, init_group_wf
 
 
@@ -108,7 +109,7 @@ def _print_result(plan: GroupPlan, console: Console) -> None:
     judged = "holdout" if (metrics["set"] == "holdout").any() else "development"
     shown = ("auc", "balanced_accuracy") if plan.cohort.target_type == "class" else ("r", "mae")
     rows = [
-        (row.model, row.metric, f"{row.value:.3f}", f"{row.ci_low:.3f} to {row.ci_high:.3f}", row.n)
+        (row.model, row.metric, f"{row.value:.3f}", interval_text(str(row.metric), row.ci_low, row.ci_high), row.n)
         for row in metrics[(metrics["set"] == judged) & (metrics["fold"] == "all")].itertuples()
         if row.metric in shown
     ]

@@ -250,7 +250,8 @@ def _refuse_several_resolutions(runs: list[tuple[Path, dict[str, str]]]) -> None
     seen: dict[str, Path] = {}
     for path, entities in runs:
         name = build_name(source_entities(entities) | {"space": entities["space"]}, "bold", "")
-        if name in seen and parse_name(seen[name])[0].get("res") == entities.get("res"):
+        before = parse_name(seen[name])[0] if name in seen else {}
+        if before and all(before.get(grid) == entities.get(grid) for grid in ("res", "den")):
             raise UsageError(
                 f"{seen[name]} and {path} would be written under one name; keep one of them, or choose with "
                 "--bids-filter-file."

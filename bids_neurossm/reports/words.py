@@ -93,6 +93,18 @@ def metric_range(metric: str) -> tuple[float, float]:
     return (0.0, math.inf) if lower_is_better(metric) else (-math.inf, math.inf)
 
 
+def interval_text(metric: str, low: Any, high: Any) -> str:
+    """Return an interval for people: cut where the metric ends, which the interval of a mean over folds does not know.
+
+    Examples
+    --------
+    >>> interval_text("auc", 0.841, 1.083)
+    '0.841 to 1.000'
+    """
+    least, most = metric_range(metric)
+    return f"{max(low, least):.3f} to {min(high, most):.3f}"
+
+
 def lower_is_better(metric: str) -> bool:
     """Tell whether a small value of a metric is the good one."""
     return metric in _LOWER

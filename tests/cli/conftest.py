@@ -61,7 +61,18 @@ def participant_results(command: Command, simulated: Path, tmp_path_factory: pyt
 @pytest.fixture(scope="session")
 def group_results(command: Command, simulated: Path, participant_results: Path) -> Path:
     """Results of the group level on top of them."""
-    arguments = ["--target", "entity:task", "--recipe", "demo", "--folds", "4", "--analysis-id", "tasks"]
+    arguments = [
+        "--target",
+        "entity:task",
+        "--recipe",
+        "demo",
+        "--folds",
+        "4",
+        "--seeds",
+        "3",
+        "--analysis-id",
+        "tasks",
+    ]
     done = command(simulated, participant_results, "group", *arguments, "--reference", "nback-flanker")
     assert done.returncode == 0, done.stderr + done.stdout
     return participant_results

@@ -46,7 +46,7 @@ def test_every_file_of_the_group_tree_is_written(group_results: Path, folder: Pa
     models = group_results / "models" / "tasks"
     assert {path.name for path in models.glob("*.safetensors")} == {
         "final.safetensors",
-        *(f"fold-{fold}_seed-1.safetensors" for fold in range(1, 5)),
+        *(f"fold-{fold}_seed-{seed}.safetensors" for fold in range(1, 5) for seed in range(1, 4)),
     }
     assert (models / "final.toml").is_file()
     assert list(models.glob(".*")) == []  # the state of a training goes when it has ended
@@ -84,8 +84,9 @@ def test_the_planted_regions_are_found(folder: Path, simulated: Path) -> None:
     regions = read(next(folder.glob("*stat-cpa_regions.tsv")))
     table = regions[regions["label"] == "discriminative"]
     planted = [name for names in truth.regions.values() for name in names]
-    # Eight participants and one seed: the demo itself, with 24 and two, reaches 1.0.
-    assert roc_auc_score(table["name"].isin(planted), table["importance"]) > 0.6
+    # Eight participants: .78 to .92 over random seeds, .59 to .70 with one model per fold instead of three. The demo
+    # itself, with 24 participants, reaches 1.0.
+    assert roc_auc_score(table["name"].isin(planted), table["importance"]) > 0.7
     checks = read(folder / "cpa_checks.tsv")
     assert checks.loc[checks["check"] == "completeness over pathways", "value"].tolist()[0] <= 1e-5
     # Each map has its checks and a verdict; few participants are no reason to say more than was shown.
@@ -137,7 +138,18 @@ def test_finished_cells_are_kept_and_tables_come_out_the_same(
     stamps = {path: path.stat().st_mtime_ns for path in (out / "models" / "tasks" / "cells").iterdir()}
     (out / "models" / "tasks" / "cells" / "neurossm_fold-2_seed-1.npz").unlink()
     stamp_of_model = (out / "models" / "tasks" / "fold-2_seed-1.safetensors").stat().st_mtime_ns
-    arguments = ["--target", "entity:task", "--recipe", "demo", "--folds", "4", "--analysis-id", "tasks"]
+    arguments = [
+        "--target",
+        "entity:task",
+        "--recipe",
+        "demo",
+        "--folds",
+        "4",
+        "--seeds",
+        "3",
+        "--analysis-id",
+        "tasks",
+    ]
     done = command(simulated, out, "group", *arguments, "--reference", "nback-flanker", "--nprocs", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     again = [path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp]
