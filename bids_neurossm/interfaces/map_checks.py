@@ -151,8 +151,8 @@ def permutation_p(controls: pd.DataFrame) -> float:
 
 
 def agreement_check_over(cells: list[Cell], cohort: Cohort, label: str, over: str) -> Check:
-    """Compare the maps that single models give: of other folds with the same seed, or of other seeds in one fold."""
-    single: dict[int, list[npt.NDArray[np.float64]]] = {}
+    """Compare the maps of folds, or those of seeds, each averaged over the other as the map of the analysis is."""
+    maps: dict[int, list[npt.NDArray[np.float64]]] = {}
     for cell in cells:
         if not cell.attribution:
             continue
@@ -160,10 +160,8 @@ def agreement_check_over(cells: list[Cell], cohort: Cohort, label: str, over: st
         importance, share = cell.attribution["importance"][runs], cell.attribution["share"][runs]
         if len(importance):
             drawn = np.tensordot(pathway_weights(importance.mean(axis=0)), share.mean(axis=0), axes=1)
-            single.setdefault(cell.seed if over == "folds" else cell.fold, []).append(drawn)
-    values = [agreement(np.array(several)) for several in single.values()]
-    known = [value for value in values if np.isfinite(value)]
-    return agreement_check(float(np.mean(known)) if known else float("nan"), over)
+            maps.setdefault(cell.fold if over == "folds" else cell.seed, []).append(drawn)
+    return agreement_check(agreement(np.array([np.mean(several, axis=0) for several in maps.values()])), over)
 
 
 def _worst(cells: list[Cell]) -> PathwayAttribution:

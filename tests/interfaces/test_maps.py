@@ -132,7 +132,7 @@ def test_each_map_has_its_checks_and_a_verdict_in_words(continuous: dict[str, An
     assert checks.loc["completeness over pathways", "value"] <= 1e-5
     assert checks.loc["completeness over pathways", "verdict"].startswith("passed: ")
     for over in ("folds", "seeds"):
-        assert -1 <= checks.loc[f"agreement over {over} (mean Spearman correlation)", "value"] <= 1
+        assert -1 <= checks.loc[f"agreement over {over} (mean correlation)", "value"] <= 1
     deletion = checks.loc["deletion of top regions against random ones (area)"]
     assert 1 / 21 <= deletion["p"] <= 1
     # One run of each participant, up to the number that is stated.
