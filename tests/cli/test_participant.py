@@ -284,17 +284,18 @@ def test_another_nipype_plugin_is_passed_through(command: Any, simulated: Path, 
 
 
 def test_help_answers_at_once(environment: dict[str, str]) -> None:
-    """Not a benchmark: the slowest acceptable answer, best of three."""
+    """Not a benchmark: the slowest acceptable answer, best of three, in processor time, which a busy machine keeps."""
     times = []
     for _ in range(3):
-        started = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [Path(sys.executable).with_name("bids-neurossm"), "--help"],
             env=environment,
             capture_output=True,
             check=True,
         )
-        times.append(time.monotonic() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert b"--participant-label" in done.stdout
     assert min(times) < 0.5
 

