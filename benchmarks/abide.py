@@ -27,9 +27,10 @@ from bids_neurossm.config import Execution, ModelSpec
 from bids_neurossm.dataset.write import replacing
 from bids_neurossm.training.alterations import PHASE_RANDOMISATION, TIME_SHUFFLE, altered
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.comparison import compare, folds_of_a_split, ratio_of_test_to_train
+from bids_neurossm.training.comparison import compare
 from bids_neurossm.training.estimator import create_estimator, follows_recipe, registered_models
-from bids_neurossm.training.intervals import bootstrap_interval, nadeau_bengio_interval, sign_flip_interval
+from bids_neurossm.training.intervals import bootstrap_interval
+from bids_neurossm.training.judgement import FoldsAre, over_folds
 from bids_neurossm.training.metrics import METRICS, prediction_frame, unit_predictions
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.training.scoring import score
@@ -106,18 +107,14 @@ class Cells:
         )  # fmt: skip
 
 
-def results(units: pd.DataFrame, cohort: Cohort, metric: str, by_site: bool) -> pd.DataFrame:
+def results(units: pd.DataFrame, cohort: Cohort, metric: str, folds_are: FoldsAre) -> pd.DataFrame:
     """Make a row per model: the mean over folds with both intervals, and the same within sites."""
     within = "auc_within_site" if cohort.classes else "r_within_site"
     rows = []
     for model, part in units.groupby("model", sort=False):
         table = score(part, cohort.classes)
         folds = table[table["metric"] == metric]["value"].to_numpy()
-        procedure = (
-            sign_flip_interval(folds)
-            if by_site
-            else nadeau_bengio_interval(folds, ratio_of_test_to_train(part), folds=folds_of_a_split(part))
-        )
+        procedure = over_folds(folds, part, folds_are)
         given = bootstrap_interval(part, METRICS[metric], cohort.classes)
         rows.append(
             {
@@ -162,9 +159,9 @@ def main() -> None:
     units = unit_predictions(pd.concat(frames), "participant")
     units["model"] = pd.Categorical(units["model"], options.models)
     metric = "auc" if cohort.classes else "mae"
-    found = results(units.sort_values("model", kind="stable"), cohort, metric, options.leave_site_out)
+    scheme: FoldsAre = "sites" if options.leave_site_out else "random"
+    found = results(units.sort_values("model", kind="stable"), cohort, metric, scheme)
     units["model"] = units["model"].astype(str)
-    scheme = "sites" if options.leave_site_out else "random"
     what = " ".join([options.target, options.altered]).strip()
     print(f"\n{what}: {len(cohort.runs)} participants, {splits.folds} folds x {splits.repeats}, {scheme}")
     for note in splits.notes:

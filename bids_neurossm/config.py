@@ -6,17 +6,13 @@ They are read from the command line and from TOML, passed on as arguments, and w
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from bids_neurossm.errors import UsageError
-
-_Section = TypeVar("_Section")
 
 #: Altered series of `Evaluation.controls`.
 CONTROLS = ("time-shuffle", "phase-randomisation")
@@ -367,6 +363,8 @@ class Execution:
         Nodes at a time; threads per node.
     mem_mb : int or None
         Memory that all nodes may use together; None takes what the machine or its cgroup has.
+    node_hours : float
+        Longest that a node (one step of a run, one model) may take before it counts as hung and is ended.
     use_plugin : Path or None
         YAML of a Nipype plugin (``plugin: SLURM`` ...).
     work_dir : Path or None
@@ -382,6 +380,7 @@ class Execution:
     nprocs: int = 1
     omp_nthreads: int = 1
     mem_mb: int | None = None
+    node_hours: float = 72.0
     use_plugin: Path | None = None
     work_dir: Path | None = None
     clean_workdir: bool = False
@@ -400,6 +399,7 @@ class Execution:
         _require(self.nprocs >= 1, "--nprocs must be at least 1.")
         _require(self.omp_nthreads >= 1, "--omp-nthreads must be at least 1.")
         _require(self.mem_mb is None or self.mem_mb >= 100, "--mem-mb must be at least 100.")
+        _require(self.node_hours > 0, "--node-hours must be positive.")
         _require(self.devices >= 1, "--devices must be at least 1.")
         _require(self.precision in ("float32", "bfloat16", "float16"), f"--precision {self.precision} is not known.")
 
@@ -433,92 +433,3 @@ class RunConfig:
             self.analysis_id is None or bool(re.fullmatch(r"[0-9A-Za-z_-]+", self.analysis_id)),
             f"--analysis-id {self.analysis_id!r} may hold letters, digits, '-' and '_' only.",
         )
-
-
-def to_plain(section: Any) -> dict[str, Any]:
-    """Turn a section into plain TOML values; None is left out, as TOML has no null."""
-
-    def plain(value: Any) -> Any:
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-            return {name: plain(item) for name, item in pairs if item is not None}
-        if isinstance(value, Mapping):
-            return {str(name): plain(item) for name, item in value.items() if item is not None}
-        if isinstance(value, (list, tuple)):
-            return [plain(item) for item in value]
-        return str(value) if isinstance(value, Path) else value
-
-    result = plain(section)
-    assert isinstance(result, dict)
-    return result
-
-
-def section_from(kind: type[_Section], values: Mapping[str, Any], where: str) -> _Section:
-    """Build a section from plain values.
-
-    Parameters
-    ----------
-    kind : type
-        One of the dataclasses of this module, or a model's own configuration.
-    values : mapping
-        Names and values, as a TOML table gives them.
-    where : str
-        What the table is called in messages.
-
-    Raises
-    ------
-    UsageError
-        If a name is unknown or a value has the wrong type.
-    """
-    assert dataclasses.is_dataclass(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    unknown = sorted(set(values) - set(fields))
-    if unknown:
-        raise UsageError(f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(fields))}.")
-    converted = {name: _converted(value, str(fields[name].type), f"{where}: {name}") for name, value in values.items()}
-    return kind(**converted)
-
-
-def _converted(value: Any, annotation: str, where: str) -> Any:
-    """Bring a TOML value to the annotated type, or say what was expected."""
-    if isinstance(value, list):
-        value = tuple(value)
-    if "Path" in annotation:
-        if isinstance(value, Mapping):
-            return {name: Path(item) for name, item in value.items()}
-        return Path(value) if isinstance(value, str) else value
-    expected: tuple[type, ...] | None = None
-    if annotation.startswith("bool"):
-        expected = (bool,)
-    elif annotation.startswith("int"):
-        expected = (int,)
-    elif annotation.startswith("float"):
-        expected = (int, float)
-    elif annotation.startswith("tuple"):
-        expected = (tuple,)
-    elif annotation.startswith(("str", "Literal")):
-        expected = (str,)
-    wrong_bool = isinstance(value, bool) and expected != (bool,)
-    if expected is not None and value is not None and (wrong_bool or not isinstance(value, expected)):
-        raise UsageError(f"{where}: {value!r} is a {type(value).__name__}, {annotation} is expected.")
-    if annotation.startswith("Literal"):
-        choices = re.findall(r'"([^"]+)"', annotation) or re.findall(r"'([^']+)'", annotation)
-        if value not in choices:
-            raise UsageError(f"{where}: {value!r} is not one of {', '.join(choices)}.")
-    return value
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises
-    ------
-    UsageError
-        If it can not be read or is not TOML; the message says where.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path} can not be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.") from error

@@ -12,6 +12,7 @@ import tomli_w
 
 from bids_neurossm import config as cfg
 from bids_neurossm.errors import UsageError
+from bids_neurossm.toml import read_toml, section_from, to_plain
 
 SECTIONS: list[Any] = [
     cfg.Selection(
@@ -29,10 +30,10 @@ SECTIONS: list[Any] = [
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda each: type(each).__name__)
 def test_a_section_comes_back_from_toml_as_it_was(section: Any) -> None:
-    text = tomli_w.dumps(cfg.to_plain(section))
-    back = cfg.section_from(type(section), tomllib.loads(text), "config.toml")
+    text = tomli_w.dumps(to_plain(section))
+    back = section_from(type(section), tomllib.loads(text), "config.toml")
     if isinstance(section, cfg.ModelSpec):
-        assert cfg.to_plain(back) == cfg.to_plain(section)
+        assert to_plain(back) == to_plain(section)
     else:
         assert back == section
 
@@ -40,7 +41,7 @@ def test_a_section_comes_back_from_toml_as_it_was(section: Any) -> None:
 @pytest.mark.parametrize("kind", [type(each) for each in SECTIONS])
 def test_defaults_are_valid_and_nothing_can_be_changed_afterwards(kind: type[Any]) -> None:
     section = kind()
-    assert cfg.section_from(kind, cfg.to_plain(section), "x") == section
+    assert section_from(kind, to_plain(section), "x") == section
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(section, dataclasses.fields(kind)[0].name, None)
 
@@ -121,17 +122,17 @@ def test_impossible_values_are_refused_by_name(kind: type[Any], values: dict[str
 )
 def test_toml_of_the_wrong_kind_is_refused(kind: type[Any], values: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        cfg.section_from(kind, values, "recipe")
+        section_from(kind, values, "recipe")
 
 
 def test_a_whole_number_serves_as_a_float_and_text_as_a_path() -> None:
-    assert cfg.section_from(cfg.Training, {"gradient_clip": 2}, "x").gradient_clip == 2
-    assert cfg.section_from(cfg.Execution, {"work_dir": "/w"}, "x").work_dir == Path("/w")
-    assert cfg.section_from(cfg.Selection, {"derivatives": {"raw": "/r"}}, "x").derivatives == {"raw": Path("/r")}
+    assert section_from(cfg.Training, {"gradient_clip": 2}, "x").gradient_clip == 2
+    assert section_from(cfg.Execution, {"work_dir": "/w"}, "x").work_dir == Path("/w")
+    assert section_from(cfg.Selection, {"derivatives": {"raw": "/r"}}, "x").derivatives == {"raw": Path("/r")}
 
 
 def test_what_is_not_set_is_left_out_of_toml() -> None:
-    plain = cfg.to_plain(cfg.RunConfig(Path("/in"), Path("/out"), "group"))
+    plain = to_plain(cfg.RunConfig(Path("/in"), Path("/out"), "group"))
     assert plain["bids_dir"] == "/in"
     assert "analysis_id" not in plain
     assert "target" not in plain["evaluation"]
@@ -164,15 +165,15 @@ class TestRunConfig:
 class TestReadToml:
     def test_a_byte_order_mark_does_no_harm(self, tmp_path: Path) -> None:
         (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf[model]\r\nwidth = 32\r\n")
-        assert cfg.read_toml(tmp_path / "a.toml") == {"model": {"width": 32}}
+        assert read_toml(tmp_path / "a.toml") == {"model": {"width": 32}}
 
     @pytest.mark.parametrize("content", [b"[model", b"a = \xff", b"a = 1\na = 2"])
     def test_what_is_no_toml_is_refused(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "a.toml").write_bytes(content)
         with pytest.raises(UsageError, match=r"a.toml is not valid TOML"):
-            cfg.read_toml(tmp_path / "a.toml")
+            read_toml(tmp_path / "a.toml")
 
     def test_absent_files_and_folders_are_refused(self, tmp_path: Path) -> None:
         for path in (tmp_path / "absent.toml", tmp_path):
             with pytest.raises(UsageError, match="can not be read"):
-                cfg.read_toml(path)
+                read_toml(path)

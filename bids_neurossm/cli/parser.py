@@ -16,6 +16,7 @@ from typing import Any
 from bids_neurossm import __version__
 from bids_neurossm import config as cfg
 from bids_neurossm.errors import UsageError
+from bids_neurossm.toml import read_toml, section_from
 
 _SECTIONS: dict[str, type[Any]] = {
     "selection": cfg.Selection,
@@ -281,8 +282,8 @@ def parse_config(argv: Sequence[str] | None = None) -> cfg.RunConfig:
         if dot:
             tables[section][field] = tuple(value) if isinstance(value, list) else value
     _convert(tables)
-    cfg.section_from(cfg.Training, tables["training"], "training")  # only checked: the recipe gives the rest
-    sections = {name: cfg.section_from(kind, tables[name], name) for name, kind in _SECTIONS.items()}
+    section_from(cfg.Training, tables["training"], "training")  # only checked: the recipe gives the rest
+    sections = {name: section_from(kind, tables[name], name) for name, kind in _SECTIONS.items()}
     return cfg.RunConfig(
         bids_dir=given["bids_dir"].absolute(),
         out_dir=given["out_dir"].absolute(),
@@ -295,7 +296,7 @@ def parse_config(argv: Sequence[str] | None = None) -> cfg.RunConfig:
 
 
 def _merge_file(path: Path, tables: dict[str, dict[str, Any]]) -> None:
-    for name, table in cfg.read_toml(path).items():
+    for name, table in read_toml(path).items():
         if name == "analysis_id":
             tables["run"]["analysis_id"] = table
         elif name in tables and name != "run" and isinstance(table, dict):

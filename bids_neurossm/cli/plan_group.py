@@ -82,17 +82,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
     if kept.empty:
         reasons = "; ".join(sorted({str(row["reason"]) for row in excluded}))
         raise LabelError(f"None of the {len(labelled)} runs can be used for --target {target.text}: {reasons}.")
-    classes = sorted(kept["label"].astype(str).unique()) if target_type == "class" else []
-    if target_type == "class" and len(classes) < 2:
-        raise LabelError(
-            f"--target {target.text} ({labels_from}) has one class among the {len(kept)} usable runs, {classes[0]!r}; "
-            "two are needed."
-        )
-    alike = pd.Series(classes, index=[name.casefold() for name in classes], dtype=str)
-    if alike.index.has_duplicates:
-        pair = " and ".join(repr(name) for name in alike[alike.index.duplicated(keep=False)].iloc[:2])
-        raise LabelError(f"--target {target.text} ({labels_from}) has the classes {pair}: spell one class in one way.")
-    sanitised_labels(classes, "class")
+    classes = _classes(kept["label"], f"--target {target.text} ({labels_from})") if target_type == "class" else []
     regions = common_regions(files, same_parcels)
     parcellation, notes = _parcellation(config, source, files[0], regions)
     entities = {name: value for name, value in files[0].kind if name not in ("stat", "desc")}
@@ -134,6 +124,25 @@ def plan_group(config: RunConfig) -> GroupPlan:
     return GroupPlan(analysis, cohort, reference, source, labels_from)
 
 
+def _classes(labels: pd.Series[Any], told: str) -> list[str]:
+    """Sort the classes out.
+
+    Raises
+    ------
+    LabelError
+        If there is one only, or two can not be told apart in the name of a file.
+    """
+    classes = sorted(labels.astype(str).unique())
+    if len(classes) < 2:
+        raise LabelError(f"{told} has one class among the {len(labels)} usable runs, {classes[0]!r}; two are needed.")
+    alike = pd.Series(classes, index=[name.casefold() for name in classes], dtype=str)
+    if alike.index.has_duplicates:
+        pair = " and ".join(repr(name) for name in alike[alike.index.duplicated(keep=False)].iloc[:2])
+        raise LabelError(f"{told} has the classes {pair}: spell one class in one way.")
+    sanitised_labels(classes, "class")
+    return classes
+
+
 def _model(config: RunConfig) -> tuple[ModelSpec, Training]:
     """Read the recipe; what was said explicitly wins over it."""
     if config.model.name not in registered_models():
@@ -168,7 +177,7 @@ def _shortest(spec: ModelSpec, runs: pd.DataFrame) -> Shortest:
     UsageError
         If scales are in seconds and a run states no repetition time, or a longer one than the smallest scale.
     """
-    if spec.name != "neurossm":
+    if not spec.name.startswith("neurossm"):
         return Shortest(8, "volumes")
     scales = tuple(spec.settings.get("scales", (1, 2, 4)))
     if spec.settings.get("scale_unit", "time points") != "seconds":

@@ -269,7 +269,9 @@ def _is_data(cells: Sequence[str]) -> bool:
     return not counted
 
 
-def read_series(path: Path, regions: Sequence[str]) -> npt.NDArray[np.float64]:
+def read_series(
+    path: Path, regions: Sequence[str], same: Callable[[Sequence[str], Sequence[str]], bool] = operator.eq
+) -> npt.NDArray[np.float64]:
     """Read a table of series.
 
     Parameters
@@ -278,6 +280,8 @@ def read_series(path: Path, regions: Sequence[str]) -> npt.NDArray[np.float64]:
         The table.
     regions : sequence of str
         Columns that are expected, in this order.
+    same : callable
+        Tells whether two lists of names mean the same regions in the same order.
 
     Returns
     -------
@@ -310,7 +314,7 @@ def read_series(path: Path, regions: Sequence[str]) -> npt.NDArray[np.float64]:
         # pandas would take the first cells for row names and shift every region by one.
         raise RunError(f"{path} has rows with more cells than the {len(table.columns)} names in its first line.")
     columns = header.regions
-    if columns != list(regions):
+    if not same(columns, list(regions)):
         different = next(
             (
                 f"column {index + 1} is {mine!r}, {theirs!r} is expected"

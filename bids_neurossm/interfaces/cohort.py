@@ -16,7 +16,7 @@ from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.config import Evaluation
-from bids_neurossm.dataset.series import SeriesFile, read_regions, read_series
+from bids_neurossm.dataset.series import SeriesFile, read_series
 from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import LabelError, OtherRegionsError, RunError
 from bids_neurossm.interfaces.analysis import Analysis
@@ -110,7 +110,7 @@ class BuildCohort(RecordingInterface):
     def _reason_against(self, row: dict[str, Any]) -> dict[str, str] | None:
         """Say why a run can not be used, or None; a damaged table is a failure besides."""
         try:
-            series = read_regions_of_cohort(Path(row["path"]), self.inputs.regions)
+            series = read_series(Path(row["path"]), self.inputs.regions, same_parcels)
         except OtherRegionsError as error:
             return {"reason": "other regions", "detail": str(error)}
         except RunError as error:
@@ -143,32 +143,6 @@ def series_facts(file: SeriesFile) -> dict[str, Any]:
     }
 
 
-def read_regions_of_cohort(path: Path, regions: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Read the series of a run, also where its columns have the names of another release of the same atlas.
-
-    Parameters
-    ----------
-    path : Path
-        The table.
-    regions : sequence of str
-        Regions of the cohort.
-
-    Returns
-    -------
-    ndarray of float64, shape (T, R)
-        NaN where the table says ``n/a``.
-
-    Raises
-    ------
-    OtherRegionsError
-        If the columns are other regions.
-    RunError
-        If the table is not readable.
-    """
-    own = read_regions(path)
-    return read_series(path, own if same_parcels(own, regions) else regions)
-
-
 def _without_signal(series: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Find regions that are missing or constant."""
     missing = ~np.isfinite(series).all(axis=0)
@@ -178,7 +152,7 @@ def _without_signal(series: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
 
 def _stream(paths: Sequence[str] | pd.Series[str], regions: Sequence[str]) -> Iterator[npt.NDArray[np.float64]]:
     for path in paths:
-        yield read_regions_of_cohort(Path(path), regions)
+        yield read_series(Path(path), regions, same_parcels)
 
 
 class MakeSplitsInputSpec(RecordingInputSpec):

@@ -21,13 +21,17 @@ from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.comparison import compare
 from bids_neurossm.training.controls import label_permutation, probes
 from bids_neurossm.training.judgement import FoldsAre, metric_table, table_by_value
-from bids_neurossm.training.metrics import prediction_frame, score_columns, unit_predictions
+from bids_neurossm.training.metrics import (
+    mean_over_folds,
+    prediction_frame,
+    primary_metric,
+    score_columns,
+    unit_predictions,
+)
 from bids_neurossm.training.retraining import (
     altered_series_controls,
     altered_series_table,
     learning_curve_table,
-    mean_over_folds,
-    primary_metric,
     retrained_null_control,
 )
 from bids_neurossm.training.splits import Splits, read_splits

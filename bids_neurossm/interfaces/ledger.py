@@ -7,7 +7,6 @@ new look (docs/methods.md, section 2).
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -56,11 +55,15 @@ def look_sentence(number: int, target: str) -> str:
     """Say what a look is worth."""
     if number == 1:
         return f"First look at a holdout of {target} in this dataset (holdout_ledger.tsv)."
-    ordinal = re.sub(r"(?<!1)1th$", "1st", re.sub(r"(?<!1)2th$", "2nd", re.sub(r"(?<!1)3th$", "3rd", f"{number}th")))
     return (
-        f"{ordinal} look at a holdout of {target} in this dataset (holdout_ledger.tsv): whoever chose this analysis "
-        "after having seen the others has to expect less on new data than its figures say."
+        f"{_ordinal(number)} look at a holdout of {target} in this dataset (holdout_ledger.tsv): whoever chose this "
+        "analysis after having seen the others has to expect less on new data than its figures say."
     )
+
+
+def _ordinal(number: int) -> str:
+    teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
 
 
 def _looks(folder: Path, target: str) -> pd.DataFrame:

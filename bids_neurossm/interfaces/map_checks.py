@@ -105,7 +105,7 @@ def check_maps(
     the size of the cohort (for two classes 20 runs, so as much as some 15 epochs of training on 50 runs).
     """
     asked = _ask(analysis, cohort, cells, found, maps)
-    rows = [("all maps", completeness(_worst(cells)), found.indices.size)]
+    rows = [("all maps", _worst_completeness(cells), found.indices.size)]
     curves = []
     for each in maps:
         runs = asked.of(each.label)
@@ -164,19 +164,21 @@ def agreement_check_over(cells: list[Cell], cohort: Cohort, label: str, over: st
     return agreement_check(agreement(np.array([np.mean(several, axis=0) for several in maps.values()])), over)
 
 
-def _worst(cells: list[Cell]) -> PathwayAttribution:
-    """Attributions of the cell whose completeness is worst."""
+def _worst_completeness(cells: list[Cell]) -> Check:
+    """Completeness of the cell where the largest part is missing."""
     fields = (*ATTRIBUTION_FIELDS, *FURTHER_TERMS)
-    parts = [
-        PathwayAttribution(
-            pathways=tuple(cell.attribution["pathways"].tolist()),
-            localisation="stored",
-            **{name: cell.attribution[name] for name in fields if name in cell.attribution},
+    checks = [
+        completeness(
+            PathwayAttribution(
+                pathways=tuple(cell.attribution["pathways"].tolist()),
+                localisation="stored",
+                **{name: cell.attribution[name] for name in fields if name in cell.attribution},
+            )
         )
         for cell in cells
         if cell.attribution
     ]
-    return max(parts, key=lambda part: completeness(part).value)
+    return max(checks, key=lambda check: check.value)
 
 
 def _sample(found: HeldOut, labels: npt.NDArray[np.str_], who: npt.NDArray[np.str_], seed: int) -> list[int]:

@@ -108,6 +108,7 @@ class ApplyModel(RecordingInterface):
             raise CheckpointError(f"{checkpoint} fits none of the atlases of this run.")
         parcellation: Parcellation = self.inputs.parcellations[place]
         table = Path(self.inputs.timeseries[place])
+        sha256 = hash_file(checkpoint)
         outputs = RunOutputs(
             Path(self.inputs.out_dir), self.inputs.run.entities, parcellation.entities, self.inputs.strategy.name
         )
@@ -118,13 +119,14 @@ class ApplyModel(RecordingInterface):
             label = prediction_label(facts)
             path = outputs.prediction(label)
             write_tsv(path, _prediction_table(scores[0], facts))
-            write_json(path.with_suffix(".json"), _sidecar(checkpoint, facts, table.relative_to(outputs.out_dir)))
+            source = table.relative_to(outputs.out_dir)
+            write_json(path.with_suffix(".json"), _sidecar(checkpoint.name, sha256, facts, source))
             if self.inputs.attribution.cpa:
                 target = scores.argmax(axis=1) if facts.classes else np.where(scores[:, 0] < facts.target_mean, -1, 1)
                 found = estimator.attribute(cohort, rows, target, self.inputs.attribution.localisation)
                 score = np.tensordot(pathway_weights(found.importance[0]), found.share[0], axes=1)
                 checks = check_run(estimator, cohort, found, score)
-                _write_attribution(outputs, label, found, score, checks, parcellation, facts, checkpoint)
+                _write_attribution(outputs, label, found, score, checks, parcellation, facts, sha256)
         self._results["prediction"] = str(path)
 
 
@@ -150,12 +152,12 @@ def _prediction_table(scores: np.ndarray[Any, Any], facts: Facts) -> pd.DataFram
     return pd.DataFrame({"class": facts.classes, "logit": scores, "probability": softmax(scores)})
 
 
-def _sidecar(checkpoint: Path, facts: Facts, table: Path) -> dict[str, Any]:
+def _sidecar(checkpoint: str, sha256: str, facts: Facts, table: Path) -> dict[str, Any]:
     return {
         "Description": f"Prediction of {facts.target} by a trained model.",
         "Sources": [f"bids::{table.as_posix()}"],
-        "Checkpoint": checkpoint.name,
-        "CheckpointSHA256": hash_file(checkpoint),
+        "Checkpoint": checkpoint,
+        "CheckpointSHA256": sha256,
         "TrainingHash": facts.training_hash,
         "Seed": facts.seed,
         "Precision": facts.precision,
@@ -171,7 +173,7 @@ def _write_attribution(
     checks: Sequence[Check],
     parcellation: Parcellation,
     facts: Facts,
-    checkpoint: Path,
+    sha256: str,
 ) -> None:
     """Write pathway x region shares with the importances, and the run's map."""
     importance, share = found.importance[0], found.share[0]
@@ -197,7 +199,7 @@ def _write_attribution(
             {"Check": each.check, "Value": each.value, "P": each.p, "Expected": each.expected, "Verdict": each.verdict}
             for each in checks
         ],
-        "CheckpointSHA256": hash_file(checkpoint),
+        "CheckpointSHA256": sha256,
         "SoftwareVersions": software_versions(),
     }
     write_json(outputs.attributions(label).with_suffix(".json"), facts_of_map)

@@ -83,11 +83,9 @@ class ComputeReference(RecordingInterface):
             "atlas": [parcellation.sha256, parcellation.labels],
         }
         path = Path(self.inputs.cache) / f"reference-{hash_content(made_from)[:32]}.npz"
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in _STORED}
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
-            pass  # not there, or cut short: it is made anew
+        stored = _read_stored(path)
+        if stored is not None:
+            return stored
         computed = self._computed()
         with replacing(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **computed)
@@ -121,6 +119,15 @@ class ComputeReference(RecordingInterface):
             "terms": np.array(found.terms.to_json(orient="split", index=False)),
             "notes": np.array(json.dumps([*found.notes, *skipped])),
         }
+
+
+def _read_stored(path: Path) -> dict[str, npt.NDArray[Any]] | None:
+    """Read a reference that was computed before; None, so that it is made anew, if it is not there or was cut short."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in _STORED}
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
 
 
 def _studies_of(studies: Studies, terms: pd.DataFrame, name: str) -> int:

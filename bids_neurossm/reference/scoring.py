@@ -174,18 +174,18 @@ def score_maps(
     columns = _sides(references, referenced, class_names, contrast)
     cells = [_cell(row, column, log_size) for row in rows for column in columns]
     if len(cells) == 1:
-        why = (
-            "Two classes: one test, of the contrast"
-            if contrast
-            else "One class has both map and reference: one test, of"
-        )
-        notes.append(f"{why} {cells[0].row.name}, given region size.")
+        notes.append(_why_one_test(contrast, cells[0].row.name))
     distances = np.linalg.norm(centres[used][:, None] - centres[used], axis=-1)
     normals = np.random.default_rng(seed).standard_normal((n_surrogates, len(log_size)))
     table = _table(cells, distances, normals, notes)
     excess, permuted_p = _own_against_others(table, [class_names[index] for index in scored], seed, notes)
     score, top, product = _region_scores(cells, len(class_names), used)
     return ReferenceScores(table, score, top, product, excess, permuted_p, notes)
+
+
+def _why_one_test(contrast: bool, name: str) -> str:
+    why = "Two classes: one test, of the contrast" if contrast else "One class has both map and reference: one test, of"
+    return f"{why} {name}, given region size."
 
 
 def _check_shapes(

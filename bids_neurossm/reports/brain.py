@@ -7,6 +7,7 @@ brought once onto a 2 mm display grid from which projections, slices and surface
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -222,18 +223,13 @@ def surface_map(values: np.ndarray, style: MapStyle, caption: str) -> Picture:
     from matplotlib.cm import ScalarMappable
 
     cmap, norm = _scale(values, style)
-    keys, extra = _keys(values, style)
-    below = _TITLE + 2 * (_HEMISPHERE * surface.HEIGHT / surface.WIDTH + 0.04)
-    height = below + extra
-    with themed():
-        figure = new_figure(_WIDTH, height, layout=None)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
+
+    def draw(axes: Any) -> Any:
         _draw_surface(axes, values, cmap, norm)
-        axes.set(xlim=(0, _WIDTH), ylim=(height, 0))
-        _finish(figure, ScalarMappable(norm, cmap), style, keys, extra, height)
-        alt = f"{style.title}, {_describe(values, style, 'four views of the inflated cortex')}."
-        return picture(figure, alt, caption, title=style.title)
+        return ScalarMappable(norm, cmap)
+
+    height = _TITLE + 2 * (_HEMISPHERE * surface.HEIGHT / surface.WIDTH + 0.04)
+    return _page(values, style, caption, height, draw, "four views of the inflated cortex")
 
 
 def brain_map(values: np.ndarray, style: MapStyle, caption: str) -> Picture:
@@ -251,20 +247,30 @@ def brain_map(values: np.ndarray, style: MapStyle, caption: str) -> Picture:
     cmap, norm = _scale(values, style)
     look = {"cmap": cmap, "norm": norm}
     glass = style.kind != "labels"
-    keys, extra = _keys(values, style)
     top = _TITLE + _GLASS if glass else 0.0
-    below = top + 2 * (_TITLE + _SLICE)
-    with themed():
-        figure = new_figure(_WIDTH, below + extra, layout=None)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
+
+    def draw(axes: Any) -> Any:
         if glass:
             _draw_glass(axes, values, look)
-        drawn = _draw_slices(axes, top, values, look)
-        axes.set(xlim=(0, _WIDTH), ylim=(below + extra, 0))
-        _finish(figure, drawn, style, keys, extra, below + extra)
-        seen = "three glass-brain projections and eight axial slices" if glass else "eight axial slices"
-        return picture(figure, f"{style.title}, {_describe(values, style, seen)}.", caption, title=style.title)
+        return _draw_slices(axes, top, values, look)
+
+    seen = "three glass-brain projections and eight axial slices" if glass else "eight axial slices"
+    return _page(values, style, caption, top + 2 * (_TITLE + _SLICE), draw, seen)
+
+
+def _page(
+    values: np.ndarray, style: MapStyle, caption: str, height: float, draw: Callable[[Any], Any], views: str
+) -> Picture:
+    """Make a figure of a map: what `draw` puts into `height` inches, above its colour bar or legend."""
+    keys, extra = _keys(values, style)
+    with themed():
+        figure = new_figure(_WIDTH, height + extra, layout=None)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        coloured = draw(axes)
+        axes.set(xlim=(0, _WIDTH), ylim=(height + extra, 0))
+        _finish(figure, coloured, style, keys, extra, height + extra)
+        return picture(figure, f"{style.title}, {_describe(values, style, views)}.", caption, title=style.title)
 
 
 def _describe(values: np.ndarray, style: MapStyle, views: str) -> str:

@@ -125,17 +125,8 @@ def simulate_derivatives(
             confounds = simulate_confounds(length, repetition_time, rng, n_dummy=2)
             if name == truth.dead_region["run"]:
                 series[:, parcellation.names.index(truth.dead_region["region"])] = 0
-            paint_run(
-                out,
-                {"sub": label, "task": task, "space": truth.space},
-                series,
-                parcellation,
-                grid,
-                mask,
-                confounds,
-                repetition_time,
-                rng,
-            )
+            entities = {"sub": label, "task": task, "space": truth.space}
+            paint_run(out, entities, series, parcellation, grid, mask, confounds, repetition_time, rng)
     write_json(out / "planted_truth.json", asdict(truth))
     return truth
 

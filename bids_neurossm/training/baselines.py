@@ -218,7 +218,9 @@ class LinearBaseline:
         arrays, facts = self.features.state()
         arrays = {**arrays, "coefficients": self.model.coefficients, "intercepts": self.model.intercepts}
         facts = {**facts, "penalty": self.model.penalty, "n_classes": self.model.classes}
-        _write(path, arrays, {**facts, "name": self.name, "classes": self.classes, "weighted": self.class_weights})
+        write_baseline(
+            path, arrays, {**facts, "name": self.name, "classes": self.classes, "weighted": self.class_weights}
+        )
 
 
 class Majority:
@@ -253,7 +255,7 @@ class Majority:
         """Write the row as a safetensors file."""
         if self.scores is None:
             raise UsageError("majority is saved only after it was fitted.")
-        _write(path, {"scores": self.scores}, {"name": self.name, "classes": self.classes})
+        write_baseline(path, {"scores": self.scores}, {"name": self.name, "classes": self.classes})
 
 
 def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Estimator:
@@ -327,7 +329,18 @@ def load_baseline(path: Path) -> Estimator:
         raise CheckpointError(f"{path} is not a baseline that can be read: {error}.") from error
 
 
-def _write(path: Path, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
+def write_baseline(path: Path, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
+    """Write what a baseline learned as one safetensors file.
+
+    Parameters
+    ----------
+    path : Path
+        File to write; it has its final name only once it is whole.
+    arrays : dict of array
+        Numbers that were learned.
+    facts : dict
+        Plain values beside them, its registered ``name`` among them; they go into the header as JSON.
+    """
     from safetensors.numpy import save
 
     whole = {key: np.ascontiguousarray(value) for key, value in arrays.items()}

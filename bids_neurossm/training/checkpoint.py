@@ -17,10 +17,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from bids_neurossm.config import section_from
 from bids_neurossm.dataset.write import write_bytes, write_text
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.models.neurossm import NeuroSSMConfig
+from bids_neurossm.toml import section_from
 
 FORMAT = 1
 

@@ -180,8 +180,14 @@ def verdict(model: str, baseline: str, metric: str, value: float, other: float, 
     figures = f"{word} {value:.3f} against {other:.3f}"
     if not np.isfinite(found.estimate):
         return f"{model} and {baseline} can not be compared: {word} is not defined for both in any fold."
+    if not np.isfinite(found.p) and found.n > 1:
+        side = "ahead of" if (found.estimate < 0) == (metric in SMALLER_IS_BETTER) else "behind"
+        return (
+            f"{model} is {side} {baseline} by {abs(found.estimate):.3f} in each of {found.n} folds ({figures}): no "
+            "test, as folds that are all alike do not say how much they would vary."
+        )
     if not np.isfinite(found.p):
-        return f"{model} is not shown to beat {baseline} ({figures}): too few folds, or no spread, for a test."
+        return f"{model} is not shown to beat {baseline} ({figures}): one fold allows no test."
     evidence = (
         f"{figures}; difference {found.estimate:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}, "
         f"p = {found.p:.3g}, {found.method}, {found.label}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,22 +11,72 @@ from numpy.typing import NDArray
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.comparison import ratio_of_test_to_train
+from bids_neurossm.training.comparison import SIGNIFICANCE, ratio_of_test_to_train
 from bids_neurossm.training.connectivity import pearson_features
 from bids_neurossm.training.linear import fit_linear
 from bids_neurossm.training.metrics import (
     METRICS,
     SMALLER_IS_BETTER,
     Floats,
-    Metric,
+    defined_mean,
     labels_and_scores,
+    mean_over_folds,
     prediction_frame,
+    primary_metric,
+    rows_of_folds,
     unit_predictions,
 )
 from bids_neurossm.training.splits import Splits
 
 COLUMNS = ("control", "metric", "observed", "null_mean", "null_q95", "p", "n", "verdict")
-SIGNIFICANCE = 0.05
+
+
+class AgainstNull(NamedTuple):
+    """A figure beside the same figure where chance alone is at work.
+
+    Attributes
+    ----------
+    observed : float
+        The figure.
+    mean, q95 : float
+        Mean of the null, and its better end.
+    p : float
+        One-sided, (1 + k) / (1 + n); NaN where the figure or all of the null is not defined.
+    n : int
+        Values of the null that are defined; all that were drawn, where p is not.
+    """
+
+    observed: float
+    mean: float
+    q95: float
+    p: float
+    n: int
+
+
+def against_null(observed: float, null: Floats, metric: str, widening: float = 1.0) -> AgainstNull:
+    """Set a figure against its null.
+
+    Parameters
+    ----------
+    observed : float
+        The figure.
+    null : array, shape (N,)
+        Its values under chance; those that are not defined are left out.
+    metric : str
+        Name; says which end is the better one.
+    widening : float
+        Factor on the spread of the null about its mean.
+    """
+    defined = null[np.isfinite(null)]
+    if not np.isfinite(observed) or not len(defined):
+        return AgainstNull(observed, np.nan, np.nan, np.nan, len(null))
+    if widening > 1:
+        defined = defined.mean() + widening * (defined - defined.mean())
+    sign = -1.0 if metric in SMALLER_IS_BETTER else 1.0
+    # Rounding must not turn an equal value into a smaller one.
+    reached = int((sign * defined >= sign * observed - 1e-12).sum())
+    edge = float(sign * np.quantile(sign * defined, 0.95))
+    return AgainstNull(observed, float(defined.mean()), edge, (1 + reached) / (1 + len(defined)), len(defined))
 
 
 def label_permutation(
@@ -73,16 +123,17 @@ def label_permutation(
     """
     if len(units[["model", "set"]].drop_duplicates()) != 1:
         raise UsageError("Labels are permuted for one model and one set at a time.")
-    name = metric or (("balanced_accuracy" if level == "run" else "auc") if classes else "r")
+    name = metric or primary_metric(classes, level)
     within = ["split", "fold", "participant_id"] if level == "run" else ["split", "fold", "site"]
-    labels, scores = labels_and_scores(units, classes)
-    result = _permute(units, labels, scores, METRICS[name], within, permutations, seed, name)
+    widening = _widening(units)
+    null, free = _permuted(units, classes, name, within, permutations, seed)
+    result = against_null(mean_over_folds(units, classes, name), null, name, widening)
     place = "participants" if level == "run" else ("sites" if (units["site"] != "").any() else "folds")
     verdict = _verdict(result, "the labels are predicted better than chance", "nothing learned: chance does as well")
-    if result["free"] == 0:
+    if not free:
         verdict = f"can not be tested: all {place} hold one label each, so that no label can be permuted within them"
-    widened = f", null widened {result['widening']:.2f}-fold" if result["widening"] > 1 else ""
-    return _table([(f"labels permuted within {place}, given these models{widened}", name, result, verdict)])
+    widened = f", null widened {widening:.2f}-fold" if widening > 1 else ""
+    return control_table([(f"labels permuted within {place}, given these models{widened}", name, result, verdict)])
 
 
 def _widening(units: pd.DataFrame) -> float:
@@ -93,59 +144,22 @@ def _widening(units: pd.DataFrame) -> float:
     return float(np.sqrt(1 + folds * ratio_of_test_to_train(units)))
 
 
-def _permute(
-    units: pd.DataFrame,
-    labels: NDArray[np.float64] | NDArray[np.int64],
-    scores: Floats,
-    metric: Metric,
-    within: list[str],
-    permutations: int,
-    seed: int,
-    name: str,
-) -> dict[str, float]:
-    """Observed value, null and p of a metric that is averaged over folds."""
-    frame = units.reset_index(drop=True)
-    folds = [np.asarray(rows) for rows in frame.groupby(["split", "fold"], sort=True).indices.values()]
-    cells = [np.asarray(rows) for rows in frame.groupby(within, sort=True).indices.values()]
-    free = [rows for rows in cells if len(np.unique(labels[rows])) > 1]
-
-    def mean(permuted: NDArray[np.float64] | NDArray[np.int64]) -> float:
-        values = np.array([metric(permuted[rows], scores[rows]) for rows in folds])
-        return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
-
+def _permuted(
+    units: pd.DataFrame, classes: Sequence[str], metric: str, within: list[str], permutations: int, seed: int
+) -> tuple[Floats, int]:
+    """Mean over folds with labels permuted within cells, shape (N,), and how many cells have labels to permute."""
+    labels, scores = labels_and_scores(units, classes)
+    folds = rows_of_folds(units)
+    cells = units.reset_index(drop=True).groupby(within, sort=True).indices.values()
+    free = [np.asarray(rows) for rows in cells if len(np.unique(labels[rows])) > 1]
     random = np.random.default_rng(seed)
-    observed = mean(labels)
     null = np.empty(permutations)
     for number in range(permutations):
         permuted = labels.copy()
         for rows in free:
             permuted[rows] = labels[random.permutation(rows)]
-        null[number] = mean(permuted)
-    widening = _widening(units)
-    sign = -1.0 if name in SMALLER_IS_BETTER else 1.0
-    defined = null[np.isfinite(null)]
-    if not np.isfinite(observed) or not len(defined):
-        return {
-            "observed": observed,
-            "mean": np.nan,
-            "q95": np.nan,
-            "p": np.nan,
-            "n": permutations,
-            "free": len(free),
-            "widening": widening,
-        }
-    defined = defined.mean() + widening * (defined - defined.mean())
-    # Rounding must not turn an equal value into a smaller one.
-    reached = int((sign * defined >= sign * observed - 1e-12).sum())
-    return {
-        "observed": observed,
-        "mean": float(defined.mean()),
-        "q95": float(sign * np.quantile(sign * defined, 0.95)),
-        "p": (1 + reached) / (1 + len(defined)),
-        "n": len(defined),
-        "free": len(free),
-        "widening": widening,
-    }
+        null[number] = defined_mean(np.array([METRICS[metric](permuted[rows], scores[rows]) for rows in folds]))
+    return null, len(free)
 
 
 def probes(
@@ -195,7 +209,7 @@ def probes(
         result = _permuted_units(units, names, "accuracy", permutations, seed)
         words = "warning: the features carry the site", "the site is not predicted from the features"
         rows.append(("probe: site", "accuracy", result, _verdict(result, *words)))
-    table = _table(rows)
+    table = control_table(rows)
     if sites and cohort.target_type == "class":
         confound = site_confound(runs.iloc[sited], permutations=permutations, seed=seed)
         table = confound if table.empty else pd.concat([table, confound], ignore_index=True)
@@ -235,11 +249,9 @@ def _probe(
     return unit_predictions(pd.concat(frames, ignore_index=True), "participant")
 
 
-def _permuted_units(
-    units: pd.DataFrame, classes: list[str], name: str, permutations: int, seed: int
-) -> dict[str, float]:
-    labels, scores = labels_and_scores(units, classes)
-    return _permute(units, labels, scores, METRICS[name], ["split", "fold"], permutations, seed, name)
+def _permuted_units(units: pd.DataFrame, classes: list[str], name: str, permutations: int, seed: int) -> AgainstNull:
+    null, _ = _permuted(units, classes, name, ["split", "fold"], permutations, seed)
+    return against_null(mean_over_folds(units, classes, name), null, name, _widening(units))
 
 
 def site_confound(runs: pd.DataFrame, *, permutations: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -263,10 +275,7 @@ def site_confound(runs: pd.DataFrame, *, permutations: int = 1000, seed: int = 0
     random = np.random.default_rng(seed)
     observed = _cramers_v(site, label, shape)
     null = np.array([_cramers_v(site, random.permutation(label), shape) for _ in range(permutations)])
-    result = {
-        "observed": observed, "mean": float(null.mean()), "q95": float(np.quantile(null, 0.95)),
-        "p": (1 + int((null >= observed - 1e-12).sum())) / (1 + permutations), "n": permutations,
-    }  # fmt: skip
+    result = against_null(observed, null, "cramers_v")
     words = "warning: classes are spread unevenly over sites", "classes are spread over sites as by chance"
     verdict = _verdict(result, *words)
     if (people.groupby("site")["label"].nunique() == 1).all():
@@ -274,7 +283,7 @@ def site_confound(runs: pd.DataFrame, *, permutations: int = 1000, seed: int = 0
             "warning: class and site are perfectly confounded (every site holds one class): "
             "a difference between classes can not be told from one between sites"
         )
-    return _table([("confound: class and site", "cramers_v", result, verdict)])
+    return control_table([("confound: class and site", "cramers_v", result, verdict)])
 
 
 def _cramers_v(site: NDArray[np.int64], label: NDArray[np.int64], shape: tuple[int, int]) -> float:
@@ -285,17 +294,12 @@ def _cramers_v(site: NDArray[np.int64], label: NDArray[np.int64], shape: tuple[i
     return float(np.sqrt(((table - expected) ** 2 / expected).sum() / (table.sum() * smaller))) if smaller else 0.0
 
 
-def _verdict(result: dict[str, float], yes: str, no: str) -> str:
-    if not np.isfinite(result["p"]):
+def _verdict(result: AgainstNull, yes: str, no: str) -> str:
+    if not np.isfinite(result.p):
         return "can not be tested: the metric is not defined in any fold"
-    return f"{yes if result['p'] < SIGNIFICANCE else no} (p = {result['p']:.3g}, {int(result['n'])} permutations)"
+    return f"{yes if result.p < SIGNIFICANCE else no} (p = {result.p:.3g}, {result.n} permutations)"
 
 
-def _table(rows: list[tuple[str, str, dict[str, float], str]]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            (control, metric, r["observed"], r["mean"], r["q95"], r["p"], int(r["n"]), words)
-            for control, metric, r, words in rows
-        ],
-        columns=list(COLUMNS),
-    )
+def control_table(rows: Sequence[tuple[str, str, AgainstNull, str]]) -> pd.DataFrame:
+    """Lay out rows of ``controls.tsv``: name of the control, metric, its figures, verdict."""
+    return pd.DataFrame([(name, metric, *found, words) for name, metric, found, words in rows], columns=list(COLUMNS))

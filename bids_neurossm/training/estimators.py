@@ -12,9 +12,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from bids_neurossm.config import Execution, Training, section_from
+from bids_neurossm.config import Execution, Training
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.toml import section_from
 from bids_neurossm.training.checkpoint import (
     Facts,
     check_fit,

@@ -6,7 +6,6 @@ grouped splits of the training runs (docs/methods.md, section 2).
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.dataset.write import write_bytes
 from bids_neurossm.errors import UsageError
-from bids_neurossm.training.baselines import Features, PearsonFeatures
+from bids_neurossm.training.baselines import Features, PearsonFeatures, write_baseline
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.estimator import Estimator
 from bids_neurossm.training.harmonisation import harmonised
@@ -94,14 +92,11 @@ class KernelBaseline:
 
     def save(self, path: Path) -> None:
         """Write coefficients, centred training features and facts as one safetensors file."""
-        from safetensors.numpy import save
-
         if not self.arrays:
             raise UsageError(f"{self.name} is saved only after it was fitted.")
         arrays, state = self.features.state()
         facts = {**state, **self.facts, "name": self.name, "classes": self.classes}
-        whole = {key: np.ascontiguousarray(value) for key, value in (arrays | self.arrays).items()}
-        write_bytes(path, save(whole, metadata={"baseline": json.dumps(facts, sort_keys=True)}))
+        write_baseline(path, arrays | self.arrays, facts)
 
     def _choose(
         self,

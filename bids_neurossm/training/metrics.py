@@ -152,6 +152,36 @@ def labels_and_scores(units: pd.DataFrame, classes: Sequence[str]) -> tuple[NDAr
     return units["label"].to_numpy(dtype=np.float64), scores
 
 
+def primary_metric(classes: Sequence[str], level: Literal["participant", "run"]) -> str:
+    """Metric that an analysis is judged by: AUC (balanced accuracy for a target of the run), or r."""
+    if not classes:
+        return "r"
+    return "balanced_accuracy" if level == "run" else "auc"
+
+
+def rows_of_folds(units: pd.DataFrame) -> list[NDArray[np.int64]]:
+    """Places, from 0, of the units of each fold of every split, in order."""
+    folds = units.reset_index(drop=True).groupby(["split", "fold"], sort=True).indices.values()
+    return [np.asarray(rows, dtype=np.int64) for rows in folds]
+
+
+def values_by_fold(units: pd.DataFrame, classes: Sequence[str], metric: str) -> Floats:
+    """Metric of one model's units in each fold of every split, shape (J,); NaN where it is not defined."""
+    labels, scores = labels_and_scores(units, classes)
+    return np.array([METRICS[metric](labels[rows], scores[rows]) for rows in rows_of_folds(units)])
+
+
+def defined_mean(values: Floats) -> float:
+    """Mean over the folds where a metric is defined; NaN if it is in none."""
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def mean_over_folds(units: pd.DataFrame, classes: Sequence[str], metric: str) -> float:
+    """Metric fold by fold, averaged over the folds where it is defined."""
+    return defined_mean(values_by_fold(units, classes, metric))
+
+
 def _all_present(labels: NDArray[Any], scores: Floats) -> bool:
     return bool(len(np.unique(labels)) == scores.shape[1])
 

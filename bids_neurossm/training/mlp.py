@@ -7,7 +7,6 @@ trained as the recipe says (docs/methods.md, section 2).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.dataset.write import write_bytes
 from bids_neurossm.errors import LabelError, UsageError
+from bids_neurossm.training.baselines import write_baseline
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.cohort_runs import CohortRuns
 from bids_neurossm.training.estimator import Estimator
@@ -152,16 +151,13 @@ class MLPBaseline:
 
     def save(self, path: Path) -> None:
         """Write weights and facts as a safetensors file."""
-        from safetensors.torch import save
-
         if self.model is None:
             raise UsageError(f"{self.name} is saved only after it was fitted.")
         facts = {
             "name": self.name, "classes": self.classes, "width": self.width, "dropout": self.dropout,
             "centre": self.centre, "spread": self.spread,
         }  # fmt: skip
-        state = {key: value.contiguous().cpu() for key, value in self.model.state_dict().items()}
-        write_bytes(path, save(state, metadata={"baseline": json.dumps(facts, sort_keys=True)}))
+        write_baseline(path, {key: value.cpu().numpy() for key, value in self.model.state_dict().items()}, facts)
 
 
 def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Estimator:

@@ -16,10 +16,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bids_neurossm import __version__
-from bids_neurossm.config import Execution, ModelSpec, Training, section_from
+from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.errors import DeviceUnavailableError, LabelError, UsageError
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.toml import section_from
 from bids_neurossm.training.checkpoint import (
     Facts,
     check_fit,

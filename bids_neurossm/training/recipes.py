@@ -6,8 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bids_neurossm.config import Training, read_toml, section_from
+from bids_neurossm.config import Training
 from bids_neurossm.errors import UsageError
+from bids_neurossm.toml import read_toml, section_from
 
 
 def shipped_recipes() -> list[str]:

@@ -6,17 +6,17 @@ See `bids_neurossm.training.alterations` for the alterations, and docs/methods.m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bids_neurossm.training.alterations import PHASE_RANDOMISATION, TIME_SHUFFLE
 from bids_neurossm.training.comparison import SIGNIFICANCE, compare
-from bids_neurossm.training.controls import COLUMNS
+from bids_neurossm.training.controls import COLUMNS, against_null, control_table
 from bids_neurossm.training.intervals import Interval, nadeau_bengio_interval
 from bids_neurossm.training.judgement import FoldsAre, over_folds
-from bids_neurossm.training.metrics import METRIC_WORDS, METRICS, SMALLER_IS_BETTER, Floats, labels_and_scores
+from bids_neurossm.training.metrics import METRIC_WORDS, SMALLER_IS_BETTER, Floats, values_by_fold
 
 #: What each alteration takes away, as the subject of a sentence and as what is left out.
 _TAKEN = {
@@ -30,13 +30,6 @@ _LABELS = {
     TIME_SHUFFLE: "time shuffled in training and test, retrained",
     PHASE_RANDOMISATION: "phases randomised in training and test, retrained",
 }
-
-
-def primary_metric(classes: Sequence[str], level: Literal["participant", "run"]) -> str:
-    """Metric that controls are judged by."""
-    if not classes:
-        return "r"
-    return "balanced_accuracy" if level == "run" else "auc"
 
 
 def altered_series_table(
@@ -92,14 +85,6 @@ def altered_series_controls(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def mean_over_folds(units: pd.DataFrame, classes: Sequence[str], metric: str) -> float:
-    """Metric fold by fold, averaged over the folds where it is defined."""
-    labels, scores = labels_and_scores(units, classes)
-    folds = units.reset_index(drop=True).groupby(["split", "fold"], sort=True).indices.values()
-    values = np.array([METRICS[metric](labels[rows], scores[rows]) for rows in folds])
-    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
-
-
 def retrained_null_control(observed: float, null: Sequence[float], metric: str, where: str) -> pd.DataFrame:
     """Row of ``controls.tsv``: the model against itself, trained anew on permuted labels N times.
 
@@ -114,26 +99,21 @@ def retrained_null_control(observed: float, null: Sequence[float], metric: str, 
     where : str
         Where labels were permuted.
     """
-    values = np.asarray([value for value in null if np.isfinite(value)])
-    label = f"labels permuted {where}, model retrained (N = {len(null)})"
-    if not len(values) or not np.isfinite(observed):
-        row = (label, metric, observed, np.nan, np.nan, np.nan, len(null), "can not be tested: not defined in any fold")
-        return pd.DataFrame([row], columns=list(COLUMNS))
-    sign = -1.0 if metric in SMALLER_IS_BETTER else 1.0
-    p = (1 + int((sign * values >= sign * observed - 1e-12).sum())) / (1 + len(values))
-    edge = float(sign * np.quantile(sign * values, 0.95))
-    least = 1 / (1 + len(values))
-    if p < SIGNIFICANCE:
-        verdict = f"the labels are predicted better than chance (p = {p:.3g}, {len(values)} retrained nulls)"
+    found = against_null(observed, np.asarray(null, dtype=np.float64), metric)
+    least = 1 / (1 + found.n)
+    if not np.isfinite(found.p):
+        verdict = "can not be tested: not defined in any fold"
+    elif found.p < SIGNIFICANCE:
+        verdict = f"the labels are predicted better than chance (p = {found.p:.3g}, {found.n} retrained nulls)"
     elif least >= SIGNIFICANCE:
         verdict = (
-            f"too few nulls to tell: with {len(values)} of them p can not fall below {least:.2g}; it is {p:.3g} "
+            f"too few nulls to tell: with {found.n} of them p can not fall below {least:.2g}; it is {found.p:.3g} "
             "(--retrained-nulls 19 is the least for .05, 99 are better)"
         )
     else:
-        verdict = f"nothing learned: chance does as well (p = {p:.3g}, {len(values)} retrained nulls)"
-    row = (label, metric, observed, float(values.mean()), edge, p, len(values), verdict)
-    return pd.DataFrame([row], columns=list(COLUMNS))
+        verdict = f"nothing learned: chance does as well (p = {found.p:.3g}, {found.n} retrained nulls)"
+    label = f"labels permuted {where}, model retrained (N = {len(null)})"
+    return control_table([(label, metric, found, verdict)])
 
 
 def learning_curve_table(
@@ -175,7 +155,7 @@ def learning_curve_table(
     for percent in sorted(parts):
         for name, part in parts[percent].groupby("model", sort=True):
             key = (str(name), percent)
-            values[key] = _fold_values(part, classes, metric)
+            values[key] = values_by_fold(part, classes, metric)
             sizes[str(name)] = part
             found = _curve_interval(values[key], part, n_training[key], folds_are)
             rows.append(
@@ -195,13 +175,6 @@ def learning_curve_table(
         f"{'shown' if helps else 'not shown'} to help."
     )
     return table, sentence
-
-
-def _fold_values(units: pd.DataFrame, classes: Sequence[str], metric: str) -> Floats:
-    ordered = units.reset_index(drop=True)
-    labels, scores = labels_and_scores(ordered, classes)
-    folds = ordered.groupby(["split", "fold"], sort=True).indices.values()
-    return np.array([METRICS[metric](labels[rows], scores[rows]) for rows in folds])
 
 
 def _curve_interval(values: Floats, units: pd.DataFrame, n_training: float, folds_are: FoldsAre) -> Interval:

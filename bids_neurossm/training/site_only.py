@@ -6,15 +6,14 @@ learned anything about brains (docs/methods.md, section 2).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.dataset.write import write_bytes
 from bids_neurossm.errors import UsageError
+from bids_neurossm.training.baselines import write_baseline
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.estimator import Estimator
 from bids_neurossm.training.linear import participant_weights
@@ -65,15 +64,13 @@ class SiteOnly:
 
     def save(self, path: Path) -> None:
         """Write the table of sites as a safetensors file."""
-        from safetensors.numpy import save
-
         names = sorted(self.scores)
         facts = {"name": self.name, "classes": self.classes, "sites": names}
         arrays = {
             "scores": np.array([self.scores[name] for name in names], dtype=np.float64),
             "elsewhere": np.array(self.elsewhere, dtype=np.float64),
         }
-        write_bytes(path, save(arrays, metadata={"baseline": json.dumps(facts, sort_keys=True)}))
+        write_baseline(path, arrays, facts)
 
 
 def _by_site(sites: NDArray[np.str_]) -> list[tuple[str, NDArray[np.bool_]]]:

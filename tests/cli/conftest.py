@@ -59,20 +59,15 @@ def participant_results(command: Command, simulated: Path, tmp_path_factory: pyt
 
 
 @pytest.fixture(scope="session")
-def group_results(command: Command, simulated: Path, participant_results: Path) -> Path:
+def task_arguments() -> list[str]:
+    """Options of the analysis that the group results are of."""
+    told = "--target entity:task --recipe demo --folds 4 --seeds 3 --analysis-id tasks --reference nback-flanker"
+    return told.split()
+
+
+@pytest.fixture(scope="session")
+def group_results(command: Command, simulated: Path, participant_results: Path, task_arguments: list[str]) -> Path:
     """Results of the group level on top of them."""
-    arguments = [
-        "--target",
-        "entity:task",
-        "--recipe",
-        "demo",
-        "--folds",
-        "4",
-        "--seeds",
-        "3",
-        "--analysis-id",
-        "tasks",
-    ]
-    done = command(simulated, participant_results, "group", *arguments, "--reference", "nback-flanker")
+    done = command(simulated, participant_results, "group", *task_arguments)
     assert done.returncode == 0, done.stderr + done.stdout
     return participant_results

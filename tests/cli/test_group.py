@@ -130,7 +130,7 @@ def test_the_reference_is_the_real_literature(folder: Path) -> None:
 
 
 def test_finished_cells_are_kept_and_tables_come_out_the_same(
-    command: Any, simulated: Path, group_results: Path, tmp_path: Path
+    command: Any, simulated: Path, group_results: Path, task_arguments: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(group_results, out)
@@ -138,19 +138,7 @@ def test_finished_cells_are_kept_and_tables_come_out_the_same(
     stamps = {path: path.stat().st_mtime_ns for path in (out / "models" / "tasks" / "cells").iterdir()}
     (out / "models" / "tasks" / "cells" / "neurossm_fold-2_seed-1.npz").unlink()
     stamp_of_model = (out / "models" / "tasks" / "fold-2_seed-1.safetensors").stat().st_mtime_ns
-    arguments = [
-        "--target",
-        "entity:task",
-        "--recipe",
-        "demo",
-        "--folds",
-        "4",
-        "--seeds",
-        "3",
-        "--analysis-id",
-        "tasks",
-    ]
-    done = command(simulated, out, "group", *arguments, "--reference", "nback-flanker", "--nprocs", "1")
+    done = command(simulated, out, "group", *task_arguments, "--nprocs", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     again = [path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp]
     assert [path.name for path in again] == ["neurossm_fold-2_seed-1.npz"]

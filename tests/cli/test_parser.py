@@ -70,7 +70,7 @@ def test_a_settings_file_that_makes_no_sense_is_refused(tmp_path: Path, text: st
 def test_a_configuration_that_was_written_is_read_again(tmp_path: Path) -> None:
     import tomli_w
 
-    from bids_neurossm.config import to_plain
+    from bids_neurossm.toml import to_plain
 
     arguments = ["--derivatives", "raw=/data/raw", "--fd-threshold", "0.5", "--no-cpa", "--analysis-id", "mine"]
     config = parse_config([*LEVEL, *arguments])
