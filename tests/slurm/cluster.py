@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "scancel")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scontrol", "scancel")
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 
 
@@ -60,7 +60,7 @@ def running_cluster(folder: Path, cpus: int) -> Iterator[dict[str, str]]:
 
 
 def _configuration(folder: Path, munge_socket: Path, cpus: int) -> str:
-    """Return slurm.conf: no accounting, no cgroups, any job may run."""
+    """Return slurm.conf: no accounting, no cgroups, any job may run, whatever memory it asks for."""
     host = socket.gethostname().split(".")[0]
     controller, daemon = _free_port(), _free_port()
     return f"""\
@@ -83,13 +83,16 @@ ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 MpiDefault=none
+MailProg={shutil.which("true")}
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,defer_batch
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 ReturnToService=2
 MinJobAge=600
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} Boards=1 SocketsPerBoard=1 CoresPerSocket={cpus} ThreadsPerCore=1
+SlurmdParameters=config_overrides
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=64000 \\
+    Boards=1 SocketsPerBoard=1 CoresPerSocket={cpus} ThreadsPerCore=1
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 """
 
@@ -157,13 +160,16 @@ def wait_for_jobs(environment: dict[str, str], seconds: float) -> None:
         time.sleep(0.5)
 
 
-def job_states(environment: dict[str, str], job: str) -> dict[str, str]:
-    """Return the final state of each task of a job, by task, while the controller remembers them."""
+def job_states(environment: dict[str, str], name: str) -> dict[str, str]:
+    """Return the final state of each task of the last job of a name, by task, while the controller remembers them."""
     shown = subprocess.run(
-        ["scontrol", "--oneliner", "show", "job", job], env=environment, capture_output=True, text=True, check=True
+        ["scontrol", "--oneliner", "show", "job"], env=environment, capture_output=True, text=True, check=True
     )
-    states = {}
+    jobs: dict[int, dict[str, str]] = {}
     for line in shown.stdout.splitlines():
         fields = dict(part.split("=", 1) for part in line.split() if "=" in part)
-        states[fields.get("ArrayTaskId", fields["JobId"])] = f"{fields['JobState']} {fields['ExitCode']}"
-    return states
+        if fields.get("JobName") == name:
+            job = int(fields.get("ArrayJobId", fields["JobId"]))
+            task = fields.get("ArrayTaskId", fields["JobId"])
+            jobs.setdefault(job, {})[task] = f"{fields['JobState']} {fields['ExitCode']}"
+    return dict(sorted(jobs[max(jobs)].items(), key=lambda each: int(each[0]))) if jobs else {}

@@ -1,11 +1,12 @@
-"""The three ways onto a cluster, through a real SLURM: `make slurm-test`.
+"""From nothing to twenty participants through a real SLURM, as docs/hpc.md says: `make slurm-test`.
 
-An array over participants; Nipype's own plugin; an array over folds and seeds that a plain `group` gathers.
+An array over participants; an array over folds and seeds that a plain `group` gathers; Nipype's own plugin.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,14 +15,12 @@ from pathlib import Path
 
 import pytest
 from slurm import cluster
-
-from bids_neurossm.cli.array_script import cells_script, participant_script
+from slurm.page import commands, typed
 
 pytestmark = pytest.mark.slurm
 
-N_PARTICIPANTS = 20
-GROUP = ("group", "--target", "entity:task", "--recipe", "demo", "--folds", "4", "--reference", "none")
-MEMORY, MINUTES = 2000, 30
+N_PARTICIPANTS, FOLDS = 20, 4
+TARGET = f"--target entity:task --recipe demo --folds {FOLDS} --seeds 1 --baselines majority --reference none"
 
 
 @pytest.fixture(scope="module")
@@ -40,48 +39,46 @@ def slurm() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty participants with two short runs each."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands are typed; holds twenty participants with two short runs each."""
     from bids_neurossm.simulation import simulate_derivatives
 
-    folder = tmp_path_factory.mktemp("fmriprep")
-    simulate_derivatives(folder, n_participants=N_PARTICIPANTS, n_volumes=80)
+    folder = tmp_path_factory.mktemp("lab")
+    simulate_derivatives(folder / "fmriprep", n_participants=N_PARTICIPANTS, n_volumes=80)
     return folder
 
 
 @pytest.fixture(scope="module")
-def results(slurm: dict[str, str], dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an array of one participant per task left in one folder."""
-    out = tmp_path_factory.mktemp("array") / "out"
-    arguments = [str(dataset), str(out), "participant", "--atlas", "HarvardOxford", "--dry-run"]
-    labels = [f"{number:02d}" for number in range(1, N_PARTICIPANTS + 1)]
-    states = submitted(slurm, out.parent, participant_script(arguments, labels, MEMORY, MINUTES), seconds=900)
-    assert states == {str(task): "COMPLETED 0:0" for task in range(1, N_PARTICIPANTS + 1)}, logs(out.parent)
-    return out
+def places(folder: Path) -> dict[str, str]:
+    """What the page says, and what it is here."""
+    return {
+        "/data/fmriprep": str(folder / "fmriprep"),
+        "/data/neurossm": str(folder / "out"),
+        "/scratch/neurossm": str(folder / "work"),
+        "Schaefer400": "HarvardOxford",
+    }
 
 
-def submitted(slurm: dict[str, str], folder: Path, script: str, seconds: float) -> dict[str, str]:
-    """Submit a script in a folder, wait, and return how each task ended."""
-    path = folder / "array.sh"
-    path.write_text(script, encoding="utf-8")
-    # The machine need not have the memory that a real node has.
-    command = ["sbatch", "--parsable", "--mem=0", str(path)]
-    job = subprocess.run(command, cwd=folder, env=slurm, capture_output=True, text=True, check=True).stdout.strip()
-    cluster.wait_for_jobs(slurm, seconds)
-    return cluster.job_states(slurm, job)
+@pytest.fixture(scope="module")
+def results(slurm: dict[str, str], folder: Path, places: dict[str, str]) -> Path:
+    """What sections 3 and 4 of the page leave: one participant, then an array of all, in one folder."""
+    (one,) = commands("3")
+    done = typed(one, places, folder, slurm)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "2 of 2 runs done" in done.stdout
+    (array,) = commands("4")
+    done = typed(array, places, folder, slurm)
+    assert done.returncode == 0, done.stderr + done.stdout
+    cluster.wait_for_jobs(slurm, 900)
+    states = cluster.job_states(slurm, "neurossm")
+    # The first participant is there already, and has no task.
+    assert states == {str(task): "COMPLETED 0:0" for task in range(1, N_PARTICIPANTS)}, logs(folder)
+    return folder / "out"
 
 
 def logs(folder: Path) -> str:
     """Return the end of every log of a job."""
     return "\n".join(f"== {path.name}\n{path.read_text()[-600:]}" for path in sorted(folder.glob("*.log")))
-
-
-def group(
-    slurm: dict[str, str], dataset: Path, out: Path, analysis: str, *more: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the group level on this machine."""
-    command = [sys.executable, "-m", "bids_neurossm", str(dataset), str(out), *GROUP, "--analysis-id", analysis, *more]
-    return subprocess.run(command, env=slurm, capture_output=True, text=True, timeout=900, check=False)
 
 
 def tables(out: Path, analysis: str) -> dict[str, bytes]:
@@ -90,39 +87,62 @@ def tables(out: Path, analysis: str) -> dict[str, bytes]:
     return {name: (out / "group" / analysis / f"{name}.tsv").read_bytes() for name in names}
 
 
-def test_twenty_tasks_into_one_folder(slurm: dict[str, str], results: Path, dataset: Path) -> None:
+def test_twenty_tasks_into_one_folder(
+    slurm: dict[str, str], folder: Path, places: dict[str, str], results: Path
+) -> None:
     series = sorted(results.glob("sub-*/func/*_timeseries.tsv"))
     assert len(series) == 2 * N_PARTICIPANTS
     assert len(list(results.glob("sub-*.html"))) == N_PARTICIPANTS
     assert json.loads((results / "dataset_description.json").read_text())["DatasetType"] == "derivative"
     assert not [path for path in results.rglob(".*") if path.name != ".bidsignore"], "a temporary name is left"
-    again = subprocess.run(
-        [sys.executable, "-m", "bids_neurossm", dataset, results, "participant", "--atlas", "HarvardOxford"],
-        env=slurm, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert again.returncode == 0
-    assert f"{2 * N_PARTICIPANTS} of them already finished" in again.stdout
+
+
+def test_what_is_left_is_told_and_the_whole_is_gathered(
+    slurm: dict[str, str], folder: Path, places: dict[str, str], results: Path
+) -> None:
+    assert not (results / "quality.tsv").exists()
+    (whole,) = commands("5")
+    done = typed(whole, places, folder, slurm)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert len((results / "quality.tsv").read_text().splitlines()) == 1 + 2 * N_PARTICIPANTS
+    for path in sorted(results.glob("sub-0[56]/func/*_timeseries.json")):
+        path.unlink()
+    block = commands("4")[0].partition("sbatch")[0]
+    done = typed(block, places, folder, slurm)
+    assert done.returncode == 0, done.stderr + done.stdout
+    script = (folder / "participants.sh").read_text()
+    assert re.search(r"LABELS=\(\n05 06\n\)", script), script
+    subprocess.run(["sbatch", "participants.sh"], cwd=folder, env=slurm, check=True, capture_output=True)
+    cluster.wait_for_jobs(slurm, 300)
+    assert len(list(results.glob("sub-*/func/*_timeseries.json"))) == 2 * N_PARTICIPANTS
 
 
 def test_cells_as_an_array_and_as_jobs_of_nipype_give_the_same(
-    slurm: dict[str, str], results: Path, dataset: Path, tmp_path: Path
+    slurm: dict[str, str], folder: Path, places: dict[str, str], results: Path
 ) -> None:
-    arguments = [str(dataset), str(results), *GROUP, "--analysis-id", "array"]
-    states = submitted(slurm, tmp_path, cells_script(arguments, 4, 1, MEMORY, MINUTES), seconds=900)
-    assert states == {str(task): "COMPLETED 0:0" for task in range(1, 5)}, logs(tmp_path)
-    cells = results / "models" / "array" / "cells"
-    trained = {path.name: path.stat().st_mtime_ns for path in cells.glob("neurossm_fold-*.npz")}
-    assert len(trained) == 4
-    gathered = group(slurm, dataset, results, "array")
-    assert gathered.returncode == 0, gathered.stderr + gathered.stdout
-    assert {name: (cells / name).stat().st_mtime_ns for name in trained} == trained, "a cell was trained again"
+    array, plugin = commands("6")
+    options = {**places, "--target dx --seeds 3": f"{TARGET} --analysis-id array"}
+    done = typed(array, options, folder, slurm)
+    assert done.returncode == 0, done.stderr + done.stdout
+    cluster.wait_for_jobs(slurm, 900)
+    cells = cluster.job_states(slurm, "neurossm-cells")
+    assert cells == {str(task): "COMPLETED 0:0" for task in range(1, FOLDS + 1)}, logs(folder)
+    assert set(cluster.job_states(slurm, "wrap").values()) == {"COMPLETED 0:0"}, logs(folder)
+    # No cell is trained again: the command that gathers would tell its epochs.
+    gathered = next(folder.glob("neurossm-group-*.log")).read_text()
+    assert "neurossm fold-1 seed-1: epoch" not in gathered
+    assert (results / "group_array.html").is_file()
 
-    plugin = tmp_path / "slurm.yml"
-    shared = tmp_path / "work"
-    plugin.write_text(
-        "plugin: SLURM\nplugin_args:\n  sbatch_args: '--cpus-per-task=1 --mem=0'\n  poll_sleep_duration: 0.5\n",
+    (folder / "slurm-plugin.yml").write_text(
+        "plugin: SLURM\nplugin_args:\n  sbatch_args: '--cpus-per-task=1 --mem=4000M'\n  poll_sleep_duration: 0.5\n",
         encoding="utf-8",
     )
-    submitted_nodes = group(slurm, dataset, results, "plugin", "--use-plugin", str(plugin), "-w", str(shared))
-    assert submitted_nodes.returncode == 0, submitted_nodes.stderr + submitted_nodes.stdout
+    options = {
+        "/data/fmriprep": places["/data/fmriprep"],
+        "/data/neurossm": places["/data/neurossm"],
+        "--target dx": f"--atlas HarvardOxford {TARGET} --analysis-id plugin",
+        "/shared/work": str(folder / "shared"),
+    }
+    done = typed(plugin, options, folder, slurm)
+    assert done.returncode == 0, done.stderr + done.stdout
     assert tables(results, "plugin") == tables(results, "array")
