@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test slurm-test container-test docs lint bench clean
+.PHONY: demo test reliability slurm-test container-test docs lint bench clean
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py
 	$(PYTHON) -m venv $(VENV)
@@ -20,11 +20,15 @@ test: $(STAMP)  ## All tests; those on real data are skipped where NEUROSSM_TEST
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 slurm-test: $(STAMP)  ## Job arrays and Nipype's plugin through a real SLURM, which is installed where it may be
-	if [ "$$(id -u)" = 0 ] && ! command -v slurmctld >/dev/null; then apt-get install --yes --quiet slurm-wlm munge; fi
+	if [ "$$(id -u)" = 0 ] && ! command -v slurmctld >/dev/null; then \
+		apt-get update --quiet && apt-get install --yes --quiet slurm-wlm munge; fi
 	$(BIN)/python -m pytest -m slurm tests/slurm $(PYTEST_ARGS)
 
 container-test:  ## Build the CPU image with buildah and run the demo in it, as root on Debian
 	tests/container/run.sh
+
+reliability: $(STAMP)  ## Kills, full disks, crowds, damaged files: the table of docs/reliability.md
+	PYTHONPATH=tests $(BIN)/python -m reliability --page docs/reliability.md
 
 docs: $(STAMP)  ## The pages of docs/ as a site; a warning is an error
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'

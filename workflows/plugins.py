@@ -2,17 +2,20 @@
 
 Nipype shares one process pool between all workers. When the kernel kills one of them, the whole pool breaks, the
 callback of the lost task raises in a thread nobody watches, and the run waits for ever. Here every worker is a pool
-of its own: its death concerns the one node that it worked on, which fails with a message, and the next node gets a
-fresh worker.
+of its own: its death concerns the one node that it worked on. That node is tried once more, alone, since what was too
+much beside others may well fit without them; if it is lost again it fails with a message. A node that takes longer
+than it may is ended in the same way, and not tried again.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
 from traceback import format_exception
@@ -21,6 +24,7 @@ from typing import Any
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
 from bids_neurossm.errors import WorkerLostError
+from bids_neurossm.interfaces.lifeline import end_with_parent
 from bids_neurossm.interfaces.records import Record, write_record
 
 #: Loaded once in the server from which workers are forked: they start in milliseconds and share the pages.
@@ -39,13 +43,26 @@ def start_server(preload: Sequence[str]) -> None:
     forkserver.ensure_running()
 
 
+@dataclass
+class _Task:
+    """A node that is at work."""
+
+    node: Any
+    updatehash: bool
+    worker: ProcessPoolExecutor
+    began: float
+    alone: bool = False
+    overdue: bool = False
+
+
 class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
     """MultiProc with one pool per worker, started from a fork server.
 
     Parameters
     ----------
     plugin_args : dict
-        As for MultiProc, and ``without``: names of optional packages that workers are to do without.
+        As for MultiProc, and ``without``: names of optional packages that workers are to do without;
+        ``node_seconds``: the longest that a node may take, without end by default.
     """
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
@@ -54,24 +71,45 @@ class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
         # The shared pool starts its processes on first use; it is never used.
         self.pool.shutdown()
         self._without = tuple(plugin_args.get("without", ()))
+        self._node_seconds = float(plugin_args.get("node_seconds", float("inf")))
         self._context = multiprocessing.get_context("forkserver")
         self._idle: list[ProcessPoolExecutor] = []
-        self._busy: dict[int, ProcessPoolExecutor] = {}
+        self._busy: dict[int, _Task] = {}
+        self._lost: dict[int, _Task] = {}  # to be tried once more when nothing else is at work
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1
-        taskid = int(self._taskid)
-        worker = self._idle.pop() if self._idle else self._new_worker()
+        self._begin(int(self._taskid), node, updatehash)
+        return int(self._taskid)
+
+    def _begin(self, taskid: int, node: Any, updatehash: bool, alone: bool = False) -> None:
+        worker = self._idle.pop() if self._idle and not alone else self._new_worker()
         try:
             future = worker.submit(run_node, node, updatehash, taskid)
         except BrokenProcessPool:  # an idle worker was killed
             worker.shutdown(wait=False)
             worker = self._new_worker()
             future = worker.submit(run_node, node, updatehash, taskid)
-        self._busy[taskid] = worker
+        self._busy[taskid] = _Task(node, updatehash, worker, time.monotonic(), alone)
         self._task_obj[taskid] = future
-        future.add_done_callback(self._receiver(taskid, node))
-        return taskid
+        future.add_done_callback(self._receiver(taskid))
+
+    def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
+        """Look after those at work, and give out more unless one has to be alone; Nipype calls this all the time."""
+        for task in list(self._busy.values()):
+            if not task.overdue and time.monotonic() - task.began > self._node_seconds:
+                task.overdue = True
+                _end(task.worker)
+        if any(task.alone for task in list(self._busy.values())):
+            return
+        if self._lost:
+            if not self._busy:
+                # What sits idle has memory too, which the one that was lost may need.
+                self._dismiss_idle()
+                taskid, task = self._lost.popitem()
+                self._begin(taskid, task.node, task.updatehash, alone=True)
+            return
+        super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
 
     def _new_worker(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
@@ -81,51 +119,86 @@ class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
             initargs=(self._cwd, self._without),
         )
 
-    def _receiver(self, taskid: int, node: Any) -> Callable[[Future[Any]], None]:
+    def _receiver(self, taskid: int) -> Callable[[Future[Any]], None]:
         def receive(future: Future[Any]) -> None:
-            worker = self._busy.pop(taskid)
+            task = self._busy[taskid]
+            result: dict[str, Any] | None = None
             try:
                 result = future.result()
-                self._idle.append(worker)
+                self._idle.append(task.worker)
             except BrokenProcessPool:
-                worker.shutdown(wait=False)
-                result = {"result": None, "traceback": _lost(node), "taskid": taskid}
+                task.worker.shutdown(wait=False)
+                if task.overdue:
+                    result = _failure(task, taskid, _overdue(self._node_seconds))
+                elif task.alone:
+                    result = _failure(task, taskid, _LOST_TWICE)
+                else:
+                    self._lost[taskid] = task
+                    self._tell(task.node)
             except Exception as error:  # what a worker sends back may fail to unpickle; never wait for it
-                worker.shutdown(wait=False)
+                task.worker.shutdown(wait=False)
                 result = {"result": None, "traceback": format_exception(error), "taskid": taskid}
-            self._taskresult[taskid] = result
+            if result is not None:
+                self._taskresult[taskid] = result
+            del self._busy[taskid]
 
         return receive
+
+    def _tell(self, node: Any) -> None:
+        if self._status_callback:
+            self._status_callback(node, "lost")
+
+    def _dismiss_idle(self) -> None:
+        for worker in self._idle:
+            worker.shutdown(wait=False)
+        self._idle.clear()
 
     def _postrun_check(self) -> None:
         self.close()
 
     def close(self, kill: bool = False) -> None:
         """Let the workers go; with `kill` also those that are at work."""
-        workers = [*self._idle, *self._busy.values()]
+        workers = [*self._idle, *(task.worker for task in list(self._busy.values()))]
         for worker in workers:
             if kill:
-                for process in list((worker._processes or {}).values()):
-                    process.kill()
+                _end(worker)
             worker.shutdown(wait=not kill, cancel_futures=True)
         self._idle.clear()
 
 
+def _end(worker: ProcessPoolExecutor) -> None:
+    """Kill the process of a worker; what it has started ends with it (`bids_neurossm.training.launch`)."""
+    for process in list((worker._processes or {}).values()):
+        process.kill()
+
+
 def _begin_worker(folder: str, without: Sequence[str]) -> None:
+    end_with_parent()
     process_initializer(folder)
     for name in without:
         # Python takes a package that is None here for not installed. One that is there already stays.
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 
-def _lost(node: Any) -> list[str]:
-    """Record the death of a worker, and phrase it as Nipype phrases errors."""
-    message = (
-        "the process that worked on it was killed from outside, most often by the kernel for want of memory; give "
-        "--mem-mb or fewer --nprocs"
+_LOST_TWICE = (
+    "the process that worked on it was killed from outside, and again when it was tried alone, most often by the "
+    "kernel for want of memory: it needs more memory than this machine gives"
+)
+
+
+def _overdue(seconds: float) -> str:
+    return (
+        f"it took longer than the {seconds / 3600:g} hours that --node-hours gives each node, and was ended; if it was "
+        "not hung, give more, and run the same command to go on"
     )
+
+
+def _failure(task: _Task, taskid: int, message: str) -> dict[str, Any]:
+    """Record why a worker is no more, and phrase it as Nipype phrases errors."""
+    node = task.node
     inputs = node.interface.inputs
     if hasattr(inputs, "records") and hasattr(inputs, "unit"):
         record = Record(str(inputs.unit), type(node.interface).__name__, message, WorkerLostError.exit_code)
         write_record(Path(inputs.records), record)
-    return [f"{WorkerLostError.__module__}.{WorkerLostError.__name__}: {node.fullname}: {message}\n"]
+    traceback = [f"{WorkerLostError.__module__}.{WorkerLostError.__name__}: {node.fullname}: {message}\n"]
+    return {"result": None, "traceback": traceback, "taskid": taskid}

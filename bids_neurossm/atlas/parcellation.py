@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -162,6 +163,10 @@ class Parcellation:
             )
 
 
+#: Larger than any real atlas: a header that claims more is damaged, and no memory is set aside for it.
+_MOST_VOXELS = 1024**3
+
+
 def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], Any]:
     """Read a 3D image of labels, which some atlases store as floating point.
 
@@ -172,6 +177,7 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
     """
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError, ImageDataError
 
     if not path.is_file() or path.stat().st_size == 0:
         state = "is empty (a stub that was never downloaded)" if path.is_file() else "does not exist"
@@ -180,8 +186,11 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
         )
     try:
         image = nib.load(path)
+        if np.prod(image.shape, dtype=float) > _MOST_VOXELS:
+            raise ValueError(f"its header claims the shape {image.shape}")
         data = np.asanyarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
+        affine = np.asarray(image.affine, dtype=np.float64)
+    except (ImageFileError, HeaderDataError, ImageDataError, OSError, EOFError, ValueError, zlib.error) as error:
         raise ResourceMissingError(f"{path} is not a readable label image ({error}); fetch it again.") from error
     if data.ndim == 4 and data.shape[3] == 1:
         data = data[..., 0]
@@ -190,7 +199,9 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
     labels = np.rint(np.nan_to_num(data)).astype(np.int32)
     if not np.allclose(labels, np.nan_to_num(data), atol=1e-3) or labels.min() < 0:
         raise ResourceMissingError(f"{path} holds values that are no labels; whole numbers from 0 are expected.")
-    return labels, np.asarray(image.affine, dtype=np.float64), image.header
+    if not labels.any():
+        raise ResourceMissingError(f"{path} holds no region: every voxel is 0.")
+    return labels, affine, image.header
 
 
 @lru_cache(maxsize=4)

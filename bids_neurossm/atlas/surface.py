@@ -105,7 +105,6 @@ def _on_fsaverage(parcellation: Parcellation) -> SurfaceParcellation:
 
     positions = parcellation.positions()
     _, affine, _ = parcellation.image()
-    image = nib.Nifti1Image(positions.astype(np.float32), affine)
     meshes = load_fsaverage("fsaverage5")
     side = _side(positions, affine, parcellation.n_regions)
 
@@ -113,6 +112,9 @@ def _on_fsaverage(parcellation: Parcellation) -> SurfaceParcellation:
         mesh = meshes[surface].parts[part]
         return InMemoryMesh(mesh.coordinates @ _MNI305_TO_MNI152[:, :3].T + _MNI305_TO_MNI152[:, 3], mesh.faces)
 
+    vertices = np.concatenate([moved("pial", part).coordinates for part in _HEMISPHERES.values()])
+    wide, shifted = _around(positions, affine, vertices)
+    image = nib.Nifti1Image(wide.astype(np.float32), shifted)
     placed = {}
     for hemisphere, part in _HEMISPHERES.items():
         sampled = vol_to_surf(
@@ -129,6 +131,18 @@ def _on_fsaverage(parcellation: Parcellation) -> SurfaceParcellation:
         "moved from MNI305 to MNI152 by FreeSurfer's affine; to look at, not for statistics on vertices."
     )
     return SurfaceParcellation("fsaverage", "10k", placed, method, parcellation.n_regions)
+
+
+def _around(
+    positions: npt.NDArray[np.int32], affine: npt.NDArray[np.float64], points: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """Widen a label image until all points lie in it: nilearn has no label for a vertex beside the image."""
+    voxels = (points - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
+    before = np.maximum(0, 1 - np.floor(voxels.min(axis=0)).astype(int))
+    after = np.maximum(0, np.ceil(voxels.max(axis=0)).astype(int) + 2 - np.array(positions.shape))
+    shifted = affine.copy()
+    shifted[:3, 3] -= affine[:3, :3] @ before
+    return np.pad(positions, list(zip(before, after, strict=True))), shifted
 
 
 def _side(positions: npt.NDArray[np.int32], affine: npt.NDArray[np.float64], n_regions: int) -> npt.NDArray[np.str_]:

@@ -14,6 +14,10 @@ _NAME_COLUMNS = ("name", "region", "label_name", "structure", "abbreviation")
 _NETWORK_COLUMNS = ("network", "network_label", "system", "lobe")
 
 
+#: Room is set aside for all labels up to the largest: one beyond this is a mistake.
+LARGEST_LABEL = 2**24
+
+
 @dataclass(frozen=True)
 class LabelTable:
     """Labels, names and networks of an atlas, in the order of the labels."""
@@ -78,14 +82,16 @@ def _row(index: str, name: str, network: str | None, path: Path) -> tuple[int, s
         value = float(index)
     except ValueError:
         value = float("nan")
-    if value != value or value != int(value) or value < 0:
-        raise UsageError(f"{path}: {index!r} is not a label; whole numbers from 0 are expected.")
+    if not 0 <= value <= LARGEST_LABEL or value != int(value):
+        raise UsageError(f"{path}: {index[:100]!r} is not a label; whole numbers from 0 are expected.")
     name = name.strip()
     return int(value), name, (network or "").strip() or network_of(name)
 
 
 def _read_delimited(text: str, path: Path) -> list[tuple[int, str, str]]:
     lines = [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip()]
+    if not lines:
+        raise UsageError(f"{path} is blank; a table with the columns index and name is expected.")
     separator = "\t" if "\t" in lines[0] else ","
     header = [cell.strip().lower() for cell in lines[0].split(separator)]
 

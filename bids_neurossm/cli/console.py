@@ -66,7 +66,7 @@ class Console:
         if self._json:
             self.event(kind, text)
         else:
-            self._rich.print(text, soft_wrap=True, markup=False)
+            self._rich.print(text, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Print a table; as JSON it is one event per row."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bids_neurossm.config import Execution
 from bids_neurossm.errors import UsageError
-from bids_neurossm.interfaces.records import Record, read_records
+from bids_neurossm.interfaces.records import INTERRUPTED, Record, read_records
 
 _STATUS = Callable[[str, str, bool], None]
 
@@ -44,7 +45,7 @@ def run_workflow(
     # Crash files are for people; they belong with the scratch of this command.
     workflow.config["execution"]["crashdump_dir"] = str(workflow.base_dir)
     plugin, arguments = _plugin(execution, without)
-    arguments["status_callback"] = _status_callback(on_end)
+    arguments["status_callback"] = _status_callback(on_end, records)
     os.environ.setdefault("LOGNAME", "unknown")  # Nipype's batch plugins ask for it
     runner: Any = plugin if isinstance(plugin, str) else plugin(plugin_args=arguments)
     try:
@@ -65,6 +66,15 @@ def run_workflow(
     return read_records(records)
 
 
+def _pass_interrupts_on(records: Path) -> None:
+    """Raise again what Nipype took for the failure of a node: the whole command was told to end."""
+    from bids_neurossm.cli.run import Terminated
+
+    for record in read_records(records):
+        if record.message == INTERRUPTED:
+            raise KeyboardInterrupt if record.exit_code == 130 else Terminated
+
+
 def _stop(runner: Any) -> None:
     if hasattr(runner, "close"):
         runner.close(kill=True)
@@ -76,6 +86,7 @@ def _plugin(execution: Execution, without: Sequence[str]) -> tuple[Any, dict[str
     from bids_neurossm.workflows.plugins import ResilientMultiProcPlugin
 
     arguments: dict[str, Any] = {"n_procs": execution.nprocs, "without": without}
+    arguments["node_seconds"] = 3600 * execution.node_hours
     if execution.mem_mb is not None:
         arguments["memory_gb"] = execution.mem_mb / 1000
     return ResilientMultiProcPlugin, arguments
@@ -94,7 +105,7 @@ def read_plugin_file(path: Path) -> tuple[str, dict[str, Any]]:
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"--use-plugin {path} is not readable YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):
         raise UsageError(f"--use-plugin {path} must hold `plugin: NAME` and, where wanted, `plugin_args:`.")
@@ -107,10 +118,15 @@ def read_plugin_file(path: Path) -> tuple[str, dict[str, Any]]:
     return content["plugin"], arguments
 
 
-def _status_callback(on_end: _STATUS) -> Callable[..., None]:
+def _status_callback(on_end: _STATUS, records: Path) -> Callable[..., None]:
     def callback(node: Any, status: str, *_: Any) -> None:
+        if status == "exception":
+            _pass_interrupts_on(records)
         if status in ("end", "exception"):
             unit = getattr(getattr(node.interface, "inputs", None), "unit", None)
             on_end(str(node.name), str(unit or node.name), status == "exception")
+        elif status == "lost":
+            unit = getattr(node.interface.inputs, "unit", node.name)
+            print(f"{unit}: its process was killed from outside; it is tried once more, alone.", file=sys.stderr)
 
     return callback

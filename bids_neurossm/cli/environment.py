@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,7 @@ def prepared_environment(execution: Execution) -> Iterator[Path]:
         If the work folder can not be written.
     """
     temporary = execution.work_dir is None
+    _find_temporary_folder(execution.work_dir)
     try:
         if execution.work_dir is None:
             work = Path(tempfile.mkdtemp(prefix="bids-neurossm-"))
@@ -68,6 +69,24 @@ def prepared_environment(execution: Execution) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
+def _find_temporary_folder(work_dir: Path | None) -> None:
+    """Make sure that there is a place for temporary files; a work folder that the user named will do.
+
+    A container with a read-only root has none, unless one is mounted.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        if work_dir is None:
+            raise OutputNotWritableError(
+                "No folder for temporary files can be written, neither $TMPDIR nor /tmp; give a work folder with -w, "
+                "or mount one on /tmp (docker run --tmpfs /tmp)."
+            ) from error
+        work = work_dir.absolute()
+        check_writable(work, "work folder", "give another one with -w")
+        os.environ["TMPDIR"] = tempfile.tempdir = str(work)
+
+
 def check_writable(folder: Path, what: str, remedy: str) -> None:
     """Write and remove a small file, before anything is computed.
 
@@ -83,6 +102,33 @@ def check_writable(folder: Path, what: str, remedy: str) -> None:
             stream.flush()
     except OSError as error:
         raise OutputNotWritableError(f"The {what} {folder} can not be written ({error.strerror}); {remedy}.") from error
+
+
+def check_output(out_dir: Path, participants: Sequence[str] = ()) -> None:
+    """Find out whether an output dataset can be written, before anything is looked for; nothing is made.
+
+    Parameters
+    ----------
+    out_dir : Path
+        The output dataset, which need not be there.
+    participants : sequence of str
+        Labels of those whose folders will be written; a folder may belong to somebody else.
+
+    Raises
+    ------
+    OutputNotWritableError
+        If a folder that is there can not be written.
+    """
+    try:
+        there = next(place for place in (out_dir, *out_dir.parents) if place.exists())
+        inside = [out_dir / name for name in ("logs", "models", "group", *(f"sub-{label}" for label in participants))]
+        for folder in (there, *(each for each in inside if each.is_dir())):
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".write-test-"):
+                pass
+    except OSError as error:
+        raise OutputNotWritableError(
+            f"The output folder {out_dir} can not be written ({error.filename}: {error.strerror}); give another one."
+        ) from error
 
 
 def _nipype_settings(execution: Execution) -> str:

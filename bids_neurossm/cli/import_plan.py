@@ -78,7 +78,7 @@ class PlannedRun:
             array = np.asarray(self.load(), dtype=np.float64)
         except NeuroSSMError:
             raise
-        except (OSError, ValueError, EOFError, RuntimeError) as error:
+        except Exception as error:  # as with bids_neurossm.dataset.sources: damage makes readers fail in any way
             raise RunError(f"{where} can not be read ({type(error).__name__}: {error}).") from error
         series = array if self.orientation == "time-roi" else array.T
         if series.shape[1] != n_regions:

@@ -182,8 +182,8 @@ def _describe(options: ImportOptions, plan: Import) -> None:
     write_description(out_dir, {plan.source_name: plan.source_dir})
     # The licence of imported series is their authors' choice, which this program does not know.
     description = read_description(out_dir)
-    description.pop("License", None)
-    write_json(out_dir / "dataset_description.json", description)
+    if description.pop("License", None) is not None:
+        write_json(out_dir / "dataset_description.json", description)
     write_desc_labels(out_dir, {options.desc: "Regional series as they were imported; cleaned by others."})
     if plan.participants is not None:
         path = out_dir / "participants.tsv"

@@ -22,6 +22,7 @@ from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.dataset.quality import write_quality_table
 from bids_neurossm.dataset.query import BoldRun, find_bold_runs
 from bids_neurossm.errors import NeuroSSMError, RunError, UsageError
+from bids_neurossm.interfaces.lifeline import end_with_parent
 from bids_neurossm.interfaces.plan import Places, RunPlan
 from bids_neurossm.interfaces.records import Record, private_folder
 from bids_neurossm.interfaces.resume import input_hash, is_finished, read_sidecar
@@ -29,6 +30,9 @@ from bids_neurossm.signal.strategy import Strategy, load_strategy
 
 DEFAULT_ATLAS = "Schaefer400"
 DEFAULT_STRATEGY = "simple"
+
+#: What a process that draws reports is planned with.
+_REPORT_MB = 300
 
 #: pandas imports Arrow where it is installed, which takes 34 MB of each worker. Here it reads and writes text alone.
 _NOT_IN_WORKERS = ("pyarrow",)
@@ -66,7 +70,7 @@ def run_participant(config: RunConfig, work_dir: Path) -> int:
         _print_plan(config, plan, Console(config.execution.log_format))
         return 0
     console, log_folder = begin(config)
-    write_description(config.out_dir, {"fmriprep": plan.dataset})
+    write_description(config.out_dir, {"fmriprep": plan.dataset}, config.execution.overwrite)
     write_desc_labels(config.out_dir, {plan.strategy.name: plan.strategy.description})
     everything = {(each.image_file, each.space): each for group in plan.parcellations.values() for each in group}
     write_atlas(config.out_dir, list(everything.values()))
@@ -99,6 +103,10 @@ def make_plan(config: RunConfig, hash_cache: Path | None) -> Plan:
 
         everything = [each for group in parcellations.values() for each in group]
         check_checkpoint(config.evaluation.checkpoint, everything, strategy)
+        if config.execution.device == "cuda":
+            from bids_neurossm.training.neural import torch_device
+
+            torch_device(config.execution.device)  # refused now, not after hours of extraction
     to_do = []
     for run in runs:
         missing = [
@@ -116,7 +124,7 @@ def _find_runs(config: RunConfig, dataset: Path, image: str) -> list[BoldRun]:
     if config.execution.dry_run or config.execution.use_plugin is not None:
         return find_bold_runs(dataset, config.selection, image)
     context = multiprocessing.get_context("forkserver")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
         future = pool.submit(find_bold_runs, dataset, config.selection, image)
         importlib.import_module("bids_neurossm.workflows.participant")  # needed next: the time of waiting is used
         try:
@@ -257,8 +265,9 @@ def _write_reports(config: RunConfig, plan: Plan, failures: Sequence[Record], co
         _tell_failure(_report_failure(config.out_dir, labels[0], by_label[labels[0]]), labels[0], console)
         return
     context = multiprocessing.get_context("forkserver")
-    workers = min(config.execution.nprocs, len(labels))
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    fit = max(1, config.execution.mem_mb // _REPORT_MB) if config.execution.mem_mb else len(labels)
+    workers = min(config.execution.nprocs, len(labels), fit)
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         futures = {
             pool.submit(_report_failure, config.out_dir, label, errors): label for label, errors in by_label.items()
         }

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.config import RunConfig
@@ -52,26 +51,52 @@ def guarded(command: object) -> int:
     """Call a command and turn what it raises into a sentence and an exit code."""
     assert callable(command)
     _give_a_home()
-    before = signal.signal(signal.SIGTERM, _terminate)
+    told: list[int] = []
+    before = _listen(told)
     try:
-        return int(command())
+        code = int(command())
+        # A library that swallows what a signal raised goes on, and then fails for want of what was not done.
+        return code if code == 0 or not told else _ended(told[-1])
     except NeuroSSMError as error:
+        if told:
+            return _ended(told[-1])
         print(f"bids-neurossm: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("bids-neurossm: interrupted; what was finished is kept, run the same command to go on.", file=sys.stderr)
-        return INTERRUPTED
+        return _ended(signal.SIGINT)
     except Terminated:
-        print("bids-neurossm: terminated; what was finished is kept, run the same command to go on.", file=sys.stderr)
-        return TERMINATED
+        return _ended(signal.SIGTERM)
     except BrokenPipeError:
         return INTERRUPTED
     except Exception:
+        if told:
+            return _ended(told[-1])
         traceback.print_exc()
         print("bids-neurossm: this is a bug; please report it with the lines above.", file=sys.stderr)
         return NeuroSSMError.exit_code
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listen(told: list[int]) -> dict[int, Any]:
+    """Raise where a signal asks the command to end, and remember it; give back the handlers there were."""
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        told.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    before: dict[int, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as with nohup
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, terminate)
+    return before
+
+
+def _ended(number: int) -> int:
+    """Say that the command was told to end, and give its exit code."""
+    how, code = ("interrupted", INTERRUPTED) if number == signal.SIGINT else ("terminated", TERMINATED)
+    print(f"bids-neurossm: {how}; what was finished is kept, run the same command to go on.", file=sys.stderr)
+    return code
 
 
 def _give_a_home() -> None:
@@ -79,11 +104,7 @@ def _give_a_home() -> None:
     try:
         Path.home()
     except RuntimeError:
-        os.environ["HOME"] = tempfile.gettempdir()
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+        os.environ["HOME"] = os.environ.get("TMPDIR", "/tmp")
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -100,8 +121,10 @@ def _run(argv: Sequence[str] | None) -> int:
             return run_check(arguments)
     config = parse_config(arguments)
     # Nothing heavy is imported before the arguments are known to be good.
-    from bids_neurossm.cli.environment import prepared_environment
+    from bids_neurossm.cli.environment import check_output, prepared_environment
 
+    if not config.execution.dry_run:
+        check_output(config.out_dir, config.selection.participant_label)
     with prepared_environment(config.execution) as work_dir:
         if config.execution.use_plugin is not None:
             from bids_neurossm.cli.engine import read_plugin_file

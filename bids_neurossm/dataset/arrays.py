@@ -240,10 +240,22 @@ def _read_text(path: Path) -> tuple[Matrix, tuple[str, ...]]:
     )
     if named and not cells[0]:
         table = table.iloc[:, 1:]  # a line of names that begins with nothing: the first column counts the rows
+    if _ragged(path, separator, named):
+        raise RunError(f"{path}: its rows are of unequal length; a number, or n/a, is expected in every cell.")
     text = [str(name) for name in table.columns if table[name].dtype.kind not in "biuf"]
     if text or table.empty:
-        raise RunError(f"{path}: {f'column {text[0]!r} holds text' if text else 'it is empty'}; numbers are expected.")
+        raise RunError(
+            f"{path}: {f'column {text[0][:100]!r} holds text' if text else 'it is empty'}; numbers are expected."
+        )
     return table.to_numpy(dtype=np.float64), tuple(map(str, table.columns)) if named else ()
+
+
+def _ragged(path: Path, separator: str, named: bool) -> bool:
+    """Tell whether some rows have fewer cells than others, which pandas fills up without a word."""
+    with path.open(encoding="utf-8-sig") as stream:
+        rows = [text for line in stream if (text := line.partition("#")[0].strip(" \r\n"))]
+    counts = {len(re.split(separator, row)) if separator == r"\s+" else row.count(separator) for row in rows[named:]}
+    return len(counts) > 1
 
 
 def _is_number(cell: str) -> bool:

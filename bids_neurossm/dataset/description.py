@@ -6,7 +6,7 @@ A thousand jobs write them at the same time; all write the same bytes, and each 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,17 @@ import numpy as np
 from bids_neurossm import __version__
 from bids_neurossm.dataset.names import build_name
 from bids_neurossm.dataset.read import read_json_object
-from bids_neurossm.dataset.write import write_bytes, write_json, write_nifti, write_rows, write_text
+from bids_neurossm.dataset.shared import write_shared
+from bids_neurossm.dataset.write import (
+    json_text,
+    replacing,
+    rows_text,
+    write_bytes,
+    write_json,
+    write_nifti,
+    write_rows,
+    write_text,
+)
 from bids_neurossm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +33,9 @@ if TYPE_CHECKING:
 
 BIDS_VERSION = "1.11.0"
 _NAME = "bids-neurossm"
+
+#: Entries of the files that jobs add to together (`bids_neurossm.dataset.shared`); the validator passes logs/ over.
+_ENTRIES = Path("logs") / "shared"
 
 #: Names that the validator does not know yet (BEP 12 and BEP 17 drafts), and what is no BIDS file at all.
 _BIDSIGNORE = """\
@@ -75,7 +88,7 @@ _DESCRIPTIONS = (
 )
 
 
-def write_description(out_dir: Path, sources: dict[str, Path]) -> None:
+def write_description(out_dir: Path, sources: dict[str, Path], overwrite: bool = False) -> None:
     """Write or renew what stands at the root of the output dataset.
 
     Parameters
@@ -84,35 +97,66 @@ def write_description(out_dir: Path, sources: dict[str, Path]) -> None:
         The output dataset.
     sources : dict of str to Path
         Input datasets by name.
+    overwrite : bool
+        Take over a dataset that another version of this program has written.
 
     Raises
     ------
     UsageError
-        If the folder already holds another program's dataset.
+        If the folder already holds the dataset of another program, or of another version of this one.
     """
     path = out_dir / "dataset_description.json"
-    content: dict[str, Any] = {
-        "Name": "bids-neurossm: regional series, models of their dynamics, and maps",
-        "BIDSVersion": BIDS_VERSION,
-        "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": _NAME, "Version": __version__}],
-        "SourceDatasets": [{"URL": each.resolve().as_uri()} for each in sources.values()],
-        "DatasetLinks": {name: each.resolve().as_uri() for name, each in sources.items()},
-    }
-    if path.is_file():
-        known = read_description(out_dir)
-        generators = [str(each.get("Name")) for each in known.get("GeneratedBy", []) if isinstance(each, dict)]
-        if _NAME not in generators:
-            raise UsageError(
-                f"{out_dir} already holds a dataset by {', '.join(generators) or 'another program'}; give a folder of "
-                "its own to the output."
-            )
-        content["DatasetLinks"] = {**known.get("DatasetLinks", {}), **content["DatasetLinks"]}
-        content["SourceDatasets"] = [{"URL": url} for url in sorted(set(content["DatasetLinks"].values()))]
-    write_json(path, content)
-    write_text(out_dir / ".bidsignore", _BIDSIGNORE)
+    mine = {name: each.resolve().as_uri() for name, each in sources.items()}
+    if not path.is_file():
+        # Of jobs that start at the same time one comes first; the others then see which version it was.
+        with replacing(path, first=True) as temporary:
+            temporary.write_text(_description(mine), encoding="utf-8")
+    known = read_description(out_dir)
+    _refuse_others(out_dir, known, overwrite)
+    links = known.get("DatasetLinks")
+    known_links = {str(name): str(url) for name, url in links.items()} if isinstance(links, dict) else {}
+    write_shared(path, out_dir / _ENTRIES / "sources", mine, lambda entries: _description({**known_links, **entries}))
+    if not _holds(out_dir / ".bidsignore", _BIDSIGNORE):
+        write_text(out_dir / ".bidsignore", _BIDSIGNORE)
     if not (out_dir / "README.md").exists():
         write_text(out_dir / "README.md", _README)
+
+
+def _description(links: Mapping[str, str]) -> str:
+    return json_text(
+        {
+            "Name": "bids-neurossm: regional series, models of their dynamics, and maps",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "GeneratedBy": [{"Name": _NAME, "Version": __version__}],
+            "SourceDatasets": [{"URL": url} for url in sorted(set(links.values()))],
+            "DatasetLinks": dict(links),
+        }
+    )
+
+
+def _refuse_others(out_dir: Path, known: Mapping[str, Any], overwrite: bool) -> None:
+    """Keep apart what other programs, or other versions of this one, have written."""
+    listed = known.get("GeneratedBy")
+    generators = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    own = [each for each in generators if each.get("Name") == _NAME]
+    if not own:
+        names = ", ".join(str(each.get("Name")) for each in generators)
+        raise UsageError(
+            f"{out_dir} already holds a dataset by {names or 'another program'}; give a folder of its own to the "
+            "output."
+        )
+    versions = {str(each["Version"]) for each in own if "Version" in each}
+    if versions - {__version__} and not overwrite:
+        raise UsageError(
+            f"{out_dir} was written by bids-neurossm {', '.join(sorted(versions))}, this is {__version__}: versions "
+            "mixed in one dataset could not be told apart. Give another OUT_DIR (group reads series of an older one as "
+            "BIDS_DIR), or --overwrite, which does what is asked for again with this version."
+        )
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode("utf-8")
 
 
 def read_description(dataset: Path) -> dict[str, Any]:
@@ -130,14 +174,19 @@ def read_description(dataset: Path) -> dict[str, Any]:
 
 
 def write_desc_labels(out_dir: Path, labels: dict[str, str]) -> None:
-    """Add to ``descriptions.tsv`` what ``desc-`` labels mean."""
+    """Add to ``descriptions.tsv`` what ``desc-`` labels mean; jobs that add others at the same time lose nothing."""
     path = out_dir / "descriptions.tsv"
     known = {f"desc-{name}": text for name, text in _DESCRIPTIONS}
     if path.is_file():
         with path.open(encoding="utf-8", newline="") as stream:
             known |= {row["desc_id"]: row["description"] for row in csv.DictReader(stream, delimiter="\t")}
-    known |= {f"desc-{name}": text for name, text in labels.items()}
-    write_rows(path, ("desc_id", "description"), sorted(known.items()))
+    mine = {f"desc-{name}": text for name, text in labels.items()}
+    write_shared(
+        path,
+        out_dir / _ENTRIES / "descriptions",
+        mine,
+        lambda entries: rows_text(("desc_id", "description"), sorted({**known, **entries}.items())),
+    )
 
 
 def write_atlas(out_dir: Path, parcellations: Sequence[Parcellation]) -> None:

@@ -137,8 +137,10 @@ def read_participants(path: Path) -> pd.DataFrame:
         raise LabelError(f"{path} is not a readable table ({error}); tab-separated text is expected.") from error
     table.columns = [str(name).strip() for name in table.columns]
     if "participant_id" not in table.columns:
+        found = ", ".join(table.columns)
         raise LabelError(
-            f"{path} has the columns {', '.join(table.columns)}; a tab-separated column participant_id is expected."
+            f"{path} has the columns {found[:500]}{' ...' * (len(found) > 500)}; a tab-separated column participant_id "
+            "is expected."
         )
     for name in table.columns:
         values = table[name].str.strip()

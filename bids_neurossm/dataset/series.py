@@ -249,7 +249,7 @@ def _header(path: Path) -> _Header:
         with path.open(encoding="utf-8-sig") as stream:
             line = stream.readline().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is not a readable table of numbers ({error}).") from error
+        raise RunError(f"{path} is not a readable table of numbers ({str(error)[:500]}).") from error
     separator = "," if path.suffix == ".csv" and "\t" not in line else "\t"
     cells = [cell.strip().strip('"') for cell in line.split(separator)]
     if cells and not cells[0] and len(cells) > 1:
@@ -309,7 +309,7 @@ def read_series(
         )
         values = table.to_numpy(dtype=np.float64)
     except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise RunError(f"{path} is not a readable table of numbers ({error}).") from error
+        raise RunError(f"{path} is not a readable table of numbers ({str(error)[:500]}).") from error
     if not isinstance(table.index, pd.RangeIndex):
         # pandas would take the first cells for row names and shift every region by one.
         raise RunError(f"{path} has rows with more cells than the {len(table.columns)} names in its first line.")
@@ -317,7 +317,7 @@ def read_series(
     if not same(columns, list(regions)):
         different = next(
             (
-                f"column {index + 1} is {mine!r}, {theirs!r} is expected"
+                f"column {index + 1} is {mine[:100]!r}, {theirs!r} is expected"
                 for index, (mine, theirs) in enumerate(zip(columns, regions, strict=False))
                 if mine != theirs
             ),

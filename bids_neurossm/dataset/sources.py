@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -88,8 +87,8 @@ def _runs_in(path: Path, notes: list[str]) -> list[ArrayRun]:
         return list(readers.get(path.suffix, _runs_of_text)(path))
     except NeuroSSMError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
-        raise RunError(f"{path} can not be read ({type(error).__name__}: {error}).") from error
+    except Exception as error:  # a damaged file makes the readers of arrays fail in any way there is
+        raise RunError(f"{path} can not be read ({type(error).__name__}: {str(error)[:500]}).") from error
 
 
 def _runs_of_text(path: Path) -> list[ArrayRun]:

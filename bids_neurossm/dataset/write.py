@@ -32,10 +32,20 @@ _NOT_WRITABLE = {
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
 }
 
+#: What file systems say that know no hard links.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, first: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path`; on a clean exit it takes the place of `path`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    first : bool
+        Leave a `path` alone that somebody else has written by then: of many jobs that try, one wins.
 
     Raises
     ------
@@ -46,7 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        temporary.replace(path)
+        temporary.replace(path) if not first else _link(temporary, path)
     except OSError as error:
         if error.errno in _NOT_WRITABLE:
             raise OutputNotWritableError(
@@ -57,6 +67,18 @@ def replacing(path: Path) -> Iterator[Path]:
         # Where the folder itself can not be reached there is nothing to remove, and saying so would hide the reason.
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file its final name unless that is taken, in one step, over NFS too."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        temporary.replace(path)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -72,7 +94,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON with sorted keys; numbers that are not finite become the string ``n/a``."""
-    write_text(path, json.dumps(_jsonable(content), indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """Phrase JSON with sorted keys; numbers that are not finite become the string ``n/a``."""
+    return json.dumps(_jsonable(content), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _jsonable(value: Any) -> Any:
@@ -96,11 +123,16 @@ def write_tsv(path: Path, table: pd.DataFrame, float_format: str = "%.9g") -> No
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a small table with tabs, cell by cell as text; a plan that writes one need not import pandas for it."""
+    write_text(path, rows_text(header, rows))
+
+
+def rows_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Phrase a small table with tabs, cell by cell as text."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_text(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def write_nifti(path: Path, data: np.ndarray, affine: np.ndarray, header: nib.Nifti1Header | None = None) -> None:

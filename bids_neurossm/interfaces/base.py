@@ -9,7 +9,7 @@ from typing import Any
 from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, traits
 
 from bids_neurossm.errors import NeuroSSMError
-from bids_neurossm.interfaces.records import Record, write_record
+from bids_neurossm.interfaces.records import INTERRUPTED, Record, write_record
 
 
 class RecordingInputSpec(BaseInterfaceInputSpec):  # type: ignore[misc]
@@ -36,6 +36,10 @@ class RecordingInterface(SimpleInterface):  # type: ignore[misc]
         except Exception as error:
             details = traceback.format_exc()
             self._record(f"{type(error).__name__}: {error}", NeuroSSMError.exit_code, details)
+            raise
+        except BaseException as signal:
+            # Nipype swallows it where the node runs in the process of the command; with the record, cli/engine.py ends.
+            self._record(INTERRUPTED, 130 if isinstance(signal, KeyboardInterrupt) else 143)
             raise
         return runtime
 

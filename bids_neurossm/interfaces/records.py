@@ -14,6 +14,9 @@ from pathlib import Path
 
 from bids_neurossm.dataset.write import write_json
 
+#: Message of a record that a command leaves when it is told to end in the middle of a node.
+INTERRUPTED = "interrupted"
+
 
 @dataclass(frozen=True)
 class Record:

@@ -226,6 +226,8 @@ def _read_mask(path: Path, header: ImageHeader) -> npt.NDArray[np.bool_]:
 
     try:
         image = nib.load(path)
+        if np.prod(image.shape, dtype=float) > 2 * np.prod(header.shape, dtype=float):
+            raise ValueError(f"its header claims the shape {image.shape}")  # before memory is set aside for it
         data = np.asanyarray(image.dataobj)
         affine = np.asarray(image.affine, dtype=np.float64)
         inside = np.nan_to_num(data) != 0

@@ -153,7 +153,7 @@ def _read(path: Path) -> Strategy:
     """Read and check one file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--denoise {path} is not readable JSON: {error}.") from error
     if isinstance(content, list):
         content = {"Confounds": content}

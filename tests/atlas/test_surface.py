@@ -11,7 +11,7 @@ from grayordinates import VERTICES, brain_models, striped, write_labels
 from painted import schaefer400
 
 from bids_neurossm.atlas import load_parcellation
-from bids_neurossm.atlas.surface import surface_parcellation
+from bids_neurossm.atlas.surface import _around, surface_parcellation
 from bids_neurossm.errors import UsageError
 
 
@@ -56,3 +56,19 @@ def test_grayordinates_bring_their_own_surfaces(tmp_path: Path) -> None:
     for placed, expected in zip(surface.hemispheres.values(), whole, strict=True):
         np.testing.assert_array_equal(placed[placed > 0], expected[placed > 0])
         assert (placed[1000:3700] == 0).all()  # the medial wall
+
+
+def test_a_small_image_is_widened_until_the_whole_cortex_lies_in_it() -> None:
+    labels = np.zeros((4, 5, 6), dtype=np.int32)
+    labels[1, 2, 3] = 7
+    affine = np.array([[-8.0, 0, 0, 10], [0, 8, 0, -20], [0, 0, 8, 0], [0, 0, 0, 1]])
+    points = np.array([[-70.0, -105, -40], [70, 70, 80]])
+    wide, shifted = _around(labels, affine, points)
+    voxels = (points - shifted[:3, 3]) @ np.linalg.inv(shifted[:3, :3]).T
+    assert (voxels >= 0).all()
+    assert (voxels <= np.array(wide.shape) - 1).all()
+    (place,) = np.argwhere(wide == 7)
+    np.testing.assert_allclose(shifted[:3, :3] @ place + shifted[:3, 3], affine[:3, :3] @ [1, 2, 3] + affine[:3, 3])
+    same, unmoved = _around(labels, affine, np.array([[10.0 - 16, -20 + 16, 16]]))
+    assert same.shape == labels.shape
+    np.testing.assert_array_equal(unmoved, affine)

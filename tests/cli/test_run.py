@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from bids_neurossm.cli.parser import parse_config
-from bids_neurossm.cli.run import _preload
+from bids_neurossm.cli.run import _preload, guarded
 
 
 @pytest.fixture
@@ -63,3 +67,22 @@ def test_a_killed_search_for_runs_is_told_in_a_sentence(
     assert f"looked for runs in {dataset} was killed from outside" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_a_signal_that_a_library_swallows_ends_the_command_all_the_same(
+    number: int, code: int, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
+
+    def command() -> int:
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+        raise AttributeError("what was to be made is None")
+
+    assert guarded(command) == code
+    assert word in capsys.readouterr().err
+    assert signal.getsignal(number) is before

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm import __version__
 from bids_neurossm.atlas import load_parcellation
+from bids_neurossm.dataset import shared
 from bids_neurossm.dataset.description import read_description, write_atlas, write_desc_labels, write_description
 from bids_neurossm.errors import UsageError
 
@@ -97,3 +99,33 @@ def test_an_atlas_is_written_once_with_its_facts(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     write_atlas(tmp_path, [atlas])
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_another_version_is_refused_until_it_is_told_to_take_over(tmp_path: Path) -> None:
+    write_description(tmp_path, {"fmriprep": tmp_path / "a"})
+    path = tmp_path / "dataset_description.json"
+    path.write_text(path.read_text().replace(__version__, "0.0.0"))
+    with pytest.raises(UsageError, match=r"was written by bids-neurossm 0\.0\.0, this is .*--overwrite"):
+        write_description(tmp_path, {"raw": tmp_path / "b"})
+    assert set(read_description(tmp_path)["DatasetLinks"]) == {"fmriprep"}
+    write_description(tmp_path, {"raw": tmp_path / "b"}, overwrite=True)
+    described = read_description(tmp_path)
+    assert described["GeneratedBy"] == [{"Name": "bids-neurossm", "Version": __version__}]
+    assert set(described["DatasetLinks"]) == {"fmriprep", "raw"}
+
+
+def test_a_job_that_read_before_another_wrote_does_not_undo_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other job comes in between what this one has read and what it writes."""
+    written = shared.write_text
+    others = [{"second": "Theirs."}]
+
+    def write_late(path: Path, text: str) -> None:
+        if path.name == "descriptions.tsv" and others:
+            write_desc_labels(tmp_path, others.pop())
+        written(path, text)
+
+    monkeypatch.setattr(shared, "write_text", write_late)
+    write_desc_labels(tmp_path, {"first": "Mine."})
+    meaning = (tmp_path / "descriptions.tsv").read_text().splitlines()
+    assert "desc-first\tMine." in meaning
+    assert "desc-second\tTheirs." in meaning
