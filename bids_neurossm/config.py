@@ -240,7 +240,11 @@ class Evaluation:
     only_fold, only_seed : int or None
         One cell of the grid, for job arrays.
     checkpoint : Path or None
-        A trained model to apply (participant level).
+        A trained model to apply (participant level), or a pretrained encoder to fine-tune (group level, lmae-rwmoe).
+    pretrain : bool
+        Whether the encoder of lmae-rwmoe is pretrained on each training fold; without a target, on all series.
+    pretrain_from : Path or None
+        A dataset with series, of any derivatives, whose encoder is fine-tuned.
     leave_out : str or None
         Column whose values are left out one at a time instead of random folds, for instance ``site``.
     repeats : int
@@ -269,6 +273,8 @@ class Evaluation:
     only_fold: int | None = None
     only_seed: int | None = None
     checkpoint: Path | None = None
+    pretrain: bool = False
+    pretrain_from: Path | None = None
     leave_out: str | None = None
     repeats: int = 1
     baselines: tuple[str, ...] = ()
@@ -283,6 +289,10 @@ class Evaluation:
         _require(self.repeats >= 1, "--repeats must be at least 1.")
         _require(self.retrained_nulls >= 0, "--retrained-nulls must be 0 or more.")
         _require(self.harmonise in (None, "combat"), f"--harmonise {self.harmonise} is not known; combat is.")
+        _require(
+            self.pretrain + (self.pretrain_from is not None) + (self.checkpoint is not None) <= 1,
+            "--pretrain, --pretrain-from and --checkpoint each say where the encoder comes from: give one.",
+        )
         for name in self.controls:
             _require(name in CONTROLS, f"--controls {name} is not known; known are {', '.join(CONTROLS)}.")
         _require(
@@ -380,7 +390,7 @@ class Execution:
     nprocs: int = 1
     omp_nthreads: int = 1
     mem_mb: int | None = None
-    node_hours: float = 72.0
+    node_hours: float = 72
     use_plugin: Path | None = None
     work_dir: Path | None = None
     clean_workdir: bool = False

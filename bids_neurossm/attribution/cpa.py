@@ -175,12 +175,12 @@ def _attribute(
 ) -> PathwayAttribution:
     """Compute all parts from the inputs of the pathways."""
     n_runs = int(runs.max()) + 1
-    _check_target(target, n_runs, model.config.n_outputs)
+    check_target(target, n_runs, model.config.n_outputs)
     leaves, attached = _encoded(model, inputs, runs, 1.0)
     features = attached.detach()
     with torch.no_grad():
         gates = model.gates(features)
-        contrast = _contrasts(model.config.n_outputs, target).to(runs.device)
+        contrast = contrasts(model.config.n_outputs, target).to(runs.device)
         # (n, P, W): the centred row of W_p for each run's class, times the frozen gate.
         rows = gates[:, :, None].double() * torch.einsum("nc,pcw->npw", contrast, model.head.double())
         logits = model.bias + model.terms(features, gates).sum(dim=1)
@@ -212,7 +212,7 @@ def _with_amplitude(model: NeuroSSM, found: PathwayAttribution, amplitude: Tenso
     """Add the amplitude term, which is 0 at the training mean."""
     with torch.no_grad():
         terms = model.amplitude_term(amplitude, len(found.target)).double().cpu()
-        moved = (_contrasts(model.config.n_outputs, found.target) * terms).sum(dim=1).numpy()
+        moved = (contrasts(model.config.n_outputs, found.target) * terms).sum(dim=1).numpy()
     return replace(found, logit=found.logit + moved, amplitude=moved)
 
 
@@ -254,8 +254,8 @@ def shares(score: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def _contrasts(n_outputs: int, target: NDArray[np.int64]) -> Tensor:
-    """Weights (n, C) that turn logits into the centred logit of the target: its own minus the mean of the others."""
+def contrasts(n_outputs: int, target: NDArray[np.int64]) -> Tensor:
+    """Return weights (n, C) that make logits the centred logit of the target: its own less the mean of the others."""
     if n_outputs == 1:
         return torch.from_numpy(np.where(target < 0, -1.0, 1.0))[:, None]
     weights = torch.full((len(target), n_outputs), -1.0 / (n_outputs - 1), dtype=torch.float64)
@@ -263,7 +263,14 @@ def _contrasts(n_outputs: int, target: NDArray[np.int64]) -> Tensor:
     return weights
 
 
-def _check_target(target: NDArray[np.int64], n_runs: int, n_outputs: int) -> None:
+def check_target(target: NDArray[np.int64], n_runs: int, n_outputs: int) -> None:
+    """Refuse a target that is no class of the model, or does not fit the runs.
+
+    Raises
+    ------
+    UsageError
+        Saying what was found.
+    """
     if target.shape != (n_runs,):
         raise UsageError(f"The target has shape {target.shape}; one class for each of the {n_runs} runs is expected.")
     if n_outputs == 1 and np.isin(target, (-1, 0, 1)).all():

@@ -13,6 +13,8 @@ from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
 from bids_neurossm.cli.plan_group import GroupPlan, plan_group, refuse_checkpoint
+from bids_neurossm.cli.plan_pretraining import wants_encoder_only
+from bids_neurossm.cli.pretraining import pretrain_only, with_pretrained
 from bids_neurossm.cli.watch import TrainingWatch
 from bids_neurossm.config import Evaluation, RunConfig
 from bids_neurossm.dataset.description import write_atlas, write_description
@@ -33,13 +35,17 @@ def run_group(config: RunConfig, work_dir: Path) -> int:
     refuse_checkpoint(config)
     if config.execution.reports_only:
         return _reports_only(config, Console(config.execution.log_format))
+    if wants_encoder_only(config):
+        return pretrain_only(config, work_dir)
+    if config.evaluation.pretrain_from is not None:
+        config = with_pretrained(config, work_dir)
     plan = plan_group(config)
     if config.execution.dry_run:
         _print_plan(config, plan, Console(config.execution.log_format))
         return 0
     console, log_folder = begin(config)
     sources = {} if plan.source == config.out_dir else {"series": plan.source}
-    write_description(config.out_dir, {"input": config.bids_dir, **sources})
+    write_description(config.out_dir, {"input": config.bids_dir, **sources}, config.execution.overwrite)
     if plan.cohort.parcellation is not None:
         write_atlas(config.out_dir, [plan.cohort.parcellation])
     records = _work(config, plan, work_dir, console)

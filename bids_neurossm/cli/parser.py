@@ -33,7 +33,7 @@ _PATHS = (
     *(("selection", name) for name in ("bids_filter_file", "bids_database_dir")),
     *(("extraction", name) for name in ("atlas", "atlas_dir", "denoise")),
     ("model", "recipe"),
-    *(("evaluation", name) for name in ("participants_file", "splits", "checkpoint")),
+    *(("evaluation", name) for name in ("participants_file", "splits", "checkpoint", "pretrain_from")),
     *(("reference", name) for name in ("source", "terms")),
     *(("execution", name) for name in ("use_plugin", "work_dir")),
 )
@@ -161,13 +161,20 @@ def _add_signals(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
-    _add(group, "model", "--model", field="name", metavar="NAME", help="neurossm (default) or a registered baseline")
+    _add(
+        group,
+        "model",
+        "--model",
+        field="name",
+        metavar="NAME",
+        help="neurossm (default), neurossm-static, lmae-rwmoe, or a baseline",
+    )
     _add(
         group,
         "model",
         "--recipe",
         metavar="NAME_OR_TOML",
-        help="hcp-rest, hcp-task (default), ppmi, multisite, demo, or a file",
+        help="hcp-rest, hcp-task (default), ppmi, multisite, demo, camcan-age, camcan-fluid, or a file",
     )
     _add(
         group,
@@ -196,7 +203,22 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     _add(group, "evaluation", "--only-fold", type=int, metavar="K", help="one cell of the grid, for job arrays")
     _add(group, "evaluation", "--only-seed", type=int, metavar="S", help="one cell of the grid, for job arrays")
     _add_judgement(group)
-    _add(group, "evaluation", "--checkpoint", type=Path, metavar="FILE", help="participant level: a model to apply")
+    _add(
+        group,
+        "evaluation",
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="participant: a model to apply; group: an encoder",
+    )
+    _add(
+        group,
+        "evaluation",
+        "--pretrain",
+        action="store_true",
+        help="lmae-rwmoe: on training folds; without --target, on all",
+    )
+    _add(group, "evaluation", "--pretrain-from", type=Path, metavar="DIR", help="lmae-rwmoe: on the series of DIR")
     _add(group, "execution", "--device", choices=("auto", "cpu", "cuda"), help="default: auto")
     _add(
         group,
@@ -247,6 +269,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     _add(group, "execution", "--nprocs", type=int, metavar="N", help="nodes at a time (default: all cores)")
     _add(group, "execution", "--omp-nthreads", type=int, metavar="N", help="threads per node (default: 1)")
     _add(group, "execution", "--mem-mb", type=int, metavar="MB", help="memory that all nodes may use together")
+    _add(group, "execution", "--node-hours", type=float, metavar="H", help="after which a node counts as hung (72)")
     _add(group, "execution", "--use-plugin", type=Path, metavar="YAML", help="Nipype plugin and its arguments")
     _add(group, "execution", "-w", "--work-dir", type=Path, metavar="DIR", help="scratch (default: a temporary one)")
     _add(group, "execution", "--clean-workdir", action="store_true", help="empty the work folder before starting")

@@ -14,6 +14,7 @@ from bids_neurossm.atlas.catalogue import atlas_entities
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.tables import network_of, read_label_table
 from bids_neurossm.cli.plan_baselines import choose_baselines
+from bids_neurossm.cli.plan_pretraining import SECOND_FAMILY, shortest_for_patches, with_encoder
 from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
 from bids_neurossm.config import Evaluation, ModelSpec, RunConfig, Training
 from bids_neurossm.dataset.labels import (
@@ -74,8 +75,8 @@ def plan_group(config: RunConfig) -> GroupPlan:
         )
     target = parse_target(config.evaluation.target)
     _require_device(config)
-    spec, training = _model(config)
-    source, files = _series(config)
+    spec, training = plan_model(config)
+    source, files = series_of(config)
     strategy = str(files[0].sidecar.get("DenoisingStrategy") or files[0].entities.get("desc", ""))
     labelled, target_type, labels_from = _labelled(config, files)
     kept, excluded = _excluded(labelled)
@@ -84,9 +85,9 @@ def plan_group(config: RunConfig) -> GroupPlan:
         raise LabelError(f"None of the {len(labelled)} runs can be used for --target {target.text}: {reasons}.")
     classes = _classes(kept["label"], f"--target {target.text} ({labels_from})") if target_type == "class" else []
     regions = common_regions(files, same_parcels)
-    parcellation, notes = _parcellation(config, source, files[0], regions)
+    parcellation, notes = parcellation_of(config, source, files[0], regions)
     entities = {name: value for name, value in files[0].kind if name not in ("stat", "desc")}
-    identifier = config.analysis_id or _identifier(target.column, spec.name, entities, strategy)
+    identifier = config.analysis_id or series_identifier(target.column, spec.name, entities, strategy)
     covariates = tuple(name for name in _covariates(config, kept) if name not in ("label", target.column))
     analysis = Analysis(
         outputs=GroupOutputs(config.out_dir, identifier, entities),
@@ -143,13 +144,13 @@ def _classes(labels: pd.Series[Any], told: str) -> list[str]:
     return classes
 
 
-def _model(config: RunConfig) -> tuple[ModelSpec, Training]:
+def plan_model(config: RunConfig) -> tuple[ModelSpec, Training]:
     """Read the recipe; what was said explicitly wins over it."""
     if config.model.name not in registered_models():
         raise UsageError(f"--model {config.model.name} is not known; known are {', '.join(registered_models())}.")
     settings, training = load_recipe(config.model.recipe)
     spec = ModelSpec(config.model.name, config.model.recipe, {**settings, **config.model.settings})
-    return spec, replace(training, **config.training)
+    return with_encoder(config, spec), replace(training, **config.training)
 
 
 def _checked_evaluation(config: RunConfig, runs: pd.DataFrame, classes: Sequence[str], kind: TargetType) -> Evaluation:
@@ -177,6 +178,8 @@ def _shortest(spec: ModelSpec, runs: pd.DataFrame) -> Shortest:
     UsageError
         If scales are in seconds and a run states no repetition time, or a longer one than the smallest scale.
     """
+    if spec.name == SECOND_FAMILY:
+        return shortest_for_patches(spec, runs)
     if not spec.name.startswith("neurossm"):
         return Shortest(8, "volumes")
     scales = tuple(spec.settings.get("scales", (1, 2, 4)))
@@ -197,8 +200,16 @@ def _shortest(spec: ModelSpec, runs: pd.DataFrame) -> Shortest:
     return Shortest(8 * max(scales), "seconds")
 
 
-def _series(config: RunConfig) -> tuple[Path, list[SeriesFile]]:
-    """Find the series: in the output dataset, else in BIDS_DIR or another dataset that was named."""
+def series_of(config: RunConfig) -> tuple[Path, list[SeriesFile]]:
+    """Find the series: in the output dataset, else in BIDS_DIR or another dataset that was named.
+
+    Raises
+    ------
+    NoInputError
+        If there are none.
+    UsageError
+        If several kinds are there and no option chooses.
+    """
     places = [config.out_dir, config.bids_dir, *config.selection.derivatives.values()]
     source, found = next(
         ((place, files) for place in places if (files := find_series(place, config.selection))), (config.bids_dir, [])
@@ -225,20 +236,27 @@ def _series(config: RunConfig) -> tuple[Path, list[SeriesFile]]:
     return source, with_sidecars(chosen, list(dict.fromkeys(recordings)))
 
 
+def run_facts(file: SeriesFile) -> dict[str, Any]:
+    """Return what a cohort keeps of a run besides its label, with the path of its series."""
+    return {
+        "run": file.run,
+        "participant_id": file.entities["sub"],
+        "session_id": file.entities.get("ses", ""),
+        "task_id": file.entities.get("task", ""),
+        "run_id": file.entities.get("run", ""),
+        "path": str(file.path),
+        **series_facts(file),
+    }
+
+
 def _labelled(config: RunConfig, files: Sequence[SeriesFile]) -> tuple[pd.DataFrame, Any, str]:
     """Put runs, labels and covariates into one table."""
     evaluation = config.evaluation
     target = parse_target(evaluation.target or "")
     rows = [
         {
-            "run": file.run,
-            "participant_id": file.entities["sub"],
-            "session_id": file.entities.get("ses", ""),
-            "task_id": file.entities.get("task", ""),
-            "run_id": file.entities.get("run", ""),
-            "path": str(file.path),
+            **run_facts(file),
             "exclusion": file.sidecar.get("Exclusion"),
-            **series_facts(file),
             **({"label": file.entities.get(target.column)} if target.kind == "entity" else {}),
         }
         for file in files
@@ -301,13 +319,14 @@ def _plain(runs: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in table.to_dict(orient="records")]
 
 
-def _identifier(target: str, model: str, entities: Mapping[str, str], strategy: str) -> str:
+def series_identifier(target: str, model: str, entities: Mapping[str, str], strategy: str) -> str:
+    """Name an analysis by its target, model, atlas and denoising strategy."""
     atlas = "-".join(sanitised_label(entities[name]) for name in ("atlas", "seg", "scale") if entities.get(name))
     named = [sanitised_label(part) or "x" for part in (target, model, strategy or "asis")]
     return "_".join([named[0], named[1], atlas or "series", named[2]])
 
 
-def _parcellation(
+def parcellation_of(
     config: RunConfig, source: Path, file: SeriesFile, regions: Sequence[str]
 ) -> tuple[Parcellation | None, list[str]]:
     """Find the atlas of the series: in their dataset, else by its name; without one there are no images."""
@@ -351,6 +370,9 @@ def _require_device(config: RunConfig) -> None:
 
 
 def refuse_checkpoint(config: RunConfig) -> None:
-    """Say that a checkpoint is applied at the participant level."""
-    if config.evaluation.checkpoint is not None:
-        raise UsageError("--checkpoint belongs to the participant level; the group level trains its own models.")
+    """Say that a checkpoint is applied at the participant level; an encoder is fine-tuned at the group level."""
+    if config.evaluation.checkpoint is not None and config.model.name != SECOND_FAMILY:
+        raise UsageError(
+            "--checkpoint belongs to the participant level; the group level trains its own models (only --model "
+            f"{SECOND_FAMILY} takes a pretrained encoder)."
+        )

@@ -31,6 +31,7 @@ from bids_neurossm.interfaces.training import ATTRIBUTION_FIELDS
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.faithfulness import decisions_without, random_shares
 from bids_neurossm.training.neural import NeuralEstimator
+from bids_neurossm.training.second_family import load_trained
 
 #: The checks that ask the models again rest on at most so many held-out participants of a class, one run of each.
 PARTICIPANTS_PER_CLASS = 10
@@ -210,7 +211,7 @@ def _ask(analysis: Analysis, cohort: Cohort, cells: list[Cell], found: HeldOut, 
         if not mine.size:
             continue
         rows, target = found.indices[np.array(sample)[mine]], found.target[np.array(sample)[mine]]
-        estimator = NeuralEstimator.load(
+        estimator = load_trained(
             analysis.checkpoint_file(cell.fold, cell.seed), Execution(device=analysis.execution.device)
         )
         place = {int(row): number for number, row in enumerate(cell.indices)}

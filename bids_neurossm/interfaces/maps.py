@@ -20,6 +20,7 @@ from bids_neurossm.dataset.write import write_json, write_tsv
 from bids_neurossm.errors import UsageError
 from bids_neurossm.interfaces.analysis import Analysis, Cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
+from bids_neurossm.interfaces.experts import matched_cells, write_experts
 from bids_neurossm.interfaces.held_out import HeldOut, held_out_attributions
 from bids_neurossm.interfaces.map_checks import check_maps, permutation_p
 from bids_neurossm.interfaces.map_tables import DISCRIMINATIVE, REGION_COLUMNS, pathway_table, region_table
@@ -57,25 +58,26 @@ class WriteMaps(RecordingInterface):
     def _work(self, cwd: Path) -> None:
         analysis: Analysis = self.inputs.analysis
         cohort = Cohort.open(self.inputs.cohort)
-        cells = [Cell.load(Path(path)) for path in self.inputs.cells]
+        cells = matched_cells([Cell.load(Path(path)) for path in self.inputs.cells])
         found = held_out_attributions(cells)
         if found is None:
             self._results["notes"] = [f"The model {analysis.model.name} has no attributions, so there are no maps."]
             return
         everything, correct = _maps(found, cohort, analysis)
         scores, notes = self._reference_scores(everything, cohort)
-        if self.inputs.parcellation:
-            painter = Painter(self.inputs.parcellation, surfaces=True)
+        painter = Painter(self.inputs.parcellation, surfaces=True) if self.inputs.parcellation else None
+        if painter is not None:
             _write_images(analysis, painter, everything, scores, cohort, found.pathways, self._literature())
             notes += painter.notes
         labels = self.inputs.parcellation.labels if self.inputs.parcellation else range(1, len(cohort.regions) + 1)
+        notes += write_experts(analysis, cells, cohort, list(labels), painter)
         regions = region_table(everything, correct, scores, cohort, list(labels), found.pathways)
         write_tsv(analysis.outputs.named("regions", ".tsv", "cpa"), regions)
         write_json(analysis.outputs.named("regions", ".json", "cpa"), REGION_COLUMNS)
         pathways = pathway_table(everything, found, cohort, analysis.execution.random_seed)
         write_tsv(analysis.outputs.named("pathways", ".tsv", "cpa"), pathways)
         self._results["notes"] = (
-            notes + _map_notes(everything, cohort) + self._checked(cells, cohort, found, everything)
+            notes + _map_notes(everything, cohort, found.pathways) + self._checked(cells, cohort, found, everything)
         )
 
     def _checked(self, cells: list[Cell], cohort: Cohort, found: HeldOut, maps: list[ClassMap]) -> list[str]:
@@ -200,7 +202,7 @@ def _name(analysis: Analysis, label: str | None, suffix: str, stat: str, desc: s
     return named
 
 
-def _map_notes(maps: list[ClassMap], cohort: Cohort) -> list[str]:
+def _map_notes(maps: list[ClassMap], cohort: Cohort, pathways: tuple[str, ...]) -> list[str]:
     notes = [
         f"The map of {each.label or 'all classes'} is not defined: no pathway has a positive importance."
         for each in maps
@@ -211,6 +213,11 @@ def _map_notes(maps: list[ClassMap], cohort: Cohort) -> list[str]:
             "With two classes there is one discriminative map; the maps of the classes are means over their own runs "
             "and are descriptive."
         )
+    if pathways[0].startswith("expert"):
+        return [
+            *notes,
+            "Experts have no meaning of their own: where seeds disagree on their regions, read the sum over experts.",
+        ]
     notes.append(
         "Stream and scale are not fully identifiable: a raw pathway at a fine scale can express differences and slower "
         "averages."

@@ -34,7 +34,7 @@ from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.signal.strategy import Strategy
 from bids_neurossm.training.checkpoint import Facts, load_checkpoint
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.neural import NeuralEstimator
+from bids_neurossm.training.second_family import load_trained
 
 
 def check_checkpoint(path: Path, parcellations: Sequence[Parcellation], strategy: Strategy) -> str:
@@ -100,7 +100,7 @@ class ApplyModel(RecordingInterface):
 
     def _work(self, cwd: Path) -> None:
         checkpoint = Path(self.inputs.checkpoint)
-        estimator = NeuralEstimator.load(checkpoint, Execution(device=self.inputs.device))
+        estimator = load_trained(checkpoint, Execution(device=self.inputs.device))
         facts = estimator.facts
         assert facts is not None
         place = next((i for i, each in enumerate(self.inputs.parcellations) if fits(facts, each)), None)

@@ -11,6 +11,7 @@ from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell, CellKey, finished_cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
+from bids_neurossm.interfaces.experts import routing_arrays
 from bids_neurossm.interfaces.progress import ProgressFile
 from bids_neurossm.training.alterations import TRAINED_ON, altered, nested_part
 from bids_neurossm.training.cohort import Cohort
@@ -96,7 +97,7 @@ class TrainCell(RecordingInterface):
                 target = labels if cohort.classes else np.where(labels < cohort.labels(train).mean(), -1, 1)
                 found = estimator.attribute(cohort, test, target, analysis.attribution.localisation)
                 attribution = {name: np.asarray(getattr(found, name)) for name in ATTRIBUTION_FIELDS}
-                attribution |= found.further_terms
+                attribution |= found.further_terms | routing_arrays(estimator, cohort, test)
                 attribution["pathways"] = np.array(found.pathways, dtype=np.str_)
         groups = int(cohort.runs["group"].iloc[train].nunique())
         return Cell(key, digest, test, np.asarray(scores, dtype=np.float64), attribution, groups)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from bids_neurossm.errors import UsageError
 
 if TYPE_CHECKING:
-    from bids_neurossm.models.neurossm import NeuroSSMConfig
+    from bids_neurossm.models.trainable import InputConfig
 
 # Time points that differ by less are the same: repetition times are rounded, some of them to float32.
 _CLOSE = 1e-4
@@ -51,7 +51,7 @@ def bins_of_seconds(series: Tensor, lengths: Tensor, repetition_times: Tensor, s
     return pooled, valid
 
 
-def usable_repetition_times(config: NeuroSSMConfig, repetition_times: Tensor | None, n_pieces: int) -> Tensor:
+def usable_repetition_times(config: InputConfig, repetition_times: Tensor | None, n_pieces: int) -> Tensor:
     """Return the repetition times (B,) in double precision, once it is known that the scales can be laid over them.
 
     Raises

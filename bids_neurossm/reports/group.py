@@ -12,6 +12,7 @@ import pandas as pd
 
 from bids_neurossm.dataset.write import write_text
 from bids_neurossm.reports.canvas import Picture
+from bids_neurossm.reports.expert_figures import expert_networks
 from bids_neurossm.reports.explanation_figures import deletion_curve, pathway_importance, reference_matrix
 from bids_neurossm.reports.group_cohort import cohort_tables, fold_table, site_table
 from bids_neurossm.reports.group_figures import calibration_curve, confusion_matrix, roc_curves, scatter
@@ -83,6 +84,7 @@ def write_group_report(out_dir: Path, analysis: str, errors: list[dict[str, Any]
     tables: Tables = {stem: read_table(folder / f"{stem}.tsv") for stem in _TABLES}
     tables["regions"] = _gathered(folder, "stat-cpa_regions.tsv")
     tables["pathways"] = _gathered(folder, "stat-cpa_pathways.tsv")
+    tables["expert_regions"] = _gathered(folder, "stat-expertweight_regions.tsv")
     methods = group_methods(summary, tables["reference"], tables["reference_terms"], _series(out_dir, summary))
     if methods.paragraphs:
         methods.write(folder)
@@ -264,6 +266,7 @@ def _explanation(out_dir: Path, folder: Path, tables: Tables) -> dict[str, Any]:
         "region_tables": region_tables(regions),
         "pathway_plot": pathway_importance(pathways, tones) if pathways is not None else None,
         "pathway_table": pathway_table(pathways),
+        "expert_plot": expert_networks(tables["expert_regions"]) if tables["expert_regions"] is not None else None,
         "reference_plot": reference_matrix(reference) if reference is not None else None,
         "reference": reference_table(reference),
         "terms": terms_table(tables["reference_terms"]),

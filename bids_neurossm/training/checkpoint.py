@@ -63,6 +63,10 @@ class Facts:
         Of the packages that made it.
     static : mapping
         Plain values of the static term; empty where there is none. See `bids_neurossm.training.static.StaticTerm`.
+    family : str
+        What the tensors are of: ``neurossm``, ``lmae-rwmoe``, or ``lmae`` for a pretrained encoder alone.
+    encoder : mapping
+        Where a pretrained encoder comes from; empty where there is none. See `bids_neurossm.training.encoders`.
     """
 
     model: Mapping[str, Any]
@@ -84,6 +88,8 @@ class Facts:
     metrics: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     static: Mapping[str, Any] = field(default_factory=dict)
+    family: str = "neurossm"
+    encoder: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], facts: Facts) -> None:
@@ -136,6 +142,8 @@ def model_config(facts: Facts, path: Path) -> NeuroSSMConfig:
     CheckpointError
         If it is that of another model, or of a later version.
     """
+    if facts.family != "neurossm":
+        raise CheckpointError(f"{path} holds a model of the family {facts.family}; a NeuroSSM is expected.")
     try:
         return section_from(NeuroSSMConfig, facts.model, "model")
     except (UsageError, TypeError) as error:

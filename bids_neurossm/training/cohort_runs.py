@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_neurossm.models.neurossm import NeuroSSMConfig
+from bids_neurossm.models.trainable import InputConfig
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.runset import Run, RunSet, run_amplitude
 from bids_neurossm.training.windows import sampling_for
@@ -18,7 +18,7 @@ _CACHE_BYTES = 2**30
 
 
 def cohort_run_set(
-    cohort: Cohort, indices: NDArray[np.int64], config: NeuroSSMConfig, reference: float | None = None
+    cohort: Cohort, indices: NDArray[np.int64], config: InputConfig, reference: float | None = None
 ) -> RunSet:
     """Return runs of a cohort for a model.
 
@@ -28,7 +28,7 @@ def cohort_run_set(
         Where they come from.
     indices : array of int64
         Which.
-    config : NeuroSSMConfig
+    config : NeuroSSMConfig or LMAEConfig
         The model's.
     reference : float, optional
         Repetition time that windows are meant at, in s, where scales are in seconds; the median of the runs by default.

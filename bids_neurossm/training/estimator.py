@@ -55,6 +55,7 @@ Factory = Callable[[str, ModelSpec, Training, Execution], Estimator]
 _MODELS: dict[str, str] = {
     "neurossm": "bids_neurossm.training.neural:create",
     "neurossm-static": "bids_neurossm.training.neural:create",
+    "lmae-rwmoe": "bids_neurossm.training.second_family:create",
     "majority": "bids_neurossm.training.baselines:create",
     "covariates": "bids_neurossm.training.baselines:create",
     "pearson-connectivity": "bids_neurossm.training.baselines:create",
@@ -68,7 +69,7 @@ _MODELS: dict[str, str] = {
 }
 
 #: Models that are trained as the recipe says, once per seed; the others are fitted in closed form, or nearly so.
-_BY_RECIPE = ("neurossm", "mean-pooled-mlp")
+_BY_RECIPE = ("neurossm", "lmae-rwmoe", "mean-pooled-mlp")
 
 
 def follows_recipe(name: str) -> bool:

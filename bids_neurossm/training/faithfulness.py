@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bids_neurossm.models.neurossm import NeuroSSM
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.neural import NeuralEstimator
 
@@ -81,10 +80,10 @@ def with_random_weights(estimator: NeuralEstimator, seed: int) -> NeuralEstimato
     assert trained is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = NeuroSSM(trained.config)
+        model = type(trained)(trained.config)  # type: ignore[arg-type]
     # Buffers come from the data and not from learning.
     model.load_state_dict({**model.state_dict(), **dict(trained.named_buffers())})
-    made = NeuralEstimator(estimator.name, estimator.spec, estimator.training, estimator.execution)
+    made = type(estimator)(estimator.name, estimator.spec, estimator.training, estimator.execution)
     made.model, made.facts = model.to(next(trained.parameters()).device).eval(), estimator.facts
     return made
 

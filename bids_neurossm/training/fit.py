@@ -1,4 +1,4 @@
-"""The loop that fits a NeuroSSM: random windows, AdamW, a one-cycle learning rate (docs/methods.md, 1.2 and 1.9)."""
+"""The loop that fits a model: random windows, AdamW, a one-cycle learning rate (docs/methods.md, 1.2 and 1.9)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bids_neurossm.config import Training
 from bids_neurossm.models.neurossm import NeuroSSM, usable_repetition_times
+from bids_neurossm.models.trainable import TrainableModel
 from bids_neurossm.training.follow import Epoch, Follow
 from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches, predict_logits, run_features
 from bids_neurossm.training.memory import in_smaller_batches
@@ -52,7 +53,7 @@ class History:
 
 
 def fit(
-    model: NeuroSSM,
+    model: TrainableModel,
     data: TrainingSet,
     settings: Training,
     window: int | None,
@@ -66,7 +67,7 @@ def fit(
 
     Parameters
     ----------
-    model : NeuroSSM
+    model : NeuroSSM or LmaeRwmoe
         On the device that it is to be trained on. With one output the target is a number, else a class.
     data : TrainingSet
         Standardised training runs and their targets.
@@ -117,7 +118,7 @@ class _Fit:
 
     def __init__(
         self,
-        model: NeuroSSM,
+        model: TrainableModel,
         data: TrainingSet,
         settings: Training,
         window: int | None,
@@ -171,6 +172,8 @@ class _Fit:
 
     def _scale_inputs(self) -> None:
         """Set the constants that inputs are scaled by."""
+        if not isinstance(self.model, NeuroSSM):
+            return
         if self.ranks.leads:
             fit_input_scale(self.model, self.data.inputs, self.window)
         if self.data.inputs.amplitude is not None:
@@ -238,7 +241,7 @@ def _seed(seed: int, epoch: int, what: int) -> int:
 
 
 def validation_loss(
-    model: NeuroSSM, aside: TrainingSet, learnt: Targets, settings: Training, window: int | None
+    model: TrainableModel, aside: TrainingSet, learnt: Targets, settings: Training, window: int | None
 ) -> float:
     """Return the loss of runs that were set aside, on logits averaged over the windows that cover each.
 
@@ -283,7 +286,7 @@ def fit_input_scale(model: NeuroSSM, inputs: RunSet, window: int | None) -> None
     model.input_scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
 
 
-def fit_pathway_mean(model: NeuroSSM, data: TrainingSet, window: int | None) -> None:
+def fit_pathway_mean(model: TrainableModel, data: TrainingSet, window: int | None) -> None:
     """Set the reference of the attribution: the mean of the pathway features, each class weighing the same."""
     features = run_features(model, data.inputs, window)
     if model.config.n_outputs > 1:

@@ -1,4 +1,4 @@
-"""What a trained NeuroSSM says of whole runs: means over the windows that cover them."""
+"""What a trained model says of whole runs: means over the windows that cover them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bids_neurossm.models.neurossm import NeuroSSM
+from bids_neurossm.models.trainable import TrainableModel
 from bids_neurossm.training.memory import in_smaller_batches
 from bids_neurossm.training.runset import RunSet
 from bids_neurossm.training.windows import Batch, Window, evaluation_windows
@@ -44,7 +44,7 @@ def evaluation_batches(
 
 
 def mean_over_windows(
-    model: NeuroSSM,
+    model: TrainableModel,
     inputs: RunSet,
     window: int | None,
     what: Callable[[Batch], Tensor],
@@ -54,7 +54,7 @@ def mean_over_windows(
 
     Parameters
     ----------
-    model : NeuroSSM
+    model : NeuroSSM or LmaeRwmoe
         Put into evaluation mode.
     inputs : RunSet
         The runs.
@@ -97,7 +97,7 @@ def owner_means(values: NDArray[np.float64], owners: NDArray[np.int64], n_owners
     return means
 
 
-def predict_logits(model: NeuroSSM, inputs: RunSet, window: int | None) -> NDArray[np.float64]:
+def predict_logits(model: TrainableModel, inputs: RunSet, window: int | None) -> NDArray[np.float64]:
     """Return the logits (runs, C), averaged over the windows that cover each run."""
 
     def logits(batch: Batch) -> Tensor:
@@ -106,7 +106,7 @@ def predict_logits(model: NeuroSSM, inputs: RunSet, window: int | None) -> NDArr
     return mean_over_windows(model, inputs, window, logits)
 
 
-def run_features(model: NeuroSSM, inputs: RunSet, window: int | None) -> NDArray[np.float64]:
+def run_features(model: TrainableModel, inputs: RunSet, window: int | None) -> NDArray[np.float64]:
     """Return the pathway features z_p (runs, P, W), averaged over the windows that cover each run."""
 
     def features(batch: Batch) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.errors import DeviceUnavailableError, LabelError, UsageError
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.models.trainable import ModelConfig, TrainableModel
 from bids_neurossm.toml import section_from
 from bids_neurossm.training.checkpoint import (
     Facts,
@@ -41,6 +42,10 @@ from bids_neurossm.training.runset import RunSet, Targets, TrainingSet
 from bids_neurossm.training.state import Keep
 from bids_neurossm.training.static import PREFIX, StaticTerm, fit_static, shrink_dynamics
 from bids_neurossm.training.stopping import inner_split
+from bids_neurossm.training.windows import Batch
+
+if TYPE_CHECKING:
+    from bids_neurossm.attribution.cpa import PathwayAttribution
 
 #: The model that has a static term besides its pathways.
 WITH_STATIC = "neurossm-static"
@@ -62,7 +67,7 @@ class NeuralEstimator:
 
     Attributes
     ----------
-    model : NeuroSSM or None
+    model : NeuroSSM, LmaeRwmoe or None
         After `fit` or `load`.
     facts : Facts or None
         What the checkpoint says of itself.
@@ -78,7 +83,7 @@ class NeuralEstimator:
         self.training = training
         self.execution = execution
         self.ranks: Ranks = ALONE
-        self.model: NeuroSSM | None = None
+        self.model: TrainableModel | None = None
         self.facts: Facts | None = None
         self.static: StaticTerm | None = None
         self._static_fit: tuple[str, NDArray[np.float64]] = ("", np.empty(0))
@@ -107,7 +112,7 @@ class NeuralEstimator:
         """
         indices = np.asarray(indices, dtype=np.int64)
         device = torch_device(self.execution.device)
-        targets, mean, scale = _targets(cohort, indices)
+        targets, mean, scale = targets_of(cohort, indices)
         if self.execution.devices > self.ranks.size:
             self._fit_together(cohort, indices, seed, device)
             return
@@ -132,7 +137,7 @@ class NeuralEstimator:
         if aside is not None:
             metrics["dynamic_weight"] = shrink_dynamics(model, aside, window, self.training.class_weights)
         self.model = model
-        self.facts = _facts(cohort, indices, config, window, mean, scale, seed, self, metrics)
+        self.facts = facts_of(cohort, indices, config, window, mean, scale, seed, self, metrics)
 
     def _static_offsets(
         self, cohort: Cohort, indices: NDArray[np.int64], mean: float, scale: float
@@ -159,7 +164,7 @@ class NeuralEstimator:
         self.model, self.facts, self.static = trained.model, trained.facts, trained.static
 
     def _keep(
-        self, cohort: Cohort, indices: NDArray[np.int64], config: NeuroSSMConfig, seed: int, device: torch.device
+        self, cohort: Cohort, indices: NDArray[np.int64], config: ModelConfig, seed: int, device: torch.device
     ) -> Keep | None:
         """Return where the state is kept, with the hash of everything that the weights depend on."""
         if not self._state_file.name:
@@ -218,7 +223,7 @@ class NeuralEstimator:
         bids_neurossm.attribution.cpa.PathwayAttribution
             Averaged over the windows that cover each run.
         """
-        from bids_neurossm.attribution.cpa import PathwayAttribution, concatenated, cpa
+        from bids_neurossm.attribution.cpa import concatenated
 
         model, facts = self._fitted()
         inputs = self._checked(cohort, indices)
@@ -237,16 +242,24 @@ class NeuralEstimator:
             parts, owners = [], []
             for batch, of_run in evaluation_batches(inputs, facts.window, batch_size):
                 here = batch.to(device)
-                explained = cpa(
-                    model, here.series, chosen[of_run], here.lengths, here.owners, localisation,
-                    repetition_times=here.repetition_times, amplitude=here.amplitude,
-                )  # fmt: skip
-                parts.append(explained)
+                parts.append(self._explained(here, chosen[of_run], localisation))
                 owners.append(of_run)
             return concatenated(parts).averaged(np.concatenate(owners))
 
         found = in_smaller_batches(attributed, 16, "decisions are attributed")
         return found if self.static is None or terms is None else self.static.added_to(found, terms)
+
+    def _explained(
+        self, batch: Batch, target: NDArray[np.int64], localisation: Literal["gradient", "integrated"]
+    ) -> PathwayAttribution:
+        """Attribute the decisions about the windows of a batch."""
+        from bids_neurossm.attribution.cpa import cpa
+
+        assert isinstance(self.model, NeuroSSM)
+        return cpa(
+            self.model, batch.series, target, batch.lengths, batch.owners, localisation,
+            repetition_times=batch.repetition_times, amplitude=batch.amplitude,
+        )  # fmt: skip
 
     def save(self, path: Path) -> None:
         """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
@@ -275,7 +288,7 @@ class NeuralEstimator:
         estimator.model, estimator.facts = model.to(torch_device(execution.device)).eval(), facts
         return estimator
 
-    def _fitted(self) -> tuple[NeuroSSM, Facts]:
+    def _fitted(self) -> tuple[TrainableModel, Facts]:
         if self.model is None or self.facts is None:
             raise UsageError(f"The model {self.name} has not been fitted; call fit or load first.")
         return self.model, self.facts
@@ -321,7 +334,7 @@ def training_hash(cohort: Cohort, indices: NDArray[np.int64]) -> str:
     return hashlib.sha256(f"{cohort.hash}\n{runs}".encode()).hexdigest()
 
 
-def _targets(cohort: Cohort, indices: NDArray[np.int64]) -> tuple[Targets, float, float]:
+def targets_of(cohort: Cohort, indices: NDArray[np.int64]) -> tuple[Targets, float, float]:
     """Return what is to be learnt: class indices, or standardised values with their mean and scale."""
     labels = cohort.labels(indices)
     if len(np.unique(labels)) < 2:
@@ -338,10 +351,10 @@ def _targets(cohort: Cohort, indices: NDArray[np.int64]) -> tuple[Targets, float
     return labels, 0.0, 1.0
 
 
-def _facts(
+def facts_of(
     cohort: Cohort,
     indices: NDArray[np.int64],
-    config: NeuroSSMConfig,
+    config: ModelConfig,
     window: int,
     mean: float,
     scale: float,
@@ -370,10 +383,15 @@ def _facts(
         precision=estimator.execution.precision,
         metrics=metrics,
         static={} if estimator.static is None else estimator.static.facts(),
-        versions={
-            "bids-neurossm": __version__,
-            "python": platform.python_version(),
-            "torch": version("torch"),
-            "numpy": version("numpy"),
-        },
+        versions=package_versions(),
     )
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what makes a checkpoint."""
+    return {
+        "bids-neurossm": __version__,
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+    }

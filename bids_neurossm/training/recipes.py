@@ -22,7 +22,8 @@ def load_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], Training]:
     Parameters
     ----------
     name_or_path : str or Path
-        A shipped name (``hcp-rest``, ``hcp-task``, ``ppmi``, ``multisite``, ``demo``) or a TOML file.
+        A shipped name (``hcp-rest``, ``hcp-task``, ``ppmi``, ``multisite``, ``demo``, ``camcan-age``,
+        ``camcan-fluid``) or a TOML file.
 
     Returns
     -------
@@ -44,7 +45,13 @@ def load_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], Training]:
     unknown = sorted(set(tables) - {"model", "training"})
     if unknown:
         raise UsageError(f"{path}: unknown table {unknown[0]!r}; [model] and [training] are known.")
-    return dict(tables.get("model", {})), section_from(Training, tables.get("training", {}), f"{path}: [training]")
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise UsageError(f"{path}: {name} is a {type(table).__name__}; a table, [{name}], is expected.")
+    try:
+        return dict(tables.get("model", {})), section_from(Training, tables.get("training", {}), "[training]")
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _folder() -> Path:

@@ -11,8 +11,19 @@ import torch
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import RunError, UsageError
-from bids_neurossm.models.neurossm import NeuroSSMConfig, log_variation
-from bids_neurossm.training.windows import Batch, Sampling, Segments, Window, assemble, check_length, chosen_window
+from bids_neurossm.models.lmae import LMAEConfig
+from bids_neurossm.models.neurossm import log_variation
+from bids_neurossm.models.trainable import InputConfig
+from bids_neurossm.training.windows import (
+    Batch,
+    Sampling,
+    Segments,
+    Window,
+    assemble,
+    check_length,
+    check_patch,
+    chosen_window,
+)
 
 # One run: standardised series (T, R) float32, and its contiguous segments.
 Run = tuple[NDArray[np.float32], Segments]
@@ -84,7 +95,7 @@ class RunSet:
         amplitude = None if self.amplitude is None else self.amplitude[indices]
         return RunSet(_Some(self, indices), [self.names[i] for i in indices], sampling, amplitude)
 
-    def check_lengths(self, config: NeuroSSMConfig) -> None:
+    def check_lengths(self, config: InputConfig) -> None:
         """Refuse a run that is too short for the scales of a model; see `check_length`.
 
         Raises
@@ -94,6 +105,8 @@ class RunSet:
         """
         for number, name in enumerate(self.names):
             time = None if self.sampling is None else float(self.sampling.repetition_times[number])
+            if isinstance(config, LMAEConfig):
+                check_patch(self.segments(number), config.patch_length, name, time)
             check_length(self.segments(number), max(config.scales), name, time)
 
     def chosen_window(self, wanted: int | None) -> int:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
-from bids_neurossm.models.neurossm import NeuroSSM
+from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe
+from bids_neurossm.models.trainable import TrainableModel
 from bids_neurossm.training.memory import first_line, release
 from bids_neurossm.training.ranks import Ranks
 from bids_neurossm.training.runset import TrainingSet
@@ -27,7 +28,7 @@ class Stepper:
 
     Parameters
     ----------
-    model : NeuroSSM
+    model : NeuroSSM or LmaeRwmoe
         On its device.
     data : TrainingSet
         What is learnt from.
@@ -50,7 +51,7 @@ class Stepper:
 
     def __init__(
         self,
-        model: NeuroSSM,
+        model: TrainableModel,
         data: TrainingSet,
         settings: Training,
         n_steps: int,
@@ -63,7 +64,7 @@ class Stepper:
         self.at_once = settings.batch_size
         self._precision = precision
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
+            parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=settings.learning_rate, total_steps=n_steps
@@ -119,7 +120,11 @@ class Stepper:
         losses = run_losses(logits, self._goal[numbers], self.settings.label_smoothing)
         _check_finite(losses, [inputs.names[number] for number in numbers], epoch)
         loss = (self._shares(numbers) * losses).sum() / total
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        learnt = loss
+        if isinstance(self.model, LmaeRwmoe):
+            # A part of a batch brings its part of what the routers cost.
+            learnt = loss + self.model.auxiliary_loss() * self._shares(numbers).sum() / total
+        self.scaler.scale(learnt).backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
     def _shares(self, numbers: Sequence[int]) -> Tensor:
@@ -180,7 +185,7 @@ def class_weights(goal: Tensor, n_outputs: int, wanted: bool) -> Tensor | None:
     return torch.where(counts > 0, len(goal) / (n_outputs * counts.clamp_min(1)), torch.zeros_like(counts))
 
 
-def _parameter_groups(model: NeuroSSM, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Weight decay pulls matrices only: not biases, norms, and the state-space rates and skips."""
     decayed: list[Tensor] = []
     free: list[Tensor] = []

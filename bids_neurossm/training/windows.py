@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from bids_neurossm.errors import RunError, UsageError
-from bids_neurossm.models.neurossm import NeuroSSMConfig, usable_repetition_times
+from bids_neurossm.models.neurossm import usable_repetition_times
+from bids_neurossm.models.trainable import InputConfig
 
 Segments = Sequence[tuple[int, int]]
 Window = list[tuple[int, int]]
@@ -53,13 +54,13 @@ class Sampling:
 
 
 def sampling_for(
-    config: NeuroSSMConfig, repetition_times: ArrayLike | None, runs: Sequence[str], reference: float | None = None
+    config: InputConfig, repetition_times: ArrayLike | None, runs: Sequence[str], reference: float | None = None
 ) -> Sampling | None:
     """Return the sampling of runs for a model; None for one that does not ask for it, its scales being time points.
 
     Parameters
     ----------
-    config : NeuroSSMConfig
+    config : NeuroSSMConfig or LMAEConfig
         The model's.
     repetition_times : array (n,), optional
         In s; NaN where one is not known.
@@ -84,6 +85,23 @@ def sampling_for(
         )
     usable_repetition_times(config, torch.from_numpy(times), len(runs))
     return Sampling(times, float(np.median(times)) if reference is None else reference)
+
+
+def check_patch(segments: Segments, patch: float, run: str, repetition_time: float | None = None) -> None:
+    """Refuse a run that no patch fits into; its length is in time points, or in s where a repetition time is given.
+
+    Raises
+    ------
+    RunError
+        Naming the run, its longest piece and the length of a patch.
+    """
+    longest = max((stop - start for start, stop in segments), default=0) * (repetition_time or 1.0)
+    if longest < patch * (1 - 1e-4):
+        unit = "time points" if repetition_time is None else "s"
+        raise RunError(
+            f"{run}: a patch of {patch:g} {unit} is longer than the run's longest piece between censored volumes, "
+            f"{longest:g} {unit}. Use a smaller model.patch, or exclude the run."
+        )
 
 
 def check_length(segments: Segments, largest_scale: float, run: str, repetition_time: float | None = None) -> None:

@@ -205,6 +205,27 @@ def test_a_checkpoint_of_another_atlas_is_exit_8(
     assert "damaged" in done.stderr
 
 
+def test_a_gpu_that_is_not_there_is_exit_6_before_anything_is_done(
+    command: Any, simulated: Path, group_results: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    checkpoint = group_results / "models" / "tasks" / "final.safetensors"
+    atlas = ("--atlas", "HarvardOxford")
+    applied = command(
+        simulated, tmp_path / "out", "participant", *atlas, "--checkpoint", checkpoint, "--device", "cuda"
+    )
+    options = ("--target", "entity:task", "--folds", "4", "--reference", "none", "--device", "cuda")
+    trained = command(simulated, group_results, "group", *atlas, *options)
+    for done in (applied, trained):
+        assert done.returncode == 6, done.stdout
+        assert done.stderr == "bids-neurossm: The device 'cuda' is not usable here; --device cpu is.\n"
+        assert done.stdout == ""
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_gzip_file_that_is_none(command: Any, simulated: Path, tmp_path: Path) -> None:
     dataset = tmp_path / "fmriprep"
     shutil.copytree(simulated / "sub-01", dataset / "sub-01")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from described import absent, undescribed
 
 from bids_neurossm.simulation import read_truth
 
@@ -169,6 +170,13 @@ def test_cells_of_a_job_array_are_gathered_by_a_plain_group(
     assert (out / "group" / "array" / "metrics.tsv").is_file()
 
 
+def test_every_file_is_described_and_every_description_has_a_file(group_results: Path) -> None:
+    """`docs/outputs.md` against a real output folder."""
+    assert undescribed(group_results) == []
+    always = ("every command", "every command, where there is an atlas image", "participant", "group")
+    assert absent(group_results, *always, "group with maps", "group with a reference") == []
+
+
 def test_a_checkpoint_predicts_and_explains_new_runs(
     command: Any, simulated: Path, group_results: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +204,7 @@ def test_a_checkpoint_predicts_and_explains_new_runs(
     assert [each["Check"].partition(" ")[0] for each in attribution["Checks"]] == ["completeness", "deletion"]
     assert attribution["Checks"][0]["Verdict"].startswith("passed: ")
     assert (tmp_path / content["Sources"][0].removeprefix("bids::")).is_file()
+    assert undescribed(tmp_path) == absent(tmp_path, "participant with `--checkpoint`") == []
 
 
 def test_reports_can_be_rebuilt_from_disk(command: Any, simulated: Path, group_results: Path) -> None:

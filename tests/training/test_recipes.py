@@ -34,5 +34,5 @@ def test_a_recipe_of_the_user_and_its_mistakes(tmp_path):
     path.write_text("[modle]\nwidth = 8\n")
     with pytest.raises(UsageError, match="unknown table 'modle'"):
         load_recipe(path)
-    with pytest.raises(UsageError, match="'hcp' is not known; demo"):
+    with pytest.raises(UsageError, match="'hcp' is not known; camcan-age"):
         load_recipe("hcp")

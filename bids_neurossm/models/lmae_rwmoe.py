@@ -1,0 +1,319 @@
+"""LMAE, RWMOE and a state-space predictor: the second family, for age and cognition, and for classes too.
+
+An independent implementation after the abstract of arXiv 2508.16597; the choices are those of docs/methods.md, section
+5. Tokens of the (pretrained) encoder walk on the run's own graph; experts of regions work on what they find; attention
+over the regions pools what each expert makes of them; experts of time and two selective state-space layers read the
+sequence; the mean over time goes into a sum over the experts. The sum is what makes the decision attributable: an
+expert of regions is to this model what a pathway is to NeuroSSM.
+Symbols: n runs, B pieces, N patches, R regions, D width, E experts, C outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bids_neurossm.errors import UsageError
+from bids_neurossm.models.lmae import Encoder, LMAEConfig
+from bids_neurossm.models.neurossm import NeuroSSMConfig
+from bids_neurossm.models.rwmoe import Experts, Router, connectivity_graph, random_walk
+from bids_neurossm.models.stacks import SelectiveLayers, stacks_together
+from bids_neurossm.ops import dropout
+
+
+@dataclass(frozen=True)
+class LmaeRwmoeConfig(LMAEConfig):
+    """The shape of the whole model; the encoder's settings are those of `LMAEConfig`.
+
+    Parameters
+    ----------
+    n_outputs : int
+        C classes, or 1 for a continuous target.
+    experts : int
+        E, of each mixture.
+    walk_steps : int
+        K steps of the random walk.
+    restart : float
+        Share of each step that goes back to the start.
+    edges : float
+        Share of the pairs of regions that the graph joins.
+    heads : int
+        Of the attention over regions; they divide `width`.
+    layers : int
+        Selective state-space layers of the predictor.
+    balance, z : float
+        Weights of the router's losses.
+    region_dropout : float
+        Share of the regions of a run that training leaves out.
+    predictor_dropout : float
+        Share of the features behind the encoder that is dropped in training.
+    """
+
+    n_outputs: int = 1
+    experts: int = 4
+    walk_steps: int = 3
+    restart: float = 0.2
+    edges: float = 0.1
+    heads: int = 4
+    layers: int = 2
+    balance: float = 0.01
+    z: float = 0.001
+    region_dropout: float = 0.2
+    predictor_dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("n_outputs", "experts", "heads", "layers"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"model.{name} must be at least 1.")
+        for name in ("walk_steps", "balance", "z"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"model.{name} must be 0 or more.")
+        for name in ("region_dropout", "predictor_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"model.{name} must lie in [0, 1).")
+        if not 0 <= self.restart <= 1 or not 0 < self.edges <= 1:
+            raise UsageError("model.restart must lie in [0, 1], model.edges in (0, 1].")
+        if self.width % self.heads:
+            raise UsageError(f"model.heads {self.heads} must divide model.width {self.width}.")
+
+    @property
+    def pathways(self) -> tuple[tuple[str, float], ...]:
+        """The experts of regions, in the order of every array over them."""
+        return tuple(("expert", float(number + 1)) for number in range(self.experts))
+
+    @property
+    def pathway_names(self) -> tuple[str, ...]:
+        """Name of each expert of regions, for instance ``expert-1``."""
+        return tuple(f"{kind}-{number:.0f}" for kind, number in self.pathways)
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Name of each term of the logits."""
+        return self.pathway_names
+
+
+class Frozen(NamedTuple):
+    """What is held fixed while the input is varied, so that the decision is a smooth function of it.
+
+    Attributes
+    ----------
+    transition : Tensor (n, R, R)
+        Graph of each run.
+    of_regions : Tensor (n, R, E)
+        Weights of the experts of regions.
+    of_time : Tensor (B, N, E)
+        Weights of the experts of time.
+    """
+
+    transition: Tensor
+    of_regions: Tensor
+    of_time: Tensor
+
+
+class LmaeRwmoe(nn.Module):
+    """Encoder, experts, predictor.
+
+    Parameters
+    ----------
+    config : LmaeRwmoeConfig
+        Its shape.
+
+    Attributes
+    ----------
+    input_scale : Tensor (1,)
+        One: the encoder takes standardised series as they are.
+    pathway_mean : Tensor (E, D)
+        Class-balanced training mean of each expert's features, the reference of the attribution.
+    gain : Parameter (R, E, D)
+        What every expert makes of a region is multiplied by, before the regions are pooled.
+    head : Parameter (E, C, D)
+        W_e of every expert.
+    """
+
+    input_scale: Tensor
+    pathway_mean: Tensor
+
+    def __init__(self, config: LmaeRwmoeConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, experts, share = config.width, config.experts, config.predictor_dropout
+        walked = (config.walk_steps + 1) * width
+        self.encoder = Encoder(config)
+        self.region_router = Router(walked, experts, config.balance, config.z)
+        self.region_experts = Experts(walked, width, experts, share)
+        self.attention = nn.Linear(width, config.heads)
+        self.gain = nn.Parameter(torch.randn(config.n_regions, experts, width))
+        self.time_router = Router(width, experts, config.balance, config.z)
+        self.time_experts = Experts(width, width, experts, share)
+        layer = NeuroSSMConfig(
+            config.n_regions, 1, width=width, state=config.state, depth=config.layers, convolution=config.convolution,
+            expand=config.expand, dropout=share,
+        )  # fmt: skip
+        self.layers = nn.ModuleList(SelectiveLayers(layer) for _ in range(experts))
+        self.head = nn.Parameter(torch.randn(experts, config.n_outputs, width) * (experts * width) ** -0.5)
+        self.bias = nn.Parameter(torch.zeros(config.n_outputs))
+        self.register_buffer("input_scale", torch.ones(1))
+        self.register_buffer("pathway_mean", torch.zeros(experts, width))
+        self._loss: Tensor | None = None
+
+    def freeze_encoder(self, frozen: bool) -> None:
+        """Hold the encoder's weights fixed, or let them go."""
+        self.encoder.requires_grad_(not frozen)
+
+    def auxiliary_loss(self) -> Tensor:
+        """Return the routers' losses of the last forward pass.
+
+        Raises
+        ------
+        UsageError
+            If there was none.
+        """
+        if self._loss is None:
+            raise UsageError("The routers have decided nothing yet: call the model first.")
+        return self._loss
+
+    def forward(
+        self,
+        series: Tensor,
+        lengths: Tensor,
+        runs: Tensor | None = None,
+        repetition_times: Tensor | None = None,
+        amplitude: Tensor | None = None,
+    ) -> Tensor:
+        """Return the logits (n, C) of each run.
+
+        Parameters
+        ----------
+        series : Tensor (B, T, R)
+            Standardised contiguous pieces, padded with anything finite at the end.
+        lengths : Tensor (B,), int64
+            Valid time points of each piece.
+        runs : Tensor (B,), int64, optional
+            Which run each piece is of, 0 to n - 1; by default each piece is a run.
+        repetition_times : Tensor (B,), optional
+            In s; needed where samples are in seconds.
+        amplitude : None
+            Not looked at; it keeps the signature of `bids_neurossm.models.neurossm.NeuroSSM.forward`.
+
+        Raises
+        ------
+        UsageError
+            If samples are in seconds, and a repetition time is missing or longer than a sample.
+        """
+        return self.bias + self.terms(self.features(series, lengths, runs, repetition_times)).sum(dim=1)
+
+    def terms(self, features: Tensor) -> Tensor:
+        """Return the experts' terms (n, E, C) of the logits from their features (n, E, D)."""
+        kept = dropout(features, self.config.predictor_dropout, self.training)
+        return torch.einsum("new,ecw->nec", kept, self.head)
+
+    def features(
+        self, series: Tensor, lengths: Tensor, runs: Tensor | None = None, repetition_times: Tensor | None = None
+    ) -> Tensor:
+        """Return the features z_e (n, E, D) of each run. See `forward`."""
+        return self.routed(series, lengths, runs, repetition_times)[0]
+
+    def routed(
+        self,
+        series: Tensor,
+        lengths: Tensor,
+        runs: Tensor | None = None,
+        repetition_times: Tensor | None = None,
+        frozen: Frozen | None = None,
+    ) -> tuple[Tensor, Frozen]:
+        """Return the features of each run, and what the routers decided.
+
+        Parameters
+        ----------
+        series, lengths, runs, repetition_times
+            See `forward`.
+        frozen : Frozen, optional
+            Graph and weights of experts that are taken instead of the series' own.
+
+        Returns
+        -------
+        features : Tensor (n, E, D)
+            Each expert's part of the run: the mean over time of its sequence, normalised without parameters (a constant
+            could otherwise move between it and the head), times the share of the attention that it had.
+        frozen : Frozen
+            The graph and the weights.
+        """
+        runs = torch.arange(len(series), device=series.device) if runs is None else runs
+        if self.training and self.config.region_dropout:
+            ones = series.new_ones(int(runs.max()) + 1, 1, self.config.n_regions)
+            series = series * (dropout(ones, self.config.region_dropout, True) > 0)[runs]
+        trainable = any(each.requires_grad for each in self.encoder.parameters())
+        # An encoder that is held fixed needs no graph of operations, unless the input itself is asked about.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and (trainable or series.requires_grad)):
+            patches, counts = self.encoder.patches(series, lengths, repetition_times)
+            tokens = self.encoder(patches, counts)
+        if frozen is None:
+            transition = connectivity_graph(series, lengths, runs, self.config.edges)
+        else:
+            transition = frozen.transition
+        walked = random_walk(tokens, transition[runs], self.config.walk_steps, self.config.restart)
+        pooled, shares, of_regions, region_loss = self._regions(walked, tokens, counts, runs, frozen)
+        sequences, of_time, time_loss = self._times(pooled, counts, frozen)
+        self._loss = region_loss + time_loss
+        features = self._means(sequences, counts, runs)
+        return features * shares[:, :, None], Frozen(transition, of_regions, of_time)
+
+    def _regions(
+        self, walked: Tensor, tokens: Tensor, counts: Tensor, runs: Tensor, frozen: Frozen | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Let the experts of regions work, and pool over the regions.
+
+        Returns sequences (E, B, N, D), the share (n, E) of the attention that each expert had, the weights (n, R, E)
+        and the router's loss. A region keeps its experts for the whole run.
+        """
+        routing = self.region_router(*_over_time(walked, counts, runs))
+        weights = routing.weights if frozen is None else frozen.of_regions
+        valid = _valid(counts, tokens.shape[2])[:, None, :, None]
+        attention = torch.softmax(self.attention(tokens), dim=1) * valid
+        inner = self.region_experts.inner(walked)
+        # (B, R, 1, E, D): what a region is to each expert. Without a gain of their own, regions would be told apart by
+        # attention alone, and their mean would be all that is left.
+        taken = weights[runs][:, :, None, :, None] * self.gain[:, None]
+        values = (inner * taken.to(inner.dtype)).view(*inner.shape[:-1], self.config.heads, -1)
+        summed = (values * attention[:, :, :, None, :, None].to(values.dtype)).sum(dim=1).flatten(3)
+        pooled = self.region_experts.outer(summed)
+        of_runs, _ = _over_time(attention.mean(dim=3, keepdim=True).float(), counts, runs)
+        shares = torch.einsum("nrx,nre->ne", of_runs, weights)
+        return pooled.movedim(2, 0), shares * self.config.experts, weights, routing.loss
+
+    def _times(self, pooled: Tensor, counts: Tensor, frozen: Frozen | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Let the experts of time and the state-space layers work on (E, B, N, D); return the router's decision too."""
+        routing = self.time_router(pooled.sum(dim=0), _valid(counts, pooled.shape[2]))
+        weights = routing.weights if frozen is None else frozen.of_time
+        made = self.time_experts.outer(self.time_experts.inner(functional.layer_norm(pooled, pooled.shape[-1:])))
+        pooled = pooled + (made * weights[..., None].to(made.dtype)).sum(dim=3)
+        lengths = counts.expand(len(pooled), -1)
+        return stacks_together(cast(list[SelectiveLayers], list(self.layers)), pooled, lengths), weights, routing.loss
+
+    def _means(self, sequences: Tensor, counts: Tensor, runs: Tensor) -> Tensor:
+        """Average (E, B, N, D) over the valid patches of all pieces of each run, and normalise: (n, E, D)."""
+        valid = _valid(counts, sequences.shape[2])
+        sums = (sequences.float() * valid[:, :, None]).sum(dim=2).transpose(0, 1)
+        n_runs = int(runs.max()) + 1
+        total = sums.new_zeros(n_runs, *sums.shape[1:]).index_add(0, runs, sums)
+        patches = sums.new_zeros(n_runs).index_add(0, runs, counts.to(sums.dtype)).clamp_min(1)
+        return functional.layer_norm(total / patches[:, None, None], (self.config.width,))
+
+
+def _over_time(values: Tensor, counts: Tensor, runs: Tensor) -> tuple[Tensor, Tensor]:
+    """Average (B, R, N, D), zero in patches that are not whole, over the patches of each run; and tell that it is."""
+    n_runs = int(runs.max()) + 1
+    patches = values.new_zeros(n_runs).index_add(0, runs, counts.to(values.dtype)).clamp_min(1)
+    sums = values.new_zeros(n_runs, values.shape[1], values.shape[3]).index_add(0, runs, values.sum(dim=2))
+    mean = sums / patches[:, None, None]
+    return mean, torch.ones(mean.shape[:2], dtype=torch.bool, device=mean.device)
+
+
+def _valid(counts: Tensor, n_patches: int) -> Tensor:
+    """Tell which patches (B, N) of each piece are whole."""
+    return torch.arange(n_patches, device=counts.device) < counts[:, None]

@@ -1,0 +1,172 @@
+"""RWMOE: random walks on a run's own connectivity graph, and mixtures of experts over regions and over time.
+
+An independent implementation after the abstract of arXiv 2508.16597; the choices are those of docs/methods.md, section
+5. The balance loss is that of Fedus et al. (2022, Switch Transformers, section 2.2), the router's z-loss that of Zoph
+et al. (2022, ST-MoE, section 3). Symbols: n runs, B pieces, N patches, R regions, D width, E experts.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bids_neurossm.ops import dropout
+
+#: Two of the experts are asked.
+TOP = 2
+
+
+class Routing(NamedTuple):
+    """What a router decided.
+
+    Attributes
+    ----------
+    weights : Tensor (..., E)
+        Zero but for the two experts that are asked, whose weights add up to 1.
+    loss : Tensor ()
+        Balance loss and z-loss, weighed.
+    """
+
+    weights: Tensor
+    loss: Tensor
+
+
+def connectivity_graph(series: Tensor, lengths: Tensor, runs: Tensor, edges: float) -> Tensor:
+    """Return the transition probabilities of a walk on each run's own graph, (n, R, R).
+
+    Parameters
+    ----------
+    series : Tensor (B, T, R)
+        Standardised contiguous pieces, padded at the end.
+    lengths : Tensor (B,)
+        Valid time points.
+    runs : Tensor (B,)
+        Which run each piece is of, 0 to n - 1.
+    edges : float
+        Share of all pairs of regions that are joined: those with the largest correlations, where these are positive.
+
+    Notes
+    -----
+    A region without an edge stays where it is (a self-loop); in a run without a positive correlation all do, and the
+    walk leaves the features as they are. The graph is data: no gradient flows through it.
+    """
+    with torch.no_grad():
+        n_runs, n_regions = int(runs.max()) + 1, series.shape[2]
+        valid = (torch.arange(series.shape[1], device=series.device) < lengths[:, None])[:, :, None]
+        values = torch.where(valid, series, 0).float()
+        membership = functional.one_hot(runs, n_runs).to(values.dtype).T
+        counts = (membership @ lengths.to(values.dtype)).clamp_min(1)
+        mean = membership @ values.sum(dim=1) / counts[:, None]
+        values = torch.where(valid, values - mean[runs][:, None], 0)
+        products = torch.einsum("nb,bij->nij", membership, values.mT @ values)
+        size = products.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+        scale = size[:, :, None] * size[:, None, :]
+        correlation = torch.where(scale > 0, products / scale.clamp_min(1e-12), 0)
+        upper = torch.triu_indices(n_regions, n_regions, offset=1, device=series.device)
+        pairs = correlation[:, upper[0], upper[1]].clamp(0, 1)
+        kept = max(1, round(edges * pairs.shape[1]))
+        if pairs.shape[1]:
+            least = pairs.topk(min(kept, pairs.shape[1]), dim=1).values[:, -1:]
+            pairs = torch.where(pairs >= least, pairs, 0)
+        graph = torch.zeros_like(correlation)
+        graph[:, upper[0], upper[1]] = pairs
+        graph = graph + graph.mT
+        alone = graph.sum(dim=2) <= 0
+        graph = graph + torch.diag_embed(alone.to(graph.dtype))
+        return graph / graph.sum(dim=2, keepdim=True)
+
+
+def random_walk(tokens: Tensor, transition: Tensor, steps: int, restart: float) -> Tensor:
+    """Return [U_0 .. U_K] (B, R, N, (K + 1) D): the tokens, and what a walk with restart finds in 1 to K steps.
+
+    U_k = (1 - restart) P U_{k-1} + restart U_0, with P (B, R, R) the transition probabilities of each piece's run.
+    """
+    start = tokens.flatten(2)
+    found, here = [tokens], start
+    for _ in range(steps):
+        here = torch.baddbmm(start, transition.to(start.dtype), here, beta=restart, alpha=1 - restart)
+        found.append(here.view(tokens.shape))
+    return torch.cat(found, dim=3)
+
+
+class Router(nn.Module):
+    """Softmax over the experts, of which the two best are asked.
+
+    Parameters
+    ----------
+    width, experts : int
+        Of what is routed; E.
+    balance, z : float
+        Weights of the balance loss and of the z-loss.
+    """
+
+    def __init__(self, width: int, experts: int, balance: float, z: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.choice = nn.Linear(width, experts, bias=False)
+        nn.init.normal_(self.choice.weight, std=width**-0.5)
+        self.balance, self.z = balance, z
+
+    def forward(self, features: Tensor, present: Tensor) -> Routing:
+        """Route features (..., width); what is not `present` (...), bool, counts in no loss and has no weights."""
+        # In single precision: a softmax over experts decides, and its losses square logarithms.
+        with torch.autocast(features.device.type, enabled=False):
+            logits = self.choice(self.norm(features.float()))
+            probabilities = torch.softmax(logits, dim=-1)
+            best = probabilities.topk(min(TOP, logits.shape[-1]), dim=-1)
+            weights = torch.zeros_like(probabilities).scatter(
+                -1, best.indices, best.values / best.values.sum(dim=-1, keepdim=True)
+            )
+            here = present[..., None].to(weights.dtype)
+            loss = self.balance * balance_loss(probabilities, weights, here) + self.z * z_loss(logits, here)
+        return Routing(weights * here, loss)
+
+
+def balance_loss(probabilities: Tensor, weights: Tensor, present: Tensor) -> Tensor:
+    """Return E sum_e f_e p_e: 1 where the experts are asked evenly, E / 2 where all goes to the same two.
+
+    f_e is the share of askings that goes to expert e, p_e the mean of its probabilities (..., E); `present` (..., 1).
+    """
+    experts = probabilities.shape[-1]
+    total = present.sum().clamp_min(1)
+    asked = ((weights > 0) * present).reshape(-1, experts).sum(dim=0)
+    asked = asked / asked.sum().clamp_min(1)
+    mean = (probabilities * present).reshape(-1, experts).sum(dim=0) / total
+    return experts * (asked * mean).sum()
+
+
+def z_loss(logits: Tensor, present: Tensor) -> Tensor:
+    """Return the mean square of log sum exp of a router's logits (..., E), which keeps them small."""
+    squares = torch.logsumexp(logits, dim=-1, keepdim=True).square()
+    return (squares * present).sum() / present.sum().clamp_min(1)
+
+
+class Experts(nn.Module):
+    """E networks of two layers side by side; between the layers stands what the weights of the experts are put to.
+
+    Parameters
+    ----------
+    inputs, outputs, experts : int
+        Width of the features and of what each makes of them; E.
+    dropout : float
+        Behind the first layer.
+    """
+
+    def __init__(self, inputs: int, outputs: int, experts: int, dropout: float) -> None:
+        super().__init__()
+        self.experts, self.dropout = experts, dropout
+        self.first = nn.Linear(inputs, experts * outputs)
+        self.second = nn.Parameter(torch.randn(experts, outputs, outputs) * outputs**-0.5)
+
+    def inner(self, features: Tensor) -> Tensor:
+        """Map (..., inputs) to (..., E, outputs): the first layer of all experts."""
+        made = functional.gelu(self.first(features))
+        kept = dropout(made, self.dropout, self.training)
+        return kept.view(*kept.shape[:-1], self.experts, -1)
+
+    def outer(self, inner: Tensor) -> Tensor:
+        """Map (..., E, outputs) to the same shape: the second layer, which is linear, so that sums may precede it."""
+        return torch.einsum("...ew,ewv->...ev", inner, self.second.to(inner.dtype))

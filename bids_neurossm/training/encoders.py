@@ -1,0 +1,203 @@
+"""Pretrained encoders on disk: a checkpoint like any other, and a table that says what the encoder reconstructs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bids_neurossm.config import Execution
+from bids_neurossm.dataset.hashing import hash_file
+from bids_neurossm.dataset.write import write_tsv
+from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.models.lmae import LMAEConfig
+from bids_neurossm.toml import section_from
+from bids_neurossm.training.checkpoint import Facts, check_fit, load_checkpoint, save_checkpoint
+from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.cohort_runs import cohort_run_set, repetition_time
+from bids_neurossm.training.follow import Follow
+from bids_neurossm.training.neural import package_versions, torch_device, training_hash
+from bids_neurossm.training.pretraining import Pretrained, Pretraining, pretrain
+from bids_neurossm.training.second_family_settings import Settings
+from bids_neurossm.training.state import Keep
+
+#: Family of a checkpoint that holds an encoder alone.
+ENCODER = "lmae"
+
+
+def save_encoder(
+    path: Path,
+    pretrained: Pretrained,
+    settings: Pretraining,
+    cohort: Cohort,
+    indices: NDArray[np.int64],
+    window: int,
+    seed: int,
+    digest: str = "",
+) -> None:
+    """Write an encoder: ``path`` (.safetensors), its facts (.toml) and its reconstruction (_reconstruction.tsv).
+
+    Parameters
+    ----------
+    path : Path
+        Of the tensors.
+    pretrained : Pretrained
+        What is written.
+    settings : Pretraining
+        How it was made.
+    cohort, indices : Cohort, array of int64
+        What it was made from.
+    window, seed : int
+        Time points per window; seed.
+    digest : str
+        Of everything that it was made from; see `is_made_from`.
+
+    Raises
+    ------
+    OutputNotWritableError
+        If the folder can not be written.
+    """
+    write_tsv(reconstruction_file(path), pretrained.table)
+    facts = Facts(
+        model=asdict(pretrained.model.config),
+        target="reconstruction",
+        target_type="encoder",
+        classes=(),
+        regions=tuple(cohort.regions),
+        atlas=str(cohort.extra.get("atlas", "")),
+        atlas_sha256=str(cohort.extra.get("atlas_sha256", "")),
+        repetition_time=repetition_time(cohort, indices),
+        window=window,
+        denoise=str(cohort.extra.get("denoise", "")),
+        training_hash=training_hash(cohort, indices),
+        n_runs=pretrained.n_runs,
+        seed=seed,
+        metrics={"training_loss": pretrained.loss[-1], "epochs": len(pretrained.loss)},
+        versions=package_versions(),
+        family=ENCODER,
+        encoder={
+            **{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(settings).items()},
+            "made_from": digest,
+        },
+    )
+    save_checkpoint(path, pretrained.model.encoder.state_dict(), facts)
+
+
+def reconstruction_file(path: Path) -> Path:
+    """Return where the reconstruction of an encoder, or of a model with one, is written: beside its checkpoint."""
+    return path.with_name(f"{path.stem}_reconstruction.tsv")
+
+
+def load_encoder(
+    path: Path, config: LMAEConfig, cohort: Cohort, indices: NDArray[np.int64]
+) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """Read a pretrained encoder for a model and its data.
+
+    Parameters
+    ----------
+    path : Path
+        Of the tensors.
+    config : LMAEConfig
+        Shape of the encoder that the model wants.
+    cohort, indices : Cohort, array of int64
+        What it will be used on.
+
+    Returns
+    -------
+    state, facts : dict of Tensor, mapping
+        Tensors of the encoder; where it comes from, as plain values.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged, no encoder, of another shape or patch length, or was made for another atlas, other regions,
+        another denoising, or (with samples in time points) another repetition time.
+    """
+    state, facts = load_checkpoint(path)
+    if facts.family != ENCODER:
+        raise CheckpointError(
+            f"{path} holds a model of the family {facts.family}; a pretrained encoder (family {ENCODER}) is expected."
+        )
+    try:
+        own = section_from(LMAEConfig, facts.model, "model")
+    except (UsageError, TypeError) as error:
+        raise CheckpointError(f"{path} holds an encoder that this version does not know: {error}") from error
+    atlas, sha256, denoise = (str(cohort.extra.get(key, "")) for key in ("atlas", "atlas_sha256", "denoise"))
+    time = None if config.in_seconds else repetition_time(cohort, indices)
+    check_fit(facts, path, cohort.regions, time, atlas, sha256, denoise)
+    theirs, ours = (f"{each.patch_length:g} {each.scale_unit}" for each in (own, config))
+    if theirs != ours:
+        raise CheckpointError(f"{path}: a patch of the encoder lasts {theirs}, of the recipe {ours}.")
+    for each in fields(LMAEConfig):
+        found, wanted = getattr(own, each.name), getattr(config, each.name)
+        if found != wanted and each.name != "dropout":
+            raise CheckpointError(
+                f"{path}: the encoder has {each.name} = {found}, the recipe {wanted}; set model.{each.name} to {found}."
+            )
+    source = {"path": path.name, "sha256": hash_file(path), "training_hash": facts.training_hash, "runs": facts.n_runs}
+    return state, source
+
+
+def is_made_from(path: Path, digest: str) -> bool:
+    """Whether there is a whole encoder that was made from what `digest` stands for."""
+    if not path.is_file():
+        return False
+    try:
+        facts = load_checkpoint(path)[1]
+    except CheckpointError:
+        return False  # cut short or foreign: it is made anew
+    return facts.family == ENCODER and facts.encoder.get("made_from") == digest
+
+
+def pretrain_cohort(
+    path: Path,
+    cohort: Cohort,
+    indices: NDArray[np.int64],
+    settings: Mapping[str, Any],
+    window: int | None,
+    execution: Execution,
+    digest: str = "",
+    follow: Follow | None = None,
+) -> Pretrained:
+    """Pretrain an encoder on runs of a cohort, whatever their labels, and write it.
+
+    Parameters
+    ----------
+    path : Path
+        Of the tensors; see `save_encoder`. While it is under way a state file stands beside it.
+    cohort, indices : Cohort, array of int64
+        The runs.
+    settings : mapping
+        Of a `bids_neurossm.config.ModelSpec` of the second family.
+    window : int or None
+        Time points per training window; the cohort's median length where that is shorter.
+    execution : Execution
+        Device and seed.
+    digest : str
+        Written into the checkpoint, for `is_made_from`.
+    follow : Follow, optional
+        Who is told of epochs.
+
+    Raises
+    ------
+    RunError, LabelError, UsageError
+        See `bids_neurossm.training.pretraining.pretrain`.
+    """
+    found = Settings.of({name: value for name, value in settings.items() if name not in ("pretrain", "encoder")})
+    config = found.encoder_config(len(cohort.regions))
+    inputs = cohort_run_set(cohort, indices, config)
+    chosen = inputs.chosen_window(window)
+    groups = cohort.runs["group"].to_numpy()[indices].tolist()
+    keep = Keep(path.with_name(f".{path.stem}.state"), digest or training_hash(cohort, indices))
+    device = torch_device(execution.device)
+    pretrained = pretrain(
+        config, inputs, groups, found.pretraining, chosen, execution.random_seed, device, follow, keep
+    )  # fmt: skip
+    save_encoder(path, pretrained, found.pretraining, cohort, indices, chosen, execution.random_seed, digest)
+    keep.remove()
+    return pretrained

@@ -1,0 +1,139 @@
+"""An encoder is pretrained on one folder and fine-tuned on another, with two commands."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bids_neurossm.cli.parser import parse_config
+from bids_neurossm.cli.plan_group import refuse_checkpoint
+from bids_neurossm.cli.plan_pretraining import shortest_for_patches, wants_encoder_only, with_encoder
+from bids_neurossm.config import Evaluation, ModelSpec, RunConfig
+from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.training.recipes import load_recipe
+
+RECIPE = """\
+[model]
+scale_unit = "seconds"
+sample = 2.0
+width = 8
+state = 2
+nodes = 8
+depth = 1
+heads = 2
+layers = 1
+experts = 3
+[model.pretraining]
+epochs = 1
+held_out = 0.2
+[model.stages]
+frozen_epochs = 1
+[training]
+epochs = 2
+batch_size = 8
+window = 96
+"""
+
+
+def _config(tmp_path, *arguments):
+    return parse_config([str(tmp_path / "in"), str(tmp_path / "out"), "group", "--model", "lmae-rwmoe", *arguments])
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_one_folder_is_pretrained_on_and_another_is_fine_tuned_on(command, participant_results, tmp_path, recipe):
+    first, second = tmp_path / "first", tmp_path / "second"
+    model = ["--model", "lmae-rwmoe", "--recipe", recipe, "--nprocs", "1"]
+    done = command(participant_results, first, "group", *model, "--pretrain")
+    assert done.returncode == 0, done.stderr + done.stdout
+    (encoder,) = first.glob("models/encoder_lmaerwmoe_*/encoder.safetensors")
+    table = pd.read_csv(encoder.with_name("encoder_reconstruction.tsv"), sep="\t")
+    assert {"lmae", "spatial ridge"} <= set(table["predictor"])
+    assert str(encoder) in done.stdout
+
+    tuned = ["--checkpoint", encoder, "--target", "entity:task", "--analysis-id", "tasks"]
+    small = ["--folds", "2", "--baselines", "none", "--reference", "none"]
+    done = command(participant_results, second, "group", *model, *tuned, *small)
+    assert done.returncode == 0, done.stderr + done.stdout
+    folder = second / "group" / "tasks"
+    usage = pd.read_csv(folder / "experts.tsv", sep="\t")
+    assert usage.groupby(["mixture", "fold"])["share"].sum().round(6).eq(1).all()
+    (weights,) = folder.glob("*_stat-expertweight_regions.tsv")
+    of_regions = pd.read_csv(weights, sep="\t")
+    assert len(of_regions) == 48
+    assert of_regions[["expert-1", "expert-2", "expert-3"]].sum(axis=1).round(6).eq(1).all()
+    assert len(list(folder.glob("*_stat-expertweight_desc-expert*_boldmap.nii.gz"))) == 3
+    pathways = pd.read_csv(next(folder.glob("*_stat-cpa_pathways.tsv")), sep="\t")
+    assert set(pathways["pathway"]) == {"expert-1", "expert-2", "expert-3"}
+    page = (second / "group_tasks.html").read_text(encoding="utf-8")
+    assert "Which experts the regions of each network" in page
+    facts = (second / "models" / "tasks" / "fold-1_seed-1.toml").read_text(encoding="utf-8")
+    assert 'family = "lmae-rwmoe"' in facts
+
+
+def test_pretraining_alone_needs_no_target(tmp_path):
+    assert wants_encoder_only(_config(tmp_path, "--pretrain"))
+    assert not wants_encoder_only(_config(tmp_path, "--pretrain", "--target", "age"))
+    assert not wants_encoder_only(_config(tmp_path, "--target", "age"))
+
+
+def test_where_the_encoder_comes_from_is_said_once(tmp_path):
+    with pytest.raises(UsageError, match="each say where the encoder comes from: give one"):
+        _config(tmp_path, "--pretrain", "--pretrain-from", str(tmp_path))
+
+
+def test_only_the_second_family_is_pretrained(tmp_path):
+    config = _config(tmp_path, "--pretrain", "--target", "age")
+    settings, _ = load_recipe("hcp-task")
+    with pytest.raises(UsageError, match="--pretrain belongs to --model lmae-rwmoe; neurossm has no encoder"):
+        with_encoder(config, ModelSpec("neurossm", "hcp-task", settings))
+    with pytest.raises(UsageError, match="takes --recipe camcan-age, camcan-fluid"):
+        with_encoder(config, ModelSpec("lmae-rwmoe", "hcp-task", settings))
+    assert with_encoder(config, ModelSpec("lmae-rwmoe", "camcan-age", {})).settings == {"pretrain": True}
+
+
+def test_an_encoder_is_refused_by_other_models_and_when_it_is_not_there(tmp_path):
+    evaluation = Evaluation(target="age", checkpoint=tmp_path / "encoder.safetensors")
+    config = RunConfig(tmp_path / "in", tmp_path / "out", "group", evaluation=evaluation)
+    with pytest.raises(UsageError, match="only --model lmae-rwmoe takes a pretrained encoder"):
+        refuse_checkpoint(config)
+    second = replace(config, model=ModelSpec("lmae-rwmoe", "camcan-age", {}))
+    refuse_checkpoint(second)
+    with pytest.raises(CheckpointError, match="is no pretrained encoder"):
+        with_encoder(second, second.model)
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [([2.0, float("nan")], "1 of 2 runs state no repetition time"), ([2.0, 3.0], "longest repetition time is 3 s")],
+)
+def test_samples_in_seconds_need_repetition_times(times, words):
+    runs = pd.DataFrame({"run": ["a", "b"], "repetition_time": times})
+    settings, _ = load_recipe("camcan-age")
+    with pytest.raises(UsageError, match=words):
+        shortest_for_patches(ModelSpec("lmae-rwmoe", "camcan-age", settings), runs)
+
+
+def test_a_run_has_to_hold_eight_patches():
+    runs = pd.DataFrame({"run": ["a"], "repetition_time": [2.0]})
+    settings, _ = load_recipe("camcan-age")
+    found = shortest_for_patches(ModelSpec("lmae-rwmoe", "camcan-age", settings), runs)
+    assert (found.length, found.unit) == (64.0, "seconds")
+    points = shortest_for_patches(ModelSpec("lmae-rwmoe", "", {"patch": 3}), runs)
+    assert (points.length, points.unit) == (24.0, "volumes")
+
+
+def test_a_pretraining_can_be_looked_at_first(command, participant_results, tmp_path: Path, recipe):
+    done = command(
+        participant_results, tmp_path / "out", "group", "--model", "lmae-rwmoe", "--recipe", recipe, "--pretrain",
+        "--dry-run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "An encoder from" in done.stdout
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,173 @@
+"""Random walks on a run's own graph, and routers that share the work."""
+
+import numpy as np
+import pytest
+import torch
+
+from bids_neurossm.errors import UsageError
+from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
+from bids_neurossm.models.rwmoe import (
+    Router,
+    balance_loss,
+    connectivity_graph,
+    random_walk,
+    z_loss,
+)
+
+REGIONS = 10
+
+
+def _config(**settings):
+    return LmaeRwmoeConfig(REGIONS, **{"n_outputs": 3, "width": 8, "nodes": 4, "state": 2, **settings})
+
+
+def _model(seed=0, **settings):
+    torch.manual_seed(seed)
+    return LmaeRwmoe(_config(**settings)).eval()
+
+
+def _series(batch=3, length=48, seed=1):
+    return torch.randn(batch, length, REGIONS, generator=torch.Generator().manual_seed(seed))
+
+
+def _alone(batch):
+    return torch.arange(batch)
+
+
+def test_the_graph_is_that_of_the_largest_positive_correlations():
+    series = _series(batch=1, length=60)
+    graph = connectivity_graph(series, torch.tensor([60]), _alone(1), edges=0.2)[0].numpy()
+    correlation = np.corrcoef(series[0].numpy().T)
+    pairs = correlation[np.triu_indices(REGIONS, 1)]
+    joined = np.where(correlation >= np.sort(pairs)[-9], np.clip(correlation, 0, 1), 0)
+    np.fill_diagonal(joined, 0)
+    alone = joined.sum(axis=1) == 0
+    joined[alone, alone] = 1
+    np.testing.assert_allclose(graph, joined / joined.sum(axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(graph.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_an_isolated_region_stays_where_it_is():
+    series = _series(batch=1, length=60)
+    series[0, :, 4] = 0.0
+    graph = connectivity_graph(series, torch.tensor([60]), _alone(1), edges=0.3)[0]
+    assert float(graph[4, 4]) == 1.0
+    assert float(graph[:, 4].sum()) == 1.0
+
+
+def test_a_run_without_a_positive_edge_is_left_as_it_is():
+    wave = torch.sin(torch.arange(40.0))
+    series = torch.zeros(1, 40, REGIONS)
+    series[0, :, 0], series[0, :, 1] = wave, -wave
+    graph = connectivity_graph(series, torch.tensor([40]), _alone(1), edges=0.1)
+    torch.testing.assert_close(graph[0], torch.eye(REGIONS))
+    tokens = torch.randn(1, REGIONS, 5, 8)
+    walked = random_walk(tokens, graph, 3, 0.2)
+    torch.testing.assert_close(walked, tokens.repeat(1, 1, 1, 4))
+    assert _model()(series, torch.tensor([40])).isfinite().all()
+
+
+def test_pieces_of_a_run_share_one_graph_and_padding_does_not_count():
+    series = _series(batch=2, length=30)
+    spoilt = torch.cat([series, torch.full((2, 10, REGIONS), 1e3)], dim=1)
+    together = connectivity_graph(spoilt, torch.tensor([30, 30]), torch.tensor([0, 0]), 0.3)
+    joined = connectivity_graph(series.reshape(1, 60, REGIONS), torch.tensor([60]), _alone(1), 0.3)
+    torch.testing.assert_close(together, joined, rtol=1e-4, atol=1e-5)
+
+
+def test_a_walk_follows_the_edges_and_comes_back():
+    transition = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
+    tokens = torch.tensor([[[[1.0]], [[0.0]]]])
+    walked = random_walk(tokens, transition, steps=2, restart=0.25)[0, :, 0]
+    # U_1 = .75 P U_0 + .25 U_0, U_2 = .75 P U_1 + .25 U_0
+    torch.testing.assert_close(walked, torch.tensor([[1.0, 0.25, 0.8125], [0.0, 0.75, 0.1875]]))
+
+
+def test_two_experts_are_asked_and_their_weights_add_up_to_one():
+    torch.manual_seed(0)
+    router = Router(8, 4, balance=0.01, z=0.001)
+    present = torch.ones(3, 20, dtype=torch.bool)
+    present[2, 15:] = False
+    routing = router(torch.randn(3, 20, 8), present)
+    assert ((routing.weights > 0).sum(dim=-1) == 2 * present).all()
+    torch.testing.assert_close(routing.weights.sum(dim=-1), present.float())
+
+
+def test_the_losses_of_a_router_are_what_their_definition_says():
+    present = torch.ones(8, 1)
+    even = torch.full((8, 4), 0.25)
+    asked = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]] * 4)
+    assert float(balance_loss(even, asked, present)) == pytest.approx(1.0)
+    skewed = torch.tensor([[0.5, 0.5, 0, 0]]).repeat(8, 1)
+    assert float(balance_loss(skewed, torch.tensor([[1.0, 1, 0, 0]] * 8), present)) == pytest.approx(2.0)
+    logits = torch.zeros(8, 4)
+    assert float(z_loss(logits, present)) == pytest.approx(np.log(4) ** 2)
+    half = present.clone()
+    half[4:] = 0
+    logits[4:] = 50  # what is not present costs nothing
+    assert float(z_loss(logits, half)) == pytest.approx(np.log(4) ** 2)
+
+
+def test_bias_and_the_terms_of_the_experts_add_up_to_the_logits():
+    model, series, lengths = _model(), _series(), torch.tensor([48, 40, 33])
+    features = model.features(series, lengths)
+    assert features.shape == (3, 4, 8)
+    torch.testing.assert_close(model.bias + model.terms(features).sum(dim=1), model(series, lengths))
+
+
+def test_an_expert_that_no_region_asks_has_no_part_in_the_decision():
+    model, series, lengths = _model(), _series(), torch.tensor([48, 48, 48])
+    _, frozen = model.routed(series, lengths)
+    without = frozen.of_regions.clone()
+    without[:, :, 2] = 0
+    features, _ = model.routed(series, lengths, frozen=frozen._replace(of_regions=without))
+    assert not features[:, 2].any()
+    assert features[:, [0, 1, 3]].any(dim=2).all()
+
+
+def test_padding_and_the_order_of_pieces_change_nothing():
+    model, series = _model(), _series()
+    lengths = torch.tensor([48, 29, 20])
+    spoilt = series.clone()
+    spoilt[1, 29:], spoilt[2, 20:] = 1e3, -1e3
+    together = model(spoilt, lengths)
+    for row, length in enumerate(lengths):
+        alone = model(series[row : row + 1, :length], lengths[row : row + 1])
+        torch.testing.assert_close(together[row], alone[0], rtol=1e-3, atol=1e-4)
+    pieces = model(series[:2], torch.tensor([48, 48]), torch.tensor([0, 0]))
+    torch.testing.assert_close(
+        model(series[:2].flip(0), torch.tensor([48, 48]), torch.tensor([0, 0])), pieces, rtol=1e-3, atol=1e-4
+    )
+
+
+def test_a_frozen_encoder_gets_no_gradient_and_the_rest_does():
+    model = _model()
+    model.freeze_encoder(True)
+    loss = model(_series(), torch.tensor([48, 48, 48])).square().mean() + model.auxiliary_loss()
+    loss.backward()
+    assert all(each.grad is None for each in model.encoder.parameters())
+    assert model.region_router.choice.weight.grad.abs().sum() > 0
+    assert model.head.grad.abs().sum() > 0
+    model.freeze_encoder(False)
+    model(_series(), torch.tensor([48, 48, 48])).square().mean().backward()
+    assert model.encoder.embedding.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"heads": 3}, "must divide model.width"),
+        ({"edges": 0.0}, "model.edges"),
+        ({"experts": 0}, "experts must be at least 1"),
+        ({"balance": -1.0}, "balance must be 0 or more"),
+        ({"predictor_dropout": 1.0}, "predictor_dropout"),
+    ],
+)
+def test_impossible_shapes_are_refused(settings, words):
+    with pytest.raises(UsageError, match=words):
+        _config(**settings)
+
+
+def test_the_routers_have_no_losses_before_they_decided():
+    with pytest.raises(UsageError, match="call the model first"):
+        _model().auxiliary_loss()
