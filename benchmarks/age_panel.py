@@ -45,7 +45,7 @@ VARIANTS = {
 SHAPE = {"width": 16, "nodes": 32, "state": 4, "region_dropout": 0.2, "predictor_dropout": 0.3}
 STAGES = {"frozen_epochs": 4, "rate": 0.5}
 PRETRAINING = {"epochs": 3, "batch_size": 8, "learning_rate": 0.005}
-TRAINING = Training(epochs=7, batch_size=4, learning_rate=0.005, weight_decay=0.1, window=48)
+TRAINING = Training(epochs=12, batch_size=4, learning_rate=0.005, weight_decay=0.1, window=48)
 
 
 def build_cohort(data: Path, folder: Path, target: str, every: int) -> Cohort:

@@ -111,22 +111,7 @@ def init_group_wf(
     """
     workflow = pe.Workflow(name=name, base_dir=str(work_dir))
     common: dict[str, Any] = {"analysis": analysis, "records": str(records)}
-    build = pe.Node(
-        BuildCohort(
-            unit="cohort",
-            runs=[dict(row) for row in cohort.runs],
-            excluded=[dict(row) for row in cohort.excluded],
-            regions=list(cohort.regions),
-            networks=list(cohort.networks),
-            target_type=cohort.target_type,
-            shortest=cohort.shortest,
-            max_uncovered=cohort.max_uncovered,
-            extra=dict(cohort.extra),
-            **common,
-        ),
-        name="cohort",
-        mem_gb=0.5,
-    )
+    build = cohort_node(cohort, common)
     split = pe.Node(MakeSplits(unit="splits", **common), name="splits", mem_gb=0.3)
     workflow.connect(build, "cohort", split, "cohort")
     cells = _training_nodes(workflow, analysis, build, split, common)
@@ -174,6 +159,26 @@ def cells_of(analysis: Analysis) -> list[CellKey]:
         place = (evaluation.only_fold, evaluation.only_seed)
         return [key for key in cells if (key.fold, key.seed) == place]
     return cells + [CellKey(name, FINAL, 1) for name in seeds]
+
+
+def cohort_node(cohort: CohortPlan, common: dict[str, Any]) -> pe.Node:
+    """Make the node that reads the series into one store; `common` are the inputs that all nodes share."""
+    return pe.Node(
+        BuildCohort(
+            unit="cohort",
+            runs=[dict(row) for row in cohort.runs],
+            excluded=[dict(row) for row in cohort.excluded],
+            regions=list(cohort.regions),
+            networks=list(cohort.networks),
+            target_type=cohort.target_type,
+            shortest=cohort.shortest,
+            max_uncovered=cohort.max_uncovered,
+            extra=dict(cohort.extra),
+            **common,
+        ),
+        name="cohort",
+        mem_gb=0.5,
+    )
 
 
 def _training_nodes(

@@ -8,9 +8,8 @@ from typing import Any
 from nipype.pipeline import engine as pe
 
 from bids_neurossm.interfaces.analysis import Analysis
-from bids_neurossm.interfaces.cohort import BuildCohort
 from bids_neurossm.interfaces.pretraining import PRETRAINING, PretrainEncoder
-from bids_neurossm.workflows.group import CohortPlan
+from bids_neurossm.workflows.group import CohortPlan, cohort_node
 
 
 def init_pretraining_wf(
@@ -37,22 +36,7 @@ def init_pretraining_wf(
     """
     workflow = pe.Workflow(name=name, base_dir=str(work_dir))
     common: dict[str, Any] = {"analysis": analysis, "records": str(records)}
-    build = pe.Node(
-        BuildCohort(
-            unit="cohort",
-            runs=[dict(row) for row in cohort.runs],
-            excluded=[dict(row) for row in cohort.excluded],
-            regions=list(cohort.regions),
-            networks=list(cohort.networks),
-            target_type=cohort.target_type,
-            shortest=cohort.shortest,
-            max_uncovered=cohort.max_uncovered,
-            extra=dict(cohort.extra),
-            **common,
-        ),
-        name="cohort",
-        mem_gb=0.5,
-    )
+    build = cohort_node(cohort, common)
     encoder = pe.Node(
         PretrainEncoder(unit=PRETRAINING, **common),
         name="encoder",

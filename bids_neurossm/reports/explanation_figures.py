@@ -51,7 +51,8 @@ def pathway_importance(pathways: pd.DataFrame, colours: Mapping[str, str]) -> Pi
             f"Importance of {len(names)} pathways for {len(labels)} classes, as dots with intervals.",
             "Pathway importance (change of the class's centred logit against the class-balanced mean input) "
             "with 95\N{NO-BREAK SPACE}% "
-            "bootstrap intervals over participants. A scale is s time points of averaging.",
+            "bootstrap intervals over participants."
+            + ("" if names[0].startswith("expert-") else " A scale is s time points of averaging."),
         )
 
 

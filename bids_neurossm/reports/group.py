@@ -16,7 +16,7 @@ from bids_neurossm.reports.expert_figures import expert_networks
 from bids_neurossm.reports.explanation_figures import deletion_curve, pathway_importance, reference_matrix
 from bids_neurossm.reports.group_cohort import cohort_tables, fold_table, site_table
 from bids_neurossm.reports.group_figures import calibration_curve, confusion_matrix, roc_curves, scatter
-from bids_neurossm.reports.group_maps import find_maps, group_viewer, map_sections, pathway_colours
+from bids_neurossm.reports.group_maps import expert_maps, find_maps, group_viewer, map_sections, pathway_colours
 from bids_neurossm.reports.group_tables import (
     check_verdicts,
     checks_table,
@@ -267,6 +267,7 @@ def _explanation(out_dir: Path, folder: Path, tables: Tables) -> dict[str, Any]:
         "pathway_plot": pathway_importance(pathways, tones) if pathways is not None else None,
         "pathway_table": pathway_table(pathways),
         "expert_plot": expert_networks(tables["expert_regions"]) if tables["expert_regions"] is not None else None,
+        "expert_maps": expert_maps(folder),
         "reference_plot": reference_matrix(reference) if reference is not None else None,
         "reference": reference_table(reference),
         "terms": terms_table(tables["reference_terms"]),

@@ -98,6 +98,16 @@ def draw_maps(maps: ClassMaps, n: float | None, tones: dict[str, str]) -> list[P
     return [surface_map(values, style, caption) for values, style, caption in _layers(maps, n, tones)]
 
 
+def expert_maps(folder: Path) -> list[Picture]:
+    """Draw the mean weight of each expert of the second family on the cortex, all on one scale from 0 to 1."""
+    pictures = []
+    for path in sorted(folder.glob("*_stat-expertweight_desc-expert*_boldmap.nii.gz")):
+        name = path.name.partition("_desc-expert")[2].partition("_")[0]
+        style = MapStyle(f"Expert {name}", "mean weight over held-out runs", top=1.0)
+        pictures.append(surface_map(on_display_grid(path), style, "Weight that the router gives to this expert."))
+    return pictures
+
+
 def _map_size(pathways: pd.DataFrame | None, label: str) -> float | None:
     """Return how many participants stand behind a map; file names hold labels without their punctuation."""
     if pathways is None or not {"label", "n"} <= set(pathways.columns):

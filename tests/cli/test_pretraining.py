@@ -72,6 +72,7 @@ def test_one_folder_is_pretrained_on_and_another_is_fine_tuned_on(command, parti
     pathways = pd.read_csv(next(folder.glob("*_stat-cpa_pathways.tsv")), sep="\t")
     assert set(pathways["pathway"]) == {"expert-1", "expert-2", "expert-3"}
     page = (second / "group_tasks.html").read_text(encoding="utf-8")
+    assert all(f"Expert {number}" in page for number in (1, 2, 3))
     assert "Which experts the regions of each network" in page
     facts = (second / "models" / "tasks" / "fold-1_seed-1.toml").read_text(encoding="utf-8")
     assert 'family = "lmae-rwmoe"' in facts
