@@ -15,6 +15,7 @@ from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.ledger import look_sentence, record_look
+from bids_neurossm.training.age_bias import age_gaps, age_trend
 from bids_neurossm.training.alterations import NULL, TRAINED_ON, altered
 from bids_neurossm.training.calibration import calibrated, temperatures
 from bids_neurossm.training.cohort import Cohort
@@ -118,6 +119,11 @@ class Judge:
         write_tsv(outputs.table("controls"), self._controls())
         if self.analysis.evaluation.leave_out is not None:
             write_tsv(outputs.table("left_out"), self._by_value(self.analysis.evaluation.leave_out))
+        column = str(self.cohort.extra.get("target", "")).rpartition(":")[2]
+        if not self.classes and column.casefold() == "age":
+            gaps = age_gaps(self.units)
+            write_tsv(outputs.table("age_gaps"), gaps)
+            write_tsv(outputs.table("age_bias"), age_trend(gaps))
         if self.analysis.evaluation.learning_curve:
             table, sentence = self._learning_curve()
             write_tsv(outputs.table("learning_curve"), table)

@@ -40,6 +40,8 @@ _FILES = {
     "reference.tsv": "maps against the literature",
     "reference_terms.tsv": "terms of each class",
     "learning_curve.tsv": "scores by size of the training set",
+    "age_gaps.tsv": "predicted less true age of every participant, as it is and with its trend with age taken off",
+    "age_bias.tsv": "how far these gaps go with age",
     "qc_fc.tsv": "connectivity against motion",
     "cpa_deletion.tsv": "deletion curves",
     "holdout_ledger.tsv": "looks at the holdout",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from described import undescribed
 
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.cli.plan_group import refuse_checkpoint
@@ -56,6 +57,7 @@ def test_one_folder_is_pretrained_on_and_another_is_fine_tuned_on(command, parti
     table = pd.read_csv(encoder.with_name("encoder_reconstruction.tsv"), sep="\t")
     assert {"lmae", "spatial ridge"} <= set(table["predictor"])
     assert str(encoder) in done.stdout
+    assert undescribed(first) == []
 
     tuned = ["--checkpoint", encoder, "--target", "entity:task", "--analysis-id", "tasks"]
     small = ["--folds", "2", "--baselines", "none", "--reference", "none"]
@@ -76,6 +78,7 @@ def test_one_folder_is_pretrained_on_and_another_is_fine_tuned_on(command, parti
     assert "Which experts the regions of each network" in page
     facts = (second / "models" / "tasks" / "fold-1_seed-1.toml").read_text(encoding="utf-8")
     assert 'family = "lmae-rwmoe"' in facts
+    assert undescribed(second) == []
 
 
 def test_pretraining_alone_needs_no_target(tmp_path):

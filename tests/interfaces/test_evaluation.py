@@ -270,3 +270,24 @@ def test_splits_that_are_given_back_are_followed_with_their_resplits(tmp_path: P
     )
     pd.testing.assert_frame_equal(given["splits"], first["splits"])
     pd.testing.assert_frame_equal(given["metrics"], first["metrics"])
+
+
+def test_gaps_between_predicted_and_true_age_have_tables_of_their_own(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    age = random.uniform(20, 80, 60)
+    runs = pd.DataFrame({"participant_id": [f"sub-{i:02d}" for i in range(60)], "label": age, "site": ""})
+    # Older people's first two regions go together more.
+    mixed = [random.normal(size=(50, 4)) @ (np.eye(4) + np.eye(4, k=1) * (years / 60)) for years in age]
+    names = [f"r{i}" for i in range(4)]
+    cohort = Cohort.create(
+        tmp_path / "cohort", runs.assign(run=runs["participant_id"]), mixed, names, names, "continuous",
+        {"target": "phenotype/people.tsv:age"},
+    )  # fmt: skip
+    analysis = analysis_of(tmp_path, model="pearson-connectivity", folds=3, seeds=1)
+    carry_out(analysis, cohort, tmp_path)
+    gaps = read(analysis.outputs.table("age_gaps"))
+    trend = read(analysis.outputs.table("age_bias")).set_index("model").loc["pearson-connectivity"]
+    assert len(gaps[gaps["model"] == "pearson-connectivity"]) == 60
+    np.testing.assert_allclose(gaps["gap"], gaps["predicted"] - gaps["age"], atol=1e-3)
+    assert trend["r_gap_age"] < -0.3
+    assert abs(trend["r_gap_age_corrected"]) < abs(trend["r_gap_age"]) / 2
