@@ -16,6 +16,9 @@ from pathlib import Path
 from bids_neurossm.config import Execution
 from bids_neurossm.errors import OutputNotWritableError
 
+#: Bytes that are left for it in the path of a socket, after ``/pymp-12345678/listener-12345678``.
+_LONGEST_TEMPORARY_FOLDER = 74
+
 
 @contextmanager
 def prepared_environment(execution: Execution) -> Iterator[Path]:
@@ -72,10 +75,11 @@ def prepared_environment(execution: Execution) -> Iterator[Path]:
 def _find_temporary_folder(work_dir: Path | None) -> None:
     """Make sure that there is a place for temporary files; a work folder that the user named will do.
 
-    A container with a read-only root has none, unless one is mounted.
+    A container with a read-only root has none, unless one is mounted. Workers are reached through sockets that lie
+    there, whose paths the kernel limits to 107 bytes.
     """
     try:
-        tempfile.gettempdir()
+        folder = tempfile.gettempdir()
     except FileNotFoundError as error:
         if work_dir is None:
             raise OutputNotWritableError(
@@ -84,7 +88,13 @@ def _find_temporary_folder(work_dir: Path | None) -> None:
             ) from error
         work = work_dir.absolute()
         check_writable(work, "work folder", "give another one with -w")
-        os.environ["TMPDIR"] = tempfile.tempdir = str(work)
+        folder = os.environ["TMPDIR"] = tempfile.tempdir = str(work)
+    length = len(os.fsencode(folder))
+    if length > _LONGEST_TEMPORARY_FOLDER:
+        raise OutputNotWritableError(
+            f"The path of the folder for temporary files, {folder}, has {length} characters; sockets of workers allow "
+            f"{_LONGEST_TEMPORARY_FOLDER}. Set TMPDIR to a shorter one, or give a shorter -w where there is no /tmp."
+        )
 
 
 def check_writable(folder: Path, what: str, remedy: str) -> None:

@@ -206,7 +206,7 @@ def test_the_output_is_valid_bids(group_results: Path) -> None:
 def test_one_killed_worker_fails_its_run_and_the_command_ends(
     simulated: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """SIGKILL in the middle of a node: the run is named, the others are done, nothing hangs."""
+    """SIGKILL in the middle of a node, and again when it is tried alone: the run is named, the others are done."""
     dataset = tmp_path / "fmriprep"
     for participant in ("sub-01", "sub-04"):
         (dataset / participant).parent.mkdir(exist_ok=True)
@@ -249,12 +249,15 @@ def test_one_killed_worker_fails_its_run_and_the_command_ends(
         text=True,
     )
     try:
-        started = time.monotonic()
-        while not marker.exists() or not marker.read_text():
-            assert time.monotonic() - started < 60
-            assert process.poll() is None
-            time.sleep(0.1)
-        os.kill(int(marker.read_text()), signal.SIGKILL)
+        for _ in range(2):
+            started = time.monotonic()
+            while not marker.exists() or not marker.read_text():
+                assert time.monotonic() - started < 60
+                assert process.poll() is None
+                time.sleep(0.1)
+            worker = int(marker.read_text())
+            marker.unlink()
+            os.kill(worker, signal.SIGKILL)
         said, _ = process.communicate(timeout=90)
     finally:
         process.kill()

@@ -73,9 +73,12 @@ def test_a_killed_search_for_runs_is_told_in_a_sentence(
     ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
 )
 def test_a_signal_that_a_library_swallows_ends_the_command_all_the_same(
-    number: int, code: int, word: str, capsys: pytest.CaptureFixture[str]
+    number: int, code: int, word: str, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:
-    before = signal.getsignal(number)
+    # A shell that starts the tests in the background has them ignore SIGINT.
+    before = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    outside = signal.signal(number, before)
+    request.addfinalizer(lambda: signal.signal(number, outside))
 
     def command() -> int:
         with contextlib.suppress(BaseException):
