@@ -42,10 +42,10 @@ VARIANTS = {
     "lmae-rwmoe-scratch": {"pretrain": False},
 }
 #: Small enough for one core; a recipe for a cluster is camcan-age.
-SHAPE = {"width": 16, "nodes": 32, "state": 4, "region_dropout": 0.2, "predictor_dropout": 0.3}
-STAGES = {"frozen_epochs": 4, "rate": 0.5}
+SHAPE = {"width": 16, "nodes": 32, "state": 4, "dropout": 0.0, "region_dropout": 0.0, "predictor_dropout": 0.1}
+STAGES = {"frozen_epochs": 3, "rate": 0.5}
 PRETRAINING = {"epochs": 3, "batch_size": 8, "learning_rate": 0.005}
-TRAINING = Training(epochs=12, batch_size=4, learning_rate=0.005, weight_decay=0.1, window=48)
+TRAINING = Training(epochs=8, batch_size=4, learning_rate=0.01, weight_decay=0.01, window=144)
 
 
 def build_cohort(data: Path, folder: Path, target: str, every: int) -> Cohort:

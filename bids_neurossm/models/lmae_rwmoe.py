@@ -258,7 +258,7 @@ class LmaeRwmoe(nn.Module):
             transition = frozen.transition
         walked = random_walk(tokens, transition[runs], self.config.walk_steps, self.config.restart)
         pooled, shares, of_regions, region_loss = self._regions(walked, tokens, counts, runs, frozen)
-        sequences, of_time, time_loss = self._times(pooled, counts, frozen)
+        sequences, of_time, time_loss = self._times(pooled, counts, runs, frozen)
         self._loss = region_loss + time_loss
         features = self._means(sequences, counts, runs)
         return features * shares[:, :, None], Frozen(transition, of_regions, of_time)
@@ -286,23 +286,37 @@ class LmaeRwmoe(nn.Module):
         shares = torch.einsum("nrx,nre->ne", of_runs, weights)
         return pooled.movedim(2, 0), shares * self.config.experts, weights, routing.loss
 
-    def _times(self, pooled: Tensor, counts: Tensor, frozen: Frozen | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Let the experts of time and the state-space layers work on (E, B, N, D); return the router's decision too."""
-        routing = self.time_router(pooled.sum(dim=0), _valid(counts, pooled.shape[2]))
+    def _times(
+        self, pooled: Tensor, counts: Tensor, runs: Tensor, frozen: Frozen | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Let the experts of time and the state-space layers work on (E, B, N, D); return the router's decision too.
+
+        What pooling gives is nearly the same in all patches, since most of it tells which regions there are. Its mean
+        over the run is taken off first: what moves is what the layers are to see.
+        """
+        valid = _valid(counts, pooled.shape[2])
+        moving = (pooled - self._over_run(pooled, counts, runs)[:, runs, None]) * valid[:, :, None]
+        pooled = functional.layer_norm(moving, moving.shape[-1:])
+        routing = self.time_router(pooled.sum(dim=0), valid)
         weights = routing.weights if frozen is None else frozen.of_time
-        made = self.time_experts.outer(self.time_experts.inner(functional.layer_norm(pooled, pooled.shape[-1:])))
+        made = self.time_experts.outer(self.time_experts.inner(pooled))
         pooled = pooled + (made * weights[..., None].to(made.dtype)).sum(dim=3)
         lengths = counts.expand(len(pooled), -1)
         return stacks_together(cast(list[SelectiveLayers], list(self.layers)), pooled, lengths), weights, routing.loss
 
     def _means(self, sequences: Tensor, counts: Tensor, runs: Tensor) -> Tensor:
         """Average (E, B, N, D) over the valid patches of all pieces of each run, and normalise: (n, E, D)."""
+        means = self._over_run(sequences.float(), counts, runs).transpose(0, 1)
+        return functional.layer_norm(means, (self.config.width,))
+
+    @staticmethod
+    def _over_run(sequences: Tensor, counts: Tensor, runs: Tensor) -> Tensor:
+        """Average (E, B, N, D) over the valid patches of all pieces of each run: (E, n, D)."""
         valid = _valid(counts, sequences.shape[2])
-        sums = (sequences.float() * valid[:, :, None]).sum(dim=2).transpose(0, 1)
-        n_runs = int(runs.max()) + 1
-        total = sums.new_zeros(n_runs, *sums.shape[1:]).index_add(0, runs, sums)
-        patches = sums.new_zeros(n_runs).index_add(0, runs, counts.to(sums.dtype)).clamp_min(1)
-        return functional.layer_norm(total / patches[:, None, None], (self.config.width,))
+        sums = (sequences * valid[:, :, None]).sum(dim=2)
+        total = sums.new_zeros(len(sums), int(runs.max()) + 1, sums.shape[2]).index_add(1, runs, sums)
+        patches = sums.new_zeros(total.shape[1]).index_add(0, runs, counts.to(sums.dtype)).clamp_min(1)
+        return total / patches[:, None]
 
 
 def _over_time(values: Tensor, counts: Tensor, runs: Tensor) -> tuple[Tensor, Tensor]:

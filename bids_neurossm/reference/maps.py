@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-from numba import njit
+from numba import get_num_threads, njit
 from numpy.typing import NDArray
 
 from bids_neurossm.dataset.write import replacing
@@ -201,15 +203,40 @@ def _count(
     # Selections of each study, side by side: the product needs no dense row of the study matrix.
     of_study, which = np.nonzero(selections.T)
     selection_start = np.searchsorted(of_study, np.arange(len(studies) + 1))
-    active = np.zeros(mask.n_voxels, dtype=np.int32)
-    active_selected = np.zeros((len(selections), mask.n_voxels), dtype=np.int32)
-    for first, starts, voxels in _marked(studies, mask):
-        _add_counts(first, starts, voxels, selection_start, which.astype(np.int32), active, active_selected)
+    selected = which.astype(np.int32)
+
+    def count(part: tuple[int, int]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        active = np.zeros(mask.n_voxels, dtype=np.int32)
+        active_selected = np.zeros((len(selections), mask.n_voxels), dtype=np.int32)
+        for first, starts, voxels in _marked(studies, mask, part):
+            _add_counts(first, starts, voxels, selection_start, selected, active, active_selected)
+        return active, active_selected
+
+    parts = _parts(studies, get_num_threads())
+    with ThreadPoolExecutor(len(parts)) as threads:
+        # Whole numbers: their sum is the same in any order, and with any number of threads.
+        (active, active_selected), *others = threads.map(count, parts)
+    for more, more_selected in others:
+        active += more
+        active_selected += more_selected
     return active, active_selected
 
 
-def _marked(studies: Studies, mask: BrainMask) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int32]]]:
-    """Give the study-by-voxel matrix in blocks: first study, starts of its rows, marked voxels (unsorted)."""
+def _parts(studies: Studies, number: int) -> list[tuple[int, int]]:
+    """Cut the studies into ranges with as many peaks each."""
+    ends = np.searchsorted(studies.peak_study, np.arange(len(studies)), side="right")
+    cuts = np.searchsorted(ends, np.arange(1, number) * (len(studies.peaks) / number))
+    edges = [0, *cuts.tolist(), len(studies)]
+    return [(first, until) for first, until in pairwise(edges) if first < until]
+
+
+def _marked(
+    studies: Studies, mask: BrainMask, part: tuple[int, int] | None = None
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int32]]]:
+    """Give the study-by-voxel matrix in blocks: first study, starts of its rows, marked voxels (unsorted).
+
+    Of all studies, or of a `part`: the first, and the one behind the last.
+    """
     steps = np.linalg.norm(mask.affine[:3, :3], axis=0)
     reach = np.ceil(RADIUS / steps).astype(int) + 1
     grid = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), axis=-1).reshape(-1, 3)
@@ -229,10 +256,10 @@ def _marked(studies: Studies, mask: BrainMask) -> Iterator[tuple[int, NDArray[np
     peak_start = np.searchsorted(of_study, np.arange(len(studies) + 1))
     last_seen = np.full(mask.n_voxels, -1, dtype=np.int64)
     peaks_at_a_time = max(1, _MARKS_AT_A_TIME // len(sphere))
-    first = 0
-    while first < len(studies):
+    first, last = part or (0, len(studies))
+    while first < last:
         until = int(np.searchsorted(peak_start, peak_start[first] + peaks_at_a_time, side="right")) - 1
-        until = min(max(until, first + 1), len(studies))
+        until = min(max(until, first + 1), last)
         room = int(peak_start[until] - peak_start[first]) * len(sphere)
         # Pages of this buffer that are never written take no memory.
         voxels = np.empty(room, dtype=np.int32)
