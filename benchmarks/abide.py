@@ -27,10 +27,9 @@ from bids_neurossm.config import Execution, ModelSpec
 from bids_neurossm.dataset.write import replacing
 from bids_neurossm.training.alterations import PHASE_RANDOMISATION, TIME_SHUFFLE, altered
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.comparison import compare
+from bids_neurossm.training.comparison import FoldsAre, compare, over_folds
 from bids_neurossm.training.estimator import create_estimator, follows_recipe, registered_models
 from bids_neurossm.training.intervals import bootstrap_interval
-from bids_neurossm.training.judgement import FoldsAre, over_folds
 from bids_neurossm.training.metrics import METRICS, prediction_frame, unit_predictions
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.training.scoring import score

@@ -167,23 +167,18 @@ def _describe(options: ImportOptions, plan: Import) -> None:
 
     from bids_neurossm.cli.environment import check_writable
     from bids_neurossm.dataset.description import (
-        read_description,
         write_atlas,
         write_desc_labels,
         write_description,
     )
     from bids_neurossm.dataset.matching import merged
-    from bids_neurossm.dataset.write import write_json, write_text, write_tsv
+    from bids_neurossm.dataset.write import write_text, write_tsv
 
     out_dir = options.out_dir
     check_writable(out_dir, "output folder", "give another OUT_DIR")
     if not (out_dir / "README.md").exists() and not (out_dir / "dataset_description.json").exists():
         write_text(out_dir / "README.md", _README)
     write_description(out_dir, {plan.source_name: plan.source_dir})
-    # The licence of imported series is their authors' choice, which this program does not know.
-    description = read_description(out_dir)
-    if description.pop("License", None) is not None:
-        write_json(out_dir / "dataset_description.json", description)
     write_desc_labels(out_dir, {options.desc: "Regional series as they were imported; cleaned by others."})
     if plan.participants is not None:
         path = out_dir / "participants.tsv"

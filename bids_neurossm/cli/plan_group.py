@@ -14,7 +14,7 @@ from bids_neurossm.atlas.catalogue import atlas_entities
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.tables import network_of, read_label_table
 from bids_neurossm.cli.plan_baselines import choose_baselines
-from bids_neurossm.cli.plan_pretraining import SECOND_FAMILY, shortest_for_patches, with_encoder
+from bids_neurossm.cli.plan_pretraining import shortest_for_patches, with_encoder
 from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
 from bids_neurossm.config import Evaluation, ModelSpec, RunConfig, Training
 from bids_neurossm.dataset.labels import (
@@ -41,7 +41,7 @@ from bids_neurossm.errors import LabelError, NoInputError, ResourceMissingError,
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import Shortest, series_facts, wanted_splits
 from bids_neurossm.signal.strategy import load_strategy
-from bids_neurossm.training.estimator import registered_models
+from bids_neurossm.training.estimator import SECOND_FAMILY, registered_models
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
 

@@ -11,9 +11,7 @@ from bids_neurossm.config import ModelSpec, RunConfig
 from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.interfaces.cohort import Shortest
-
-#: Name of the model that has an encoder.
-SECOND_FAMILY = "lmae-rwmoe"
+from bids_neurossm.training.estimator import SECOND_FAMILY
 
 
 def with_encoder(config: RunConfig, spec: ModelSpec) -> ModelSpec:
@@ -35,9 +33,7 @@ def with_encoder(config: RunConfig, spec: ModelSpec) -> ModelSpec:
     """
     evaluation = config.evaluation
     if spec.name != SECOND_FAMILY:
-        if evaluation.pretrain or evaluation.pretrain_from is not None:
-            option = "--pretrain" if evaluation.pretrain else "--pretrain-from"
-            raise UsageError(f"{option} belongs to --model {SECOND_FAMILY}; {spec.name} has no encoder.")
+        refuse_pretraining(config, spec.name)
         return spec
     if "scales" in spec.settings or "streams" in spec.settings:
         raise UsageError(
@@ -53,6 +49,20 @@ def with_encoder(config: RunConfig, spec: ModelSpec) -> ModelSpec:
             )
         further = {"encoder": str(path), "encoder_sha256": hash_file(path)}
     return replace(spec, settings={**spec.settings, **further})
+
+
+def refuse_pretraining(config: RunConfig, model: str) -> None:
+    """Say that the model of that name can not be pretrained, unless it has an encoder.
+
+    Raises
+    ------
+    UsageError
+        If that was asked for.
+    """
+    evaluation = config.evaluation
+    if model != SECOND_FAMILY and (evaluation.pretrain or evaluation.pretrain_from is not None):
+        option = "--pretrain" if evaluation.pretrain else "--pretrain-from"
+        raise UsageError(f"{option} belongs to --model {SECOND_FAMILY}; {model} has no encoder.")
 
 
 def shortest_for_patches(spec: ModelSpec, runs: pd.DataFrame) -> Shortest:

@@ -15,14 +15,14 @@ from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
 from bids_neurossm.cli.plan_group import parcellation_of, plan_model, run_facts, series_identifier, series_of
-from bids_neurossm.cli.plan_pretraining import SECOND_FAMILY, shortest_for_patches, wants_encoder_only
+from bids_neurossm.cli.plan_pretraining import refuse_pretraining, shortest_for_patches, wants_encoder_only
 from bids_neurossm.cli.watch import TrainingWatch
 from bids_neurossm.config import RunConfig
 from bids_neurossm.dataset.description import write_description
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.dataset.series import common_regions
-from bids_neurossm.errors import CheckpointError, NoInputError, UsageError
+from bids_neurossm.errors import CheckpointError, NoInputError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.pretraining import encoder_file
 from bids_neurossm.interfaces.records import Record, private_folder
@@ -54,9 +54,7 @@ def plan_pretraining(config: RunConfig) -> PretrainingPlan:
     NoInputError
         If there are no series.
     """
-    if config.model.name != SECOND_FAMILY:
-        option = "--pretrain" if config.evaluation.pretrain else "--pretrain-from"
-        raise UsageError(f"{option} belongs to --model {SECOND_FAMILY}; {config.model.name} has no encoder.")
+    refuse_pretraining(config, config.model.name)
     spec, training = plan_model(
         replace(config, evaluation=replace(config.evaluation, pretrain=False, pretrain_from=None))
     )

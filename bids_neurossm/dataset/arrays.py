@@ -284,7 +284,7 @@ def runs_of_mat(path: Path) -> list[ArrayRun]:
             if math.prod(shape) * 8 > MAX_ARRAY_BYTES:
                 raise RunError(f"{path}: {name} claims {' x '.join(map(str, shape))} numbers, which is too many.")
         content = loadmat(path)
-    except NotImplementedError:
+    except NotImplementedError:  # scipy's word for version 7.3
         content = _read_hdf5(path)
     except (MatReadError, TypeError, KeyError) as error:
         raise RunError(f"{path} is not a readable MATLAB file ({error}).") from error

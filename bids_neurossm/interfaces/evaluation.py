@@ -19,9 +19,9 @@ from bids_neurossm.training.age_bias import age_gaps, age_trend
 from bids_neurossm.training.alterations import NULL, TRAINED_ON, altered
 from bids_neurossm.training.calibration import calibrated, temperatures
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.comparison import compare
+from bids_neurossm.training.comparison import FoldsAre, compare
 from bids_neurossm.training.controls import label_permutation, probes
-from bids_neurossm.training.judgement import FoldsAre, metric_table, table_by_value
+from bids_neurossm.training.judgement import metric_table, table_by_value
 from bids_neurossm.training.metrics import (
     mean_over_folds,
     prediction_frame,

@@ -12,7 +12,6 @@ from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.progress import ProgressFile
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.follow import Epoch, Follow
 
 #: What the node and its progress are called.
 PRETRAINING = "pretraining of the encoder"
@@ -61,14 +60,10 @@ class PretrainEncoder(RecordingInterface):
         )
         if execution.overwrite or not is_made_from(path, digest):
             progress = ProgressFile(Path(self.inputs.records), self.inputs.unit)
-
-            def epoch(told: Epoch) -> None:
-                progress.epoch(told.number, told.of, told.loss, told.seconds_left)
-
             try:
                 pretrain_cohort(
                     path, cohort, np.arange(len(cohort.runs)), analysis.model.settings, analysis.training.window,
-                    execution, digest, Follow(epoch, progress.notice),
+                    execution, digest, progress.follow(),
                 )  # fmt: skip
             finally:
                 progress.end()

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bids_neurossm.dataset.write import write_json
+from bids_neurossm.training.follow import Follow
 
 _SECONDS_BETWEEN = 1.0
 
@@ -57,6 +58,10 @@ class ProgressFile:
         self._unit = unit
         self._path = self._folder / f"{re.sub(r'[^0-9A-Za-z_.-]', '_', unit)}.json"
         self._last = -_SECONDS_BETWEEN
+
+    def follow(self) -> Follow:
+        """Let a training tell its epochs and its notices by way of this file."""
+        return Follow(lambda told: self.epoch(told.number, told.of, told.loss, told.seconds_left), self.notice)
 
     def epoch(self, number: int, of: int, loss: float, seconds_left: float) -> None:
         """Tell that an epoch has ended."""

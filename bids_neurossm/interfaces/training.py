@@ -16,7 +16,6 @@ from bids_neurossm.interfaces.progress import ProgressFile
 from bids_neurossm.training.alterations import TRAINED_ON, altered, nested_part
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.estimator import Followed, create_estimator
-from bids_neurossm.training.follow import Epoch, Follow
 from bids_neurossm.training.splits import Splits, read_splits
 
 #: Fields of a `PathwayAttribution` that are kept with a cell.
@@ -81,7 +80,7 @@ class TrainCell(RecordingInterface):
             from bids_neurossm.ops.engines import device_choice
 
             ProgressFile(Path(self.inputs.records), "device").notice(device_choice(analysis.execution.device))
-            estimator.follow(_follow(progress), analysis.state_file(key))
+            estimator.follow(progress.follow(), analysis.state_file(key))
         try:
             estimator.fit(cohort, train, _seed_of(analysis, key))
         finally:
@@ -101,15 +100,6 @@ class TrainCell(RecordingInterface):
                 attribution["pathways"] = np.array(found.pathways, dtype=np.str_)
         groups = int(cohort.runs["group"].iloc[train].nunique())
         return Cell(key, digest, test, np.asarray(scores, dtype=np.float64), attribution, groups)
-
-
-def _follow(progress: ProgressFile) -> Follow:
-    """Let the training tell its epochs and its notices by way of a file."""
-
-    def epoch(told: Epoch) -> None:
-        progress.epoch(told.number, told.of, told.loss, told.seconds_left)
-
-    return Follow(epoch, progress.notice)
 
 
 def _sides(

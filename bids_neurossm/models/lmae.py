@@ -239,7 +239,7 @@ class Encoder(nn.Module):
         samples = functional.pad(samples, (0, 0, 0, max(n_patches * config.patch - samples.shape[1], 0)))
         cut = samples[:, : n_patches * config.patch].mT
         cut = cut.reshape(len(series), -1, n_patches, config.patch)
-        whole = torch.arange(n_patches, device=series.device) < counts[:, None]
+        whole = whole_patches(counts, n_patches)
         return torch.where(whole[:, None, :, None], cut, 0), counts
 
     def forward(self, patches: Tensor, counts: Tensor, hidden: Tensor | None = None) -> Tensor:
@@ -267,7 +267,7 @@ class Encoder(nn.Module):
     def encode(self, shown: Tensor, expected: Tensor, counts: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Encode what `expected` gives; see `forward`."""
         n_patches = shown.shape[2]
-        whole = torch.arange(n_patches, device=shown.device) < counts[:, None]
+        whole = whole_patches(counts, n_patches)
         valid = whole[:, None, :, None].to(shown.dtype)
         tokens = self.embedding(torch.cat([shown, expected], dim=3))
         visible = valid.expand(*shown.shape[:3], 1)
@@ -322,6 +322,11 @@ class LMAE(nn.Module):
         asked = (hidden & alive)[..., None].to(patches.dtype)
         error = (self(patches, counts, hidden) - patches).square() * asked
         return cast(Tensor, error.sum() / (asked.sum() * patches.shape[3]).clamp_min(1))
+
+
+def whole_patches(counts: Tensor, n_patches: int) -> Tensor:
+    """Tell which patches (B, N) of each piece are whole."""
+    return torch.arange(n_patches, device=counts.device) < counts[:, None]
 
 
 def run_embedding(tokens: Tensor, counts: Tensor, runs: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.models.lmae import Encoder, LMAEConfig
+from bids_neurossm.models.lmae import Encoder, LMAEConfig, run_embedding, whole_patches
 from bids_neurossm.models.neurossm import NeuroSSMConfig
 from bids_neurossm.models.rwmoe import Experts, Router, connectivity_graph, random_walk
 from bids_neurossm.models.stacks import SelectiveLayers, stacks_together
@@ -271,9 +271,10 @@ class LmaeRwmoe(nn.Module):
         Returns sequences (E, B, N, D), the share (n, E) of the attention that each expert had, the weights (n, R, E)
         and the router's loss. A region keeps its experts for the whole run.
         """
-        routing = self.region_router(*_over_time(walked, counts, runs))
+        of_runs = run_embedding(walked, counts, runs)
+        routing = self.region_router(of_runs, torch.ones(of_runs.shape[:2], dtype=torch.bool, device=of_runs.device))
         weights = routing.weights if frozen is None else frozen.of_regions
-        valid = _valid(counts, tokens.shape[2])[:, None, :, None]
+        valid = whole_patches(counts, tokens.shape[2])[:, None, :, None]
         attention = torch.softmax(self.attention(tokens), dim=1) * valid
         inner = self.region_experts.inner(walked)
         # (B, R, 1, E, D): what a region is to each expert. Without a gain of their own, regions would be told apart by
@@ -282,8 +283,8 @@ class LmaeRwmoe(nn.Module):
         values = (inner * taken.to(inner.dtype)).view(*inner.shape[:-1], self.config.heads, -1)
         summed = (values * attention[:, :, :, None, :, None].to(values.dtype)).sum(dim=1).flatten(3)
         pooled = self.region_experts.outer(summed)
-        of_runs, _ = _over_time(attention.mean(dim=3, keepdim=True).float(), counts, runs)
-        shares = torch.einsum("nrx,nre->ne", of_runs, weights)
+        attended = run_embedding(attention.mean(dim=3, keepdim=True).float(), counts, runs)
+        shares = torch.einsum("nrx,nre->ne", attended, weights)
         return pooled.movedim(2, 0), shares * self.config.experts, weights, routing.loss
 
     def _times(
@@ -294,7 +295,7 @@ class LmaeRwmoe(nn.Module):
         What pooling gives is nearly the same in all patches, since most of it tells which regions there are. Its mean
         over the run is taken off first: what moves is what the layers are to see.
         """
-        valid = _valid(counts, pooled.shape[2])
+        valid = whole_patches(counts, pooled.shape[2])
         moving = (pooled - self._over_run(pooled, counts, runs)[:, runs, None]) * valid[:, :, None]
         pooled = functional.layer_norm(moving, moving.shape[-1:])
         routing = self.time_router(pooled.sum(dim=0), valid)
@@ -312,22 +313,8 @@ class LmaeRwmoe(nn.Module):
     @staticmethod
     def _over_run(sequences: Tensor, counts: Tensor, runs: Tensor) -> Tensor:
         """Average (E, B, N, D) over the valid patches of all pieces of each run: (E, n, D)."""
-        valid = _valid(counts, sequences.shape[2])
+        valid = whole_patches(counts, sequences.shape[2])
         sums = (sequences * valid[:, :, None]).sum(dim=2)
         total = sums.new_zeros(len(sums), int(runs.max()) + 1, sums.shape[2]).index_add(1, runs, sums)
         patches = sums.new_zeros(total.shape[1]).index_add(0, runs, counts.to(sums.dtype)).clamp_min(1)
         return total / patches[:, None]
-
-
-def _over_time(values: Tensor, counts: Tensor, runs: Tensor) -> tuple[Tensor, Tensor]:
-    """Average (B, R, N, D), zero in patches that are not whole, over the patches of each run; and tell that it is."""
-    n_runs = int(runs.max()) + 1
-    patches = values.new_zeros(n_runs).index_add(0, runs, counts.to(values.dtype)).clamp_min(1)
-    sums = values.new_zeros(n_runs, values.shape[1], values.shape[3]).index_add(0, runs, values.sum(dim=2))
-    mean = sums / patches[:, None, None]
-    return mean, torch.ones(mean.shape[:2], dtype=torch.bool, device=mean.device)
-
-
-def _valid(counts: Tensor, n_patches: int) -> Tensor:
-    """Tell which patches (B, N) of each piece are whole."""
-    return torch.arange(n_patches, device=counts.device) < counts[:, None]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.training.metrics import KEYS, correlation, labels_and_scores
+from bids_neurossm.training.metrics import KEYS, correlation, development_of_others, labels_and_scores
 
 #: Fewer people than this make no line.
 FEWEST = 10
@@ -41,8 +41,7 @@ def age_gaps(units: pd.DataFrame) -> pd.DataFrame:
     age, predicted = labels_and_scores(units, ())
     table = units.assign(age=age, predicted=predicted[:, 0], gap=predicted[:, 0] - age, gap_corrected=np.nan)
     for (model, set_name, split, fold), part in table.groupby(list(KEYS), sort=True):
-        mine = table[(table["model"] == model) & (table["set"] == "development")]
-        others = mine if set_name == "holdout" else mine[(mine["split"] == split) & (mine["fold"] != fold)]
+        others = development_of_others(table, model, set_name, split, fold)
         if len(others) >= FEWEST and np.ptp(others["age"].to_numpy()) > 0:
             slope, intercept = np.polyfit(others["age"], others["gap"], 1)
             table.loc[part.index, "gap_corrected"] = part["gap"] - (intercept + slope * part["age"])

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.training.metrics import KEYS, fit_temperature, labels_and_scores, log_loss, score_columns
+from bids_neurossm.training.metrics import (
+    KEYS,
+    development_of_others,
+    fit_temperature,
+    labels_and_scores,
+    log_loss,
+    score_columns,
+)
 
 #: A gain in log loss below this is rounding.
 _SMALLEST_GAIN = 1e-9
@@ -38,8 +45,7 @@ def temperatures(units: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """
     rows = []
     for (model, set_name, split, fold), _ in units.groupby(list(KEYS), sort=True):
-        mine = units[(units["model"] == model) & (units["set"] == "development")]
-        others = mine if set_name == "holdout" else mine[(mine["split"] == split) & (mine["fold"] != fold)]
+        others = development_of_others(units, model, set_name, split, fold)
         rows.append((model, set_name, split, fold, _temperature(others, classes)))
     return pd.DataFrame(rows, columns=[*KEYS, "temperature"])
 

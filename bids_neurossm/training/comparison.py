@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.training.intervals import Interval, grouped_bootstrap, nadeau_bengio_interval, sign_flip_interval
-from bids_neurossm.training.metrics import METRIC_WORDS, METRICS, SMALLER_IS_BETTER, Floats, labels_and_scores
+from bids_neurossm.training.metrics import (
+    METRIC_WORDS,
+    METRICS,
+    SMALLER_IS_BETTER,
+    Floats,
+    labels_and_scores,
+    values_by_fold,
+)
+
+FoldsAre = Literal["random", "sites"]
 
 #: Below this p a difference is called one.
 SIGNIFICANCE = 0.05
@@ -27,7 +36,7 @@ def compare(
     classes: Sequence[str],
     metrics: Sequence[str] | None = None,
     *,
-    folds_are: Literal["random", "sites"] = "random",
+    folds_are: FoldsAre = "random",
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -98,7 +107,7 @@ def _row(
     theirs: pd.DataFrame,
     name: str,
     classes: Sequence[str],
-    folds_are: str,
+    folds_are: FoldsAre,
     resamples: int,
     seed: int,
 ) -> dict[str, object]:
@@ -109,14 +118,12 @@ def _row(
     def difference(rows: NDArray[np.int64]) -> float:
         return metric(labels[rows], scores[rows]) - metric(labels[rows], other_scores[rows])
 
-    folds = [np.asarray(rows) for rows in mine.groupby(["split", "fold"], sort=True).indices.values()]
-    values = np.array([metric(labels[rows], scores[rows]) for rows in folds])
-    others = np.array([metric(labels[rows], other_scores[rows]) for rows in folds])
+    values, others = (values_by_fold(each, classes, name) for each in (mine, theirs))
     both = np.isfinite(values) & np.isfinite(others)
     found = (
         grouped_bootstrap(mine, difference, bool(classes), resamples=resamples, seed=seed)
         if mine["set"].iloc[0] == "holdout"
-        else _over_folds(mine, values - others, folds_are, seed)
+        else over_folds(values - others, mine, folds_are, seed)
     )
     model, baseline = str(mine["model"].iloc[0]), str(theirs["model"].iloc[0])
     mean, other = (float(v[both].mean()) if both.any() else float("nan") for v in (values, others))
@@ -128,10 +135,23 @@ def _row(
     }  # fmt: skip
 
 
-def _over_folds(mine: pd.DataFrame, differences: Floats, folds_are: str, seed: int) -> Interval:
+def over_folds(values: Floats, units: pd.DataFrame, folds_are: FoldsAre, seed: int = 0) -> Interval:
+    """Interval of the procedure for a figure, or a paired difference, per fold.
+
+    Parameters
+    ----------
+    values : array, shape (J,)
+        One per fold of every re-split.
+    units : DataFrame
+        The units of one model that were scored, for the sizes of the folds.
+    folds_are : {"random", "sites"}
+        Nadeau-Bengio, or sign-flips and a t interval over left-out sites.
+    seed : int
+        Of the sign-flips.
+    """
     if folds_are == "sites":
-        return sign_flip_interval(differences, seed=seed)
-    return nadeau_bengio_interval(differences, ratio_of_test_to_train(mine), folds=folds_of_a_split(mine))
+        return sign_flip_interval(values, seed=seed)
+    return nadeau_bengio_interval(values, ratio_of_test_to_train(units), folds=folds_of_a_split(units))
 
 
 def folds_of_a_split(units: pd.DataFrame) -> int:
@@ -174,20 +194,23 @@ def verdict(model: str, baseline: str, metric: str, value: float, other: float, 
     -------
     str
         The model ``beats`` or ``is worse than`` the baseline where p < .05; else it ``can not be told apart from`` it,
-        which is not to say that the two are alike: the interval says how far apart they may be.
+        which is not to say that the two are alike: the interval says how far apart they may be. It ``is ahead of`` or
+        ``is behind`` the baseline where the folds allow no test.
     """
     word = METRIC_WORDS[metric]
     figures = f"{word} {value:.3f} against {other:.3f}"
     if not np.isfinite(found.estimate):
         return f"{model} and {baseline} can not be compared: {word} is not defined for both in any fold."
-    if not np.isfinite(found.p) and found.n > 1:
-        side = "ahead of" if (found.estimate < 0) == (metric in SMALLER_IS_BETTER) else "behind"
-        return (
-            f"{model} is {side} {baseline} by {abs(found.estimate):.3f} in each of {found.n} folds ({figures}): no "
-            "test, as folds that are all alike do not say how much they would vary."
-        )
     if not np.isfinite(found.p):
-        return f"{model} is not shown to beat {baseline} ({figures}): one fold allows no test."
+        # The report says the same in fewer words (`bids_neurossm.reports.words.comparison_verdict`).
+        ahead = (found.estimate < 0) == (metric in SMALLER_IS_BETTER)
+        side = "can not be told apart from" if found.estimate == 0 else "is ahead of" if ahead else "is behind"
+        where = f"in each of {found.n} folds" if found.n > 1 else "in one fold"
+        reason = "folds that are all alike do" if found.n > 1 else "one fold does"
+        return (
+            f"{model} {side} {baseline}, by {abs(found.estimate):.3f} {where} ({figures}): no test, as {reason} not say "
+            "how much the difference would vary."
+        )
     evidence = (
         f"{figures}; difference {found.estimate:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}, "
         f"p = {found.p:.3g}, {found.method}, {found.label}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.models.lmae import LMAEConfig
 from bids_neurossm.toml import section_from
-from bids_neurossm.training.checkpoint import Facts, check_fit, load_checkpoint, save_checkpoint
+from bids_neurossm.training.checkpoint import Facts, load_checkpoint, save_checkpoint
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.cohort_runs import cohort_run_set, repetition_time
+from bids_neurossm.training.cohort_runs import cohort_run_set
 from bids_neurossm.training.follow import Follow
-from bids_neurossm.training.neural import package_versions, torch_device, training_hash
+from bids_neurossm.training.neural import check_cohort, cohort_facts, plain_settings, torch_device, training_hash
 from bids_neurossm.training.pretraining import Pretrained, Pretraining, pretrain
 from bids_neurossm.training.second_family_settings import Settings
 from bids_neurossm.training.state import Keep
@@ -64,26 +64,17 @@ def save_encoder(
     """
     write_tsv(reconstruction_file(path), pretrained.table)
     facts = Facts(
-        model=asdict(pretrained.model.config),
+        model=plain_settings(pretrained.model.config),
         target="reconstruction",
         target_type="encoder",
         classes=(),
-        regions=tuple(cohort.regions),
-        atlas=str(cohort.extra.get("atlas", "")),
-        atlas_sha256=str(cohort.extra.get("atlas_sha256", "")),
-        repetition_time=repetition_time(cohort, indices),
         window=window,
-        denoise=str(cohort.extra.get("denoise", "")),
-        training_hash=training_hash(cohort, indices),
         n_runs=pretrained.n_runs,
         seed=seed,
         metrics={"training_loss": pretrained.loss[-1], "epochs": len(pretrained.loss)},
-        versions=package_versions(),
         family=ENCODER,
-        encoder={
-            **{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(settings).items()},
-            "made_from": digest,
-        },
+        encoder={**plain_settings(settings), "made_from": digest},
+        **cohort_facts(cohort, indices),
     )
     save_checkpoint(path, pretrained.model.encoder.state_dict(), facts)
 
@@ -127,9 +118,7 @@ def load_encoder(
         own = section_from(LMAEConfig, facts.model, "model")
     except (UsageError, TypeError) as error:
         raise CheckpointError(f"{path} holds an encoder that this version does not know: {error}") from error
-    atlas, sha256, denoise = (str(cohort.extra.get(key, "")) for key in ("atlas", "atlas_sha256", "denoise"))
-    time = None if config.in_seconds else repetition_time(cohort, indices)
-    check_fit(facts, path, cohort.regions, time, atlas, sha256, denoise)
+    check_cohort(facts, path, cohort, indices, config.in_seconds)
     theirs, ours = (f"{each.patch_length:g} {each.scale_unit}" for each in (own, config))
     if theirs != ours:
         raise CheckpointError(f"{path}: a patch of the encoder lasts {theirs}, of the recipe {ours}.")

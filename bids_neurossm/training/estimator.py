@@ -51,11 +51,14 @@ class Followed(Protocol):
 
 Factory = Callable[[str, ModelSpec, Training, Execution], Estimator]
 
+#: The model that has an encoder, which can be pretrained.
+SECOND_FAMILY = "lmae-rwmoe"
+
 # name -> "module:factory", a `Factory`: a new model is one new file and one line here.
 _MODELS: dict[str, str] = {
     "neurossm": "bids_neurossm.training.neural:create",
     "neurossm-static": "bids_neurossm.training.neural:create",
-    "lmae-rwmoe": "bids_neurossm.training.second_family:create",
+    SECOND_FAMILY: "bids_neurossm.training.second_family:create",
     "majority": "bids_neurossm.training.baselines:create",
     "covariates": "bids_neurossm.training.baselines:create",
     "pearson-connectivity": "bids_neurossm.training.baselines:create",
@@ -69,7 +72,7 @@ _MODELS: dict[str, str] = {
 }
 
 #: Models that are trained as the recipe says, once per seed; the others are fitted in closed form, or nearly so.
-_BY_RECIPE = ("neurossm", "lmae-rwmoe", "mean-pooled-mlp")
+_BY_RECIPE = ("neurossm", SECOND_FAMILY, "mean-pooled-mlp")
 
 
 def follows_recipe(name: str) -> bool:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bids_neurossm.training.calibration import calibrated
-from bids_neurossm.training.comparison import folds_of_a_split, ratio_of_test_to_train
-from bids_neurossm.training.intervals import Interval, bootstrap_interval, nadeau_bengio_interval, sign_flip_interval
+from bids_neurossm.training.comparison import FoldsAre, over_folds
+from bids_neurossm.training.intervals import bootstrap_interval
 from bids_neurossm.training.metrics import (
     METRICS,
     SMALLEST_CALIBRATION_SAMPLE,
-    Floats,
     expected_calibration_error,
     labels_and_scores,
 )
 from bids_neurossm.training.scoring import score
-
-FoldsAre = Literal["random", "sites"]
 
 #: Metrics of probabilities: given for the calibrated ones too, under these names.
 CALIBRATED = {
@@ -126,25 +123,6 @@ def _rows(
         for row in part.itertuples()
     ]
     return [summary, *single]
-
-
-def over_folds(values: Floats, units: pd.DataFrame, folds_are: FoldsAre, seed: int = 0) -> Interval:
-    """Interval of the procedure for a figure, or a paired difference, per fold.
-
-    Parameters
-    ----------
-    values : array, shape (J,)
-        One per fold of every re-split.
-    units : DataFrame
-        The units of one model that were scored, for the sizes of the folds.
-    folds_are : {"random", "sites"}
-        Nadeau-Bengio, or sign-flips and a t interval over left-out sites.
-    seed : int
-        Of the sign-flips.
-    """
-    if folds_are == "sites":
-        return sign_flip_interval(values, seed=seed)
-    return nadeau_bengio_interval(values, ratio_of_test_to_train(units), folds=folds_of_a_split(units))
 
 
 def _calibration_errors(tables: Mapping[str, pd.DataFrame], classes: Sequence[str]) -> list[dict[str, Any]]:

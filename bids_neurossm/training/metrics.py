@@ -152,6 +152,17 @@ def labels_and_scores(units: pd.DataFrame, classes: Sequence[str]) -> tuple[NDAr
     return units["label"].to_numpy(dtype=np.float64), scores
 
 
+def development_of_others(
+    units: pd.DataFrame, model: object, set_name: object, split: object, fold: object
+) -> pd.DataFrame:
+    """Out-of-fold units of a model that may teach what is applied to one fold, or to the holdout.
+
+    For a fold those of the other folds of the same split; for the holdout the whole development set.
+    """
+    mine = units[(units["model"] == model) & (units["set"] == "development")]
+    return mine if set_name == "holdout" else mine[(mine["split"] == split) & (mine["fold"] != fold)]
+
+
 def primary_metric(classes: Sequence[str], level: Literal["participant", "run"]) -> str:
     """Metric that an analysis is judged by: AUC (balanced accuracy for a target of the run), or r."""
     if not classes:

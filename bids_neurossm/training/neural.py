@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 #: The model that has a static term besides its pathways.
 WITH_STATIC = "neurossm-static"
 
+#: What a cohort says of the dataset that it is from.
+_DATASET = ("atlas", "atlas_sha256", "denoise")
+
 
 class NeuralEstimator:
     """A NeuroSSM, its training, and its checkpoint.
@@ -297,11 +300,7 @@ class NeuralEstimator:
         """Return the runs, once it is known that they fit the model."""
         model, facts = self._fitted()
         indices = np.asarray(indices, dtype=np.int64)
-        where = Path(self.spec.recipe)
-        atlas, sha256, denoise = (str(cohort.extra.get(key, "")) for key in ("atlas", "atlas_sha256", "denoise"))
-        # Scales in seconds are the same at every repetition time.
-        time = None if model.config.in_seconds else repetition_time(cohort, indices)
-        check_fit(facts, where, cohort.regions, time, atlas, sha256, denoise, target_type=None)
+        check_cohort(facts, Path(self.spec.recipe), cohort, indices, model.config.in_seconds)
         return cohort_run_set(cohort, indices, model.config, facts.repetition_time)
 
 
@@ -363,28 +362,51 @@ def facts_of(
     metrics: Mapping[str, float],
 ) -> Facts:
     """Write down what a checkpoint says of itself."""
-    settings: Mapping[str, Any] = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(config).items()}
     return Facts(
-        model=settings,
+        model=plain_settings(config),
         target=str(cohort.extra.get("target", "label")),
         target_type=cohort.target_type,
         classes=tuple(cohort.classes),
-        regions=tuple(cohort.regions),
         target_mean=mean,
         target_scale=scale,
-        atlas=str(cohort.extra.get("atlas", "")),
-        atlas_sha256=str(cohort.extra.get("atlas_sha256", "")),
-        repetition_time=repetition_time(cohort, indices),
         window=window,
-        denoise=str(cohort.extra.get("denoise", "")),
-        training_hash=training_hash(cohort, indices),
         n_runs=len(indices),
         seed=seed,
         precision=estimator.execution.precision,
         metrics=metrics,
         static={} if estimator.static is None else estimator.static.facts(),
-        versions=package_versions(),
+        **cohort_facts(cohort, indices),
     )
+
+
+def plain_settings(settings: Any) -> dict[str, Any]:
+    """Turn a dataclass of settings into values that TOML has."""
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(settings).items()}
+
+
+def cohort_facts(cohort: Cohort, indices: NDArray[np.int64]) -> dict[str, Any]:
+    """Return what every checkpoint says of the runs that it was made from, and of what made it."""
+    return {
+        **{key: str(cohort.extra.get(key, "")) for key in _DATASET},
+        "regions": tuple(cohort.regions),
+        "repetition_time": repetition_time(cohort, indices),
+        "training_hash": training_hash(cohort, indices),
+        "versions": package_versions(),
+    }
+
+
+def check_cohort(facts: Facts, path: Path, cohort: Cohort, indices: NDArray[np.int64], in_seconds: bool) -> None:
+    """Refuse a checkpoint that was made for other data than these runs.
+
+    Raises
+    ------
+    CheckpointError
+        If atlas, regions, denoising or, unless lengths are `in_seconds`, the repetition time are others.
+    """
+    # What is in seconds is the same at every repetition time.
+    time = None if in_seconds else repetition_time(cohort, indices)
+    atlas, sha256, denoise = (str(cohort.extra.get(key, "")) for key in _DATASET)
+    check_fit(facts, path, cohort.regions, time, atlas, sha256, denoise)
 
 
 def package_versions() -> dict[str, str]:

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 
 from bids_neurossm.training.alterations import PHASE_RANDOMISATION, TIME_SHUFFLE
-from bids_neurossm.training.comparison import SIGNIFICANCE, compare
+from bids_neurossm.training.comparison import SIGNIFICANCE, FoldsAre, compare, over_folds
 from bids_neurossm.training.controls import COLUMNS, against_null, control_table
 from bids_neurossm.training.intervals import Interval, nadeau_bengio_interval
-from bids_neurossm.training.judgement import FoldsAre, over_folds
 from bids_neurossm.training.metrics import METRIC_WORDS, SMALLER_IS_BETTER, Floats, values_by_fold
 
 #: What each alteration takes away, as the subject of a sentence and as what is left out.
@@ -168,10 +167,11 @@ def learning_curve_table(
     gain = over_folds(values[(model, 100)] - values[(model, middle)], sizes[model], folds_are)
     smaller = -1.0 if metric in SMALLER_IS_BETTER else 1.0
     helps = gain.p < SIGNIFICANCE and smaller * gain.estimate > 0
+    evidence = f"95 % interval {gain.low:+.3f} to {gain.high:+.3f}, p = {gain.p:.3g}"
     sentence = (
         f"Learning curve: from {middle} % of the training groups ({n_training[(model, middle)]:.0f}) to all "
         f"({n_training[(model, 100)]:.0f}) the {METRIC_WORDS[metric]} of {model} changed by {gain.estimate:+.3f} "
-        f"(95 % interval {gain.low:+.3f} to {gain.high:+.3f}, p = {gain.p:.3g}): more participants are "
+        f"({evidence if np.isfinite(gain.p) else 'no test, as all folds are alike'}): more participants are "
         f"{'shown' if helps else 'not shown'} to help."
     )
     return table, sentence

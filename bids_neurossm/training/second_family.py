@@ -28,6 +28,7 @@ from bids_neurossm.training.checkpoint import load_checkpoint, load_state
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.cohort_runs import cohort_run_set
 from bids_neurossm.training.encoders import load_encoder, reconstruction_file
+from bids_neurossm.training.estimator import SECOND_FAMILY
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import evaluation_batches
 from bids_neurossm.training.neural import NeuralEstimator, facts_of, targets_of, torch_device, training_hash
@@ -36,9 +37,6 @@ from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.second_family_settings import Settings
 from bids_neurossm.training.state import Keep
 from bids_neurossm.training.windows import Batch
-
-#: Registered name, and family of the checkpoints.
-SECOND_FAMILY = "lmae-rwmoe"
 
 
 class SecondFamilyEstimator(NeuralEstimator):
