@@ -49,5 +49,5 @@ def choose_baselines(config: RunConfig, runs: pd.DataFrame, model: str, target_t
         chosen += ["site-only"] if sites else []
         chosen += ["age-only"] if aged and target_type == "continuous" else []
         # What a sum of two parts has to beat is each of them.
-        chosen += ["neurossm", "multiscale-tangent"] if model == "neurossm-static" else []
+        chosen += ["neurossm", "tangent-connectivity"] if model == "neurossm-static" else []
     return tuple(name for name in dict.fromkeys(chosen) if name != model)

@@ -247,8 +247,7 @@ def validation_loss(
 
     The loss is that of the training, with classes weighed as in the runs that are `learnt` from.
     """
-    values = predict_logits(model, aside.inputs, window)
-    logits = torch.from_numpy(values if aside.offsets is None else values + aside.offsets)
+    logits = torch.from_numpy(predict_logits(model, aside.inputs, window))
     goal = torch.from_numpy(aside.targets)
     losses = run_losses(logits, goal, settings.label_smoothing)
     weights = class_weights(torch.from_numpy(learnt), model.config.n_outputs, settings.class_weights)

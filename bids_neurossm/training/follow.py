@@ -57,3 +57,13 @@ class Follow:
 
     epoch: Callable[[Epoch], None] = _ignore
     notice: Callable[[str], None] = _warn
+
+    def part(self, number: int, of: int) -> Follow:
+        """Return who is told of the training `number`, from 1, `of` several like it: all their epochs are counted."""
+
+        def epoch(told: Epoch) -> None:
+            left = told.seconds_left + (of - number) * (told.seconds + told.seconds_left)
+            done = (number - 1) * told.of
+            self.epoch(told._replace(number=done + told.number, of=of * told.of, seconds_left=left))
+
+        return Follow(epoch, self.notice)

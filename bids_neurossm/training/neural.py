@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,26 +22,20 @@ from bids_neurossm.errors import DeviceUnavailableError, LabelError, UsageError
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.models.trainable import ModelConfig, TrainableModel
 from bids_neurossm.toml import section_from
-from bids_neurossm.training.checkpoint import (
-    Facts,
-    check_fit,
-    load_checkpoint,
-    load_state,
-    model_config,
-    save_checkpoint,
-)
+from bids_neurossm.training.checkpoint import Facts, load_checkpoint, load_state, model_config, save_checkpoint
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.cohort_runs import cohort_run_set, repetition_time
-from bids_neurossm.training.fit import fit
+from bids_neurossm.training.cohort_runs import cohort_run_set
+from bids_neurossm.training.facts import check_cohort, facts_of, training_hash
+from bids_neurossm.training.fit import History, fit
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import evaluation_batches, predict_logits
+from bids_neurossm.training.joining import fit_joined, parts_of, scale_outputs
 from bids_neurossm.training.launch import Job, stored, trained_together
 from bids_neurossm.training.memory import in_smaller_batches
 from bids_neurossm.training.ranks import ALONE, Ranks
 from bids_neurossm.training.runset import RunSet, Targets, TrainingSet
 from bids_neurossm.training.state import Keep
-from bids_neurossm.training.static import PREFIX, StaticTerm, fit_static, shrink_dynamics
-from bids_neurossm.training.stopping import inner_split
+from bids_neurossm.training.static import PREFIX, StaticTerm
 from bids_neurossm.training.windows import Batch
 
 if TYPE_CHECKING:
@@ -49,9 +43,6 @@ if TYPE_CHECKING:
 
 #: The model that has a static term besides its pathways.
 WITH_STATIC = "neurossm-static"
-
-#: What a cohort says of the dataset that it is from.
-_DATASET = ("atlas", "atlas_sha256", "denoise")
 
 
 class NeuralEstimator:
@@ -75,7 +66,7 @@ class NeuralEstimator:
     facts : Facts or None
         What the checkpoint says of itself.
     static : StaticTerm or None
-        The frozen term beside the model; what NeuroSSM was trained on is what it leaves.
+        The frozen term beside the model.
     ranks : Ranks
         Which of several processes that train together this one is.
     """
@@ -89,7 +80,7 @@ class NeuralEstimator:
         self.model: TrainableModel | None = None
         self.facts: Facts | None = None
         self.static: StaticTerm | None = None
-        self._static_fit: tuple[str, NDArray[np.float64]] = ("", np.empty(0))
+        self._dynamic_weight, self._joined_on = 1.0, ""
         self._follow, self._state_file = Follow(), Path()
 
     def follow(self, follow: Follow, state_file: Path | None = None) -> None:
@@ -122,35 +113,78 @@ class NeuralEstimator:
         settings = {**self.spec.settings, "n_regions": len(cohort.regions), "n_outputs": max(len(cohort.classes), 1)}
         config = section_from(NeuroSSMConfig, settings, "[model]")
         inputs = cohort_run_set(cohort, indices, config)
-        offsets = self._static_offsets(cohort, indices, mean, scale) if self.name == WITH_STATIC else None
         groups, sites = (cohort.runs[name].to_numpy()[indices].tolist() for name in ("group", "site"))
+        data = TrainingSet(inputs, targets, groups, sites)
         window = inputs.chosen_window(self.training.window)
+        train = partial(self._trained, config, window, device)
+        keep = partial(self._keep, cohort, indices, config, device)
+        follow, kept = self._follow, list[Keep]()
+        if self.name == WITH_STATIC:
+            follow, kept = self._join(cohort, indices, data, (mean, scale), window, train, keep)
+        model, history = train(data, seed, follow, keep(seed))
+        metrics = history.metrics()
+        if self.static is not None:
+            scale_outputs(model, self._dynamic_weight)
+            metrics |= {"static_weight": self.static.weight, "dynamic_weight": self._dynamic_weight}
+        for state in kept:
+            state.remove()
+        self.model = model
+        static = {} if self.static is None else self.static.facts()
+        self.facts = facts_of(
+            cohort, indices, config, window, mean, scale, seed, self.execution.precision, static, metrics
+        )
+
+    def _trained(
+        self,
+        config: NeuroSSMConfig,
+        window: int,
+        device: torch.device,
+        data: TrainingSet,
+        seed: int,
+        follow: Follow,
+        keep: Keep | None,
+    ) -> tuple[NeuroSSM, History]:
+        """Make a NeuroSSM and fit it to some runs."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = NeuroSSM(config).to(device)
-        data, aside = TrainingSet(inputs, targets, groups, sites, offsets), None
-        if self.static is not None and self.static.weight > 0:
-            learn, rest = inner_split(data, config.n_outputs, self.training.validation_fraction, seed)
-            data, aside = data.some(learn), data.some(rest)
-        history = fit(
-            model, data, self.training, window, seed, self.execution.precision,
-            self._follow, self._keep(cohort, indices, config, seed, device), self.ranks,
-        )  # fmt: skip
-        metrics = history.metrics()
-        if aside is not None:
-            metrics["dynamic_weight"] = shrink_dynamics(model, aside, window, self.training.class_weights)
-        self.model = model
-        self.facts = facts_of(cohort, indices, config, window, mean, scale, seed, self, metrics)
+        precision = self.execution.precision
+        return model, fit(model, data, self.training, window, seed, precision, follow, keep, self.ranks)
 
-    def _static_offsets(
-        self, cohort: Cohort, indices: NDArray[np.int64], mean: float, scale: float
-    ) -> NDArray[np.float64]:
-        """Fit the static term, unless it is there from a fit on the same runs with another seed; return its offsets."""
+    def _join(
+        self,
+        cohort: Cohort,
+        indices: NDArray[np.int64],
+        data: TrainingSet,
+        standard: tuple[float, float],
+        window: int,
+        train: Callable[..., tuple[NeuroSSM, History]],
+        keep: Callable[..., Keep | None],
+    ) -> tuple[Follow, list[Keep]]:
+        """Find what both terms count, unless it is known from a fit on the same runs with another seed.
+
+        Returns
+        -------
+        Follow, list of Keep
+            Who is told of the training that follows, and the states of those that this took.
+        """
         of_runs = f"{cohort.hash} {hashlib.sha256(indices.tobytes()).hexdigest()}"
-        if self.static is None or self._static_fit[0] != of_runs:
-            self.static, offsets = fit_static(cohort, indices, self.training.class_weights, mean, scale)
-            self._static_fit = of_runs, offsets
-        return self._static_fit[1]
+        if self._joined_on == of_runs:
+            return self._follow, []
+        parts = parts_of(data, max(len(cohort.classes), 1))
+        kept: list[Keep] = []
+        follow = self._follow
+
+        def trained(part: TrainingSet, number: int) -> NeuroSSM:
+            nonlocal follow
+            follow = self._follow.part(number + 1, len(parts) + 1)
+            state = keep(number, f"part-{number}")
+            kept.extend([] if state is None else [state])
+            return train(part, number, self._follow.part(number, len(parts) + 1), state)[0]
+
+        joined = fit_joined(cohort, indices, data, self.training.class_weights, standard, window, parts, trained)
+        self.static, self._dynamic_weight, self._joined_on = joined.static, joined.dynamic_weight, of_runs
+        return follow, kept
 
     def _fit_together(self, cohort: Cohort, indices: NDArray[np.int64], seed: int, device: torch.device) -> None:
         """Learn on several devices; processes of their own do it."""
@@ -167,14 +201,24 @@ class NeuralEstimator:
         self.model, self.facts, self.static = trained.model, trained.facts, trained.static
 
     def _keep(
-        self, cohort: Cohort, indices: NDArray[np.int64], config: ModelConfig, seed: int, device: torch.device
+        self,
+        cohort: Cohort,
+        indices: NDArray[np.int64],
+        config: ModelConfig,
+        device: torch.device,
+        seed: int,
+        part: str = "",
     ) -> Keep | None:
-        """Return where the state is kept, with the hash of everything that the weights depend on."""
+        """Return where the state is kept, with the hash of everything that the weights depend on.
+
+        The training of a `part` of the runs has a file of its own.
+        """
         if not self._state_file.name:
             return None
         made_from = {
             "versions": [__version__, version("torch")],
             "name": self.name,
+            "part": part,
             "data": training_hash(cohort, indices),
             "order": hashlib.sha256(indices.tobytes()).hexdigest(),
             "model": asdict(config),
@@ -182,7 +226,8 @@ class NeuralEstimator:
             "seed": seed,
             "arithmetic": [device.type, self.execution.precision, self.ranks.size],
         }
-        return Keep(self._state_file, hash_content(made_from))
+        path = self._state_file
+        return Keep(path.with_name(f"{path.name}.{part}") if part else path, hash_content(made_from))
 
     def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return logits (n, C), or values (n, 1) in units of the target, averaged over windows that cover each run.
@@ -327,12 +372,6 @@ def torch_device(name: str) -> torch.device:
     raise DeviceUnavailableError(f"The device {name!r} is not usable here; --device cpu is.")
 
 
-def training_hash(cohort: Cohort, indices: NDArray[np.int64]) -> str:
-    """Return the identity of a training set: the cohort, and which of its runs."""
-    runs = ",".join(sorted(str(name) for name in cohort.runs["run"].to_numpy()[indices]))
-    return hashlib.sha256(f"{cohort.hash}\n{runs}".encode()).hexdigest()
-
-
 def targets_of(cohort: Cohort, indices: NDArray[np.int64]) -> tuple[Targets, float, float]:
     """Return what is to be learnt: class indices, or standardised values with their mean and scale."""
     labels = cohort.labels(indices)
@@ -348,72 +387,3 @@ def targets_of(cohort: Cohort, indices: NDArray[np.int64]) -> tuple[Targets, flo
             "--folds, or leave the class out."
         )
     return labels, 0.0, 1.0
-
-
-def facts_of(
-    cohort: Cohort,
-    indices: NDArray[np.int64],
-    config: ModelConfig,
-    window: int,
-    mean: float,
-    scale: float,
-    seed: int,
-    estimator: NeuralEstimator,
-    metrics: Mapping[str, float],
-) -> Facts:
-    """Write down what a checkpoint says of itself."""
-    return Facts(
-        model=plain_settings(config),
-        target=str(cohort.extra.get("target", "label")),
-        target_type=cohort.target_type,
-        classes=tuple(cohort.classes),
-        target_mean=mean,
-        target_scale=scale,
-        window=window,
-        n_runs=len(indices),
-        seed=seed,
-        precision=estimator.execution.precision,
-        metrics=metrics,
-        static={} if estimator.static is None else estimator.static.facts(),
-        **cohort_facts(cohort, indices),
-    )
-
-
-def plain_settings(settings: Any) -> dict[str, Any]:
-    """Turn a dataclass of settings into values that TOML has."""
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(settings).items()}
-
-
-def cohort_facts(cohort: Cohort, indices: NDArray[np.int64]) -> dict[str, Any]:
-    """Return what every checkpoint says of the runs that it was made from, and of what made it."""
-    return {
-        **{key: str(cohort.extra.get(key, "")) for key in _DATASET},
-        "regions": tuple(cohort.regions),
-        "repetition_time": repetition_time(cohort, indices),
-        "training_hash": training_hash(cohort, indices),
-        "versions": package_versions(),
-    }
-
-
-def check_cohort(facts: Facts, path: Path, cohort: Cohort, indices: NDArray[np.int64], in_seconds: bool) -> None:
-    """Refuse a checkpoint that was made for other data than these runs.
-
-    Raises
-    ------
-    CheckpointError
-        If atlas, regions, denoising or, unless lengths are `in_seconds`, the repetition time are others.
-    """
-    # What is in seconds is the same at every repetition time.
-    time = None if in_seconds else repetition_time(cohort, indices)
-    atlas, sha256, denoise = (str(cohort.extra.get(key, "")) for key in _DATASET)
-    check_fit(facts, path, cohort.regions, time, atlas, sha256, denoise)
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of what makes a checkpoint."""
-    return {
-        "bids-neurossm": __version__,
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "numpy": version("numpy"),
-    }

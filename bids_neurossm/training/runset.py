@@ -185,16 +185,12 @@ class TrainingSet:
         What of the runs must stay together when some are set aside for early stopping; each run on its own by default.
     sites : sequence of str or None
         Over which those set aside are balanced besides the targets.
-    offsets : array (n, C) or None
-        What is added to the model's output of each run before the loss: a frozen term of the decision, so that the
-        model learns what it leaves (docs/methods.md, section 1.8).
     """
 
     inputs: RunSet
     targets: Targets
     groups: Sequence[str] | None = None
     sites: Sequence[str] | None = None
-    offsets: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -202,5 +198,4 @@ class TrainingSet:
     def some(self, indices: NDArray[np.int64]) -> TrainingSet:
         """Return some of the runs, in the order of `indices`."""
         groups, sites = (each and [each[i] for i in indices] for each in (self.groups, self.sites))
-        offsets = None if self.offsets is None else self.offsets[indices]
-        return TrainingSet(self.inputs.some(indices), self.targets[indices], groups, sites, offsets)
+        return TrainingSet(self.inputs.some(indices), self.targets[indices], groups, sites)

@@ -29,9 +29,10 @@ from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.cohort_runs import cohort_run_set
 from bids_neurossm.training.encoders import load_encoder, reconstruction_file
 from bids_neurossm.training.estimator import SECOND_FAMILY
+from bids_neurossm.training.facts import facts_of, training_hash
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import evaluation_batches
-from bids_neurossm.training.neural import NeuralEstimator, facts_of, targets_of, torch_device, training_hash
+from bids_neurossm.training.neural import NeuralEstimator, targets_of, torch_device
 from bids_neurossm.training.pretraining import pretrain
 from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.second_family_settings import Settings
@@ -96,7 +97,8 @@ class SecondFamilyEstimator(NeuralEstimator):
         data = TrainingSet(inputs, targets, groups, sites)
         metrics = self._fine_tune(model, data, window, settings, seed, source, cohort, indices)
         self.model = model
-        facts = facts_of(cohort, indices, config, window, mean, scale, seed, self, metrics)
+        precision = self.execution.precision
+        facts = facts_of(cohort, indices, config, window, mean, scale, seed, precision, {}, metrics)
         self.facts = replace(facts, family=SECOND_FAMILY, encoder=source)
 
     def _encoder(

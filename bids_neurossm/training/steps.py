@@ -72,7 +72,6 @@ class Stepper:
         # Gradients of half precision vanish below 6e-8: losses are scaled up, and gradients down again.
         self.scaler = torch.amp.GradScaler(self.device.type, init_scale=2.0**12, enabled=precision == "float16")
         self._goal = torch.from_numpy(data.targets).to(self.device)
-        self._offsets = None if data.offsets is None else torch.from_numpy(data.offsets).float().to(self.device)
         self._weights = class_weights(self._goal, model.config.n_outputs, settings.class_weights)
 
     def step(self, drawn: Sequence[tuple[int, Window]], epoch: int) -> float:
@@ -115,8 +114,6 @@ class Stepper:
         batch = inputs.batch([(number, inputs.runs[number][0], window) for number, window in part]).to(self.device)
         with torch.autocast(self.device.type, FORMATS[self._precision], enabled=self._precision != "float32"):
             logits = self.model(*batch.arguments).float()
-        if self._offsets is not None:
-            logits = logits + self._offsets[numbers]
         losses = run_losses(logits, self._goal[numbers], self.settings.label_smoothing)
         _check_finite(losses, [inputs.names[number] for number in numbers], epoch)
         loss = (self._shares(numbers) * losses).sum() / total

@@ -44,32 +44,67 @@ def inner_split(
     LabelError
         If a class has a single group, so that it can not be on both sides.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    names = data.inputs.names if data.groups is None else data.groups
-    groups = np.unique(np.asarray(names, dtype=np.str_), return_inverse=True)[1]
     labels = _labels(data, n_outputs)
-    counts = [len(set(groups[labels == label].tolist())) for label in np.unique(labels)]
+    counts = _groups_of(data, labels)
     if min(counts) < 2:
         raise LabelError(
             "Early stopping sets training runs aside, but a class of the training set has a single group; leave "
             "training.early_stopping out."
         )
-    sites = ["" for _ in names] if data.sites is None else data.sites
-    strata = np.unique([f"{label} {site}" for label, site in zip(labels, sites, strict=True)], return_inverse=True)[1]
-    parts = max(2, min(round(1 / fraction), min(counts)))
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed % 2**32)
-    with warnings.catch_warnings():
-        # A class in a site may have fewer members than there are parts; classes themselves are looked at below.
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        found = list(splitter.split(strata, strata, groups))
-    for learn, aside in found:
+    for learn, aside in inner_parts(data, n_outputs, round(1 / fraction), seed):
         if len(np.unique(labels[learn])) == len(np.unique(labels[aside])) == len(counts):
             return learn, aside
     raise LabelError(
         "Early stopping found no way to set training runs aside that leaves every class on both sides: the groups are "
         "too few or too unequal; leave training.early_stopping out."
     )
+
+
+def inner_parts(
+    data: TrainingSet, n_outputs: int, parts: int, seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Deal a training set into parts, by group, balanced over classes (or quantiles of the target) and sites.
+
+    Parameters
+    ----------
+    data : TrainingSet
+        Training runs; nothing else is looked at.
+    n_outputs : int
+        C classes, or 1 for a continuous target.
+    parts : int
+        How many; fewer where a class has fewer groups, but at least 2.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    list of (array, array)
+        For each part the runs outside it, and its own; a side may lack a class where groups are very unequal.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    labels = _labels(data, n_outputs)
+    sites = ["" for _ in labels] if data.sites is None else data.sites
+    strata = np.unique([f"{label} {site}" for label, site in zip(labels, sites, strict=True)], return_inverse=True)[1]
+    parts = max(2, min(parts, *_groups_of(data, labels)))
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed % 2**32)
+    with warnings.catch_warnings():
+        # A class in a site may have fewer members than there are parts; whether classes are on both sides is the
+        # caller's to look at.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        return list(splitter.split(strata, strata, _groups(data)))
+
+
+def _groups(data: TrainingSet) -> NDArray[np.int64]:
+    """Return the number of the group of each run."""
+    names = data.inputs.names if data.groups is None else data.groups
+    return np.unique(np.asarray(names, dtype=np.str_), return_inverse=True)[1]
+
+
+def _groups_of(data: TrainingSet, labels: NDArray[np.int64]) -> list[int]:
+    """Return how many groups each class has."""
+    groups = _groups(data)
+    return [len(np.unique(groups[labels == label])) for label in np.unique(labels)]
 
 
 def _labels(data: TrainingSet, n_outputs: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""The static term: NeuroSSM learns what connectivity leaves, and the sum of the two decides."""
+"""The static term: what connectivity alone says is added to what NeuroSSM says, and the sum of the two decides."""
 
 from copy import copy, deepcopy
 from dataclasses import replace
@@ -11,21 +11,24 @@ import torch
 from bids_neurossm.attribution.checks import completeness
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError
-from bids_neurossm.models.neurossm import NeuroSSM
 from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.connectivity import MultiscaleTangentFeatures
 from bids_neurossm.training.estimator import create_estimator
-from bids_neurossm.training.fit import fit
+from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import predict_logits
+from bids_neurossm.training.linear import fit_linear
 from bids_neurossm.training.neural import NeuralEstimator
-from bids_neurossm.training.runset import TrainingSet
-from bids_neurossm.training.static import StaticTerm, fit_static, shrink_dynamics, shrinkage
+from bids_neurossm.training.static import StaticTerm, fit_static
 
-REGIONS = 6
+REGIONS, EPOCHS = 6, 4
 TRAIN, TEST = np.arange(40), np.arange(40, 60)
 
 
 def made(folder, coupled, target="class", n=60):
-    """Regions 0 and 1 are coupled in one class (or as much as the target says), or in nobody."""
+    """Regions 0 and 1 are coupled in one class (or as much as the target says), or in nobody; so it is with slowness.
+
+    Region 2 is smoothed where they are coupled, which connectivity does not see.
+    """
     random = np.random.default_rng(0)
     value = np.arange(n) % 2 if target == "class" else random.random(n)
     series = []
@@ -33,6 +36,7 @@ def made(folder, coupled, target="class", n=60):
         x = random.normal(size=(64, REGIONS))
         share = 0.8 * value[number] if coupled else 0.0
         x[:, 1] = share * x[:, 0] + np.sqrt(1 - share**2) * x[:, 1]
+        x[1:, 2] += share * x[:-1, 2]
         series.append(x)
     runs = pd.DataFrame({"participant_id": [f"s{i:02d}" for i in range(n)]})
     runs["run"] = runs["participant_id"]
@@ -51,10 +55,12 @@ def valued(tmp_path_factory):
     return made(tmp_path_factory.mktemp("valued"), True, "continuous")
 
 
-def estimator(name="neurossm-static"):
-    settings = {"width": 8, "state": 2, "scales": (1, 2), "dropout": 0.2}
-    training = Training(epochs=2, batch_size=16, learning_rate=1e-3)
-    return create_estimator(name, ModelSpec(name, settings=settings), training, Execution(device="cpu"))
+def estimator(name="neurossm-static", devices=1, epochs=EPOCHS):
+    settings = {"width": 8, "state": 2, "scales": (1, 2), "dropout": 0.2, "region_dropout": 0.0}
+    training = Training(epochs=epochs, batch_size=8, learning_rate=0.02)
+    return create_estimator(
+        name, ModelSpec(name, settings=settings), training, Execution(device="cpu", devices=devices)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,26 +70,21 @@ def trained(coupled):
     return model
 
 
-def test_offsets_tell_what_is_there_without_having_seen_the_label(coupled):
-    term, offsets = fit_static(coupled, TRAIN, class_weights=True)
+def test_the_term_tells_what_is_there_without_having_seen_the_label(coupled):
+    term, unseen = fit_static(coupled, TRAIN, class_weights=True)
     labels = coupled.labels(TRAIN)
-    assert (offsets.argmax(axis=1) == labels).mean() > 0.85
+    assert (unseen.argmax(axis=1) == labels).mean() > 0.85
     assert term.weight > 0.3
     assert (term.term(coupled, TEST).argmax(axis=1) == coupled.labels(TEST)).mean() > 0.85
-    by_class = [offsets[labels == label].mean(axis=0) for label in (0, 1)]
+    by_class = [term.weight * unseen[labels == label].mean(axis=0) for label in (0, 1)]
     np.testing.assert_allclose(term.centre, np.mean(by_class, axis=0))
 
 
-def test_the_shrinkage_is_that_of_the_smallest_loss():
-    random = np.random.default_rng(0)
-    truth = random.normal(size=400)
-    goal = (random.random(400) < 1 / (1 + np.exp(-truth))).astype(np.int64)
-    # Logits that were made three times too large are taken back to a third.
-    overconfident = np.stack([-1.5 * truth, 1.5 * truth], axis=1)
-    assert shrinkage(overconfident, goal, np.ones(400)) == pytest.approx(1 / 3, abs=0.1)
-    value = truth + 0.1 * random.normal(size=400)
-    assert shrinkage(2 * truth[:, None], value, np.ones(400)) == pytest.approx(0.5, abs=0.02)
-    assert shrinkage(overconfident, 1 - goal, np.ones(400)) == 0
+def test_half_the_weight_is_half_the_term_and_half_its_centre(coupled):
+    term, unseen = fit_static(coupled, TRAIN, class_weights=True)
+    half = term.weighing(term.weight / 2, unseen, coupled.labels(TRAIN))
+    np.testing.assert_allclose(half.term(coupled, TEST), term.term(coupled, TEST) / 2)
+    np.testing.assert_allclose(half.centre, term.centre / 2)
 
 
 def outspoken(trained):
@@ -102,29 +103,33 @@ def test_the_prediction_is_the_sum_of_both(coupled, trained):
     np.testing.assert_allclose(both.predict(coupled, TEST), own + trained.static.term(coupled, TEST))
 
 
-def test_neurossm_learns_what_the_offsets_leave(coupled, trained):
-    inputs, goal = trained._checked(coupled, TRAIN), coupled.labels(TRAIN)
-
-    def learned(offsets):
-        torch.manual_seed(0)
-        model = NeuroSSM(trained.model.config)
-        training = Training(epochs=4, learning_rate=0.01, label_smoothing=0.0)
-        fit(model, TrainingSet(inputs, goal, offsets=offsets), training, None, 0)
-        return float((predict_logits(model, inputs, None) @ [-1, 1]).mean())
-
-    # Offsets that lean to one class are leant against, until the sum is right on average.
-    lean = np.tile([0.0, 2.0], (len(goal), 1))
-    assert learned(lean) < learned(None) - 0.3 < learned(lean[:, ::-1].copy()) - 0.6
+def test_neurossm_is_trained_as_if_it_were_alone_and_then_weighed(coupled, trained):
+    alone = estimator("neurossm")
+    alone.fit(coupled, TRAIN, seed=0)
+    weight = trained.facts.metrics["dynamic_weight"]
+    assert weight > 0
+    for name, tensor in alone.model.state_dict().items():
+        factor = weight if name in ("head", "bias") else 1
+        torch.testing.assert_close(trained.model.state_dict()[name], factor * tensor)
 
 
 def test_the_checkpoint_brings_the_term_back(coupled, trained, tmp_path):
     path = tmp_path / "model.safetensors"
     trained.save(path)
-    assert trained.facts.metrics["dynamic_weight"] <= 1
+    assert trained.facts.metrics["static_weight"] == trained.static.weight > 0
     back = NeuralEstimator.load(path, Execution(device="cpu"))
     assert back.name == "neurossm-static"
     np.testing.assert_array_equal(back.predict(coupled, TEST), trained.predict(coupled, TEST))
     np.testing.assert_array_equal(back.static.centre, trained.static.centre)
+
+
+def test_a_checkpoint_of_three_scales_is_still_read(coupled, tmp_path):
+    # Until version 0.1.0 was released the term looked at slower scales too.
+    features = MultiscaleTangentFeatures()
+    model = fit_linear(features.fit(coupled, TRAIN), coupled.labels(TRAIN), coupled.runs.iloc[TRAIN], 2, 0)
+    term = StaticTerm(features, model, 0.7, np.zeros(2))
+    back = StaticTerm.restored(term.tensors(), term.facts(), 0.0, 1.0)
+    np.testing.assert_array_equal(back.term(coupled, TEST), term.term(coupled, TEST))
 
 
 def test_a_checkpoint_without_a_tensor_of_its_term_is_refused(trained):
@@ -147,19 +152,45 @@ def test_all_seeds_share_one_term(coupled, trained):
     assert not np.array_equal(again.static.model.coefficients, other.model.coefficients)
 
 
-def test_dynamics_are_shrunk_by_runs_that_they_were_not_fitted_on(coupled, trained):
-    inputs = trained._checked(coupled, TEST)
-    model = outspoken(trained).model
-    own = predict_logits(model, inputs, None)
-    # Three of four runs are as the model says, far less sure than it says so.
-    said = own.argmax(axis=1)
-    goal = np.where(np.arange(len(TEST)) % 4 == 0, 1 - said, said)
-    factor = shrink_dynamics(model, TrainingSet(inputs, goal), None, class_weights=False)
-    assert 0 < factor < 1
-    np.testing.assert_allclose(predict_logits(model, inputs, None), factor * own, atol=1e-4)
-    # Where it is wrong throughout, nothing of it is left, and the static term decides alone.
-    assert shrink_dynamics(model, TrainingSet(inputs, 1 - said), None, class_weights=True) == 0
-    assert not predict_logits(model, inputs, None).any()
+class KilledError(Exception):
+    """Stands for a signal."""
+
+
+def test_a_training_that_was_killed_goes_on_with_the_part_that_it_was_in(coupled, trained, tmp_path):
+    told = []
+
+    def until(last):
+        def epoch(each):
+            told.append((each.number, each.of))
+            if each.number == last:
+                raise KilledError
+
+        return Follow(epoch=epoch)
+
+    state = tmp_path / ".state"
+    for last in (EPOCHS + 1, 2 * EPOCHS + 1, 0):
+        one = estimator()
+        one.follow(until(last), state)
+        if last:
+            with pytest.raises(KilledError):
+                one.fit(coupled, TRAIN, seed=0)
+        else:
+            one.fit(coupled, TRAIN, seed=0)
+    # Three parts and the whole; no epoch is gone through twice.
+    assert told == [(number, 4 * EPOCHS) for number in range(1, 4 * EPOCHS + 1)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".state"]
+    np.testing.assert_array_equal(one.predict(coupled, TEST), trained.predict(coupled, TEST))
+
+
+def test_two_processes_weigh_both_terms_as_one_does(coupled, trained):
+    told = []
+    two = estimator(devices=2, epochs=1)
+    two.follow(Follow(epoch=lambda each: told.append((each.number, each.of))))
+    two.fit(coupled, TRAIN, seed=0)
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    np.testing.assert_allclose(two.static.model.coefficients, trained.static.model.coefficients)
+    assert two.facts.metrics["static_weight"] == two.static.weight > 0
+    assert completeness(two.attribute(coupled, TEST, coupled.labels(TEST))).passed
 
 
 def test_where_connectivity_tells_nothing_neurossm_is_trained_on_all_runs_as_if_alone(tmp_path):

@@ -1,0 +1,99 @@
+"""What a checkpoint says of the runs that it was made from, and whether other runs are like them."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_neurossm import __version__
+from bids_neurossm.models.trainable import ModelConfig
+from bids_neurossm.training.checkpoint import Facts, check_fit
+from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.cohort_runs import repetition_time
+
+#: What a cohort says of the dataset that it is from.
+_DATASET = ("atlas", "atlas_sha256", "denoise")
+
+
+def training_hash(cohort: Cohort, indices: NDArray[np.int64]) -> str:
+    """Return the identity of a training set: the cohort, and which of its runs."""
+    runs = ",".join(sorted(str(name) for name in cohort.runs["run"].to_numpy()[indices]))
+    return hashlib.sha256(f"{cohort.hash}\n{runs}".encode()).hexdigest()
+
+
+def facts_of(
+    cohort: Cohort,
+    indices: NDArray[np.int64],
+    config: ModelConfig,
+    window: int,
+    mean: float,
+    scale: float,
+    seed: int,
+    precision: str,
+    static: Mapping[str, Any],
+    metrics: Mapping[str, float],
+) -> Facts:
+    """Write down what a checkpoint says of itself."""
+    return Facts(
+        model=plain_settings(config),
+        target=str(cohort.extra.get("target", "label")),
+        target_type=cohort.target_type,
+        classes=tuple(cohort.classes),
+        target_mean=mean,
+        target_scale=scale,
+        window=window,
+        n_runs=len(indices),
+        seed=seed,
+        precision=precision,
+        metrics=metrics,
+        static=static,
+        **cohort_facts(cohort, indices),
+    )
+
+
+def plain_settings(settings: Any) -> dict[str, Any]:
+    """Turn a dataclass of settings into values that TOML has."""
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(settings).items()}
+
+
+def cohort_facts(cohort: Cohort, indices: NDArray[np.int64]) -> dict[str, Any]:
+    """Return what every checkpoint says of the runs that it was made from, and of what made it."""
+    return {
+        **{key: str(cohort.extra.get(key, "")) for key in _DATASET},
+        "regions": tuple(cohort.regions),
+        "repetition_time": repetition_time(cohort, indices),
+        "training_hash": training_hash(cohort, indices),
+        "versions": package_versions(),
+    }
+
+
+def check_cohort(facts: Facts, path: Path, cohort: Cohort, indices: NDArray[np.int64], in_seconds: bool) -> None:
+    """Refuse a checkpoint that was made for other data than these runs.
+
+    Raises
+    ------
+    CheckpointError
+        If atlas, regions, denoising or, unless lengths are `in_seconds`, the repetition time are others.
+    """
+    # What is in seconds is the same at every repetition time.
+    time = None if in_seconds else repetition_time(cohort, indices)
+    atlas, sha256, denoise = (str(cohort.extra.get(key, "")) for key in _DATASET)
+    check_fit(facts, path, cohort.regions, time, atlas, sha256, denoise)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what makes a checkpoint."""
+    return {
+        "bids-neurossm": __version__,
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+    }
