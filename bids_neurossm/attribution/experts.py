@@ -1,8 +1,9 @@
 """What each expert of regions moved a decision by, and where (docs/methods.md, sections 3 and 5).
 
 An expert of regions is to the second family what a pathway is to NeuroSSM: the decision is a sum over the experts, so
-that what each moved it by is told exactly. Where in the series it lay is told by input x gradient, with the graph of
-the run and the weights of the experts held fixed: these are decisions of their own, and are written beside the maps.
+that what each moved it by is told exactly. Where it lay is told by input x gradient over what the model has of each
+region: its series, and the profile of the run's graph. The graph and the weights of the experts are held fixed: these
+are decisions of their own, and are written beside the maps.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from bids_neurossm.attribution.cpa import Localisation, PathwayAttribution, check_target, contrasts, shares
-from bids_neurossm.models.lmae_rwmoe import Frozen, LmaeRwmoe
+from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, Routed
 
 
 def expert_attribution(
@@ -42,8 +42,9 @@ def expert_attribution(
     runs : Tensor (B,), optional
         Which run each piece is of; by default each is a run.
     localisation : {"gradient", "integrated"}
-        Input x gradient, averaged over time; or its path integral from 0, summed over time, which adds up to what the
-        expert's term differs from that of a series of 0, but for `gap`.
+        Input x gradient, over the region's series and profile, divided by the time points; or the path integral from 0
+        of both, which adds up to what the expert's term differs from that of a series of 0 whose graph is the usual
+        one, but for `gap`.
     steps : int
         Points on the path of ``integrated``.
     repetition_times : Tensor (B,), optional
@@ -84,26 +85,22 @@ def _attribute(
     valid = (torch.arange(series.shape[1], device=series.device) < lengths[:, None])[:, :, None]
     series = torch.where(valid, series, 0)
     with torch.no_grad():
-        features, frozen = model.routed(series, lengths, runs, times)
+        features, routed = model.routed(series, lengths, runs, times)
         contrast = contrasts(model.config.n_outputs, target).to(runs.device)
         rows = torch.einsum("nc,ecw->new", contrast, model.head.double())
         zero_terms = (rows * features.double()).sum(dim=-1)
         mean_terms = (rows * model.pathway_mean.double()).sum(dim=-1)
         bias = contrast @ model.bias.double()
-        still, _ = model.routed(torch.zeros_like(series), lengths, runs, times, frozen)
+        nothing = routed._replace(profiles=torch.zeros_like(routed.profiles))
+        still, _ = model.routed(torch.zeros_like(series), lengths, runs, times, nothing)
     if localisation == "gradient":
-        gradient = _gradients(model, series, lengths, runs, times, frozen, rows)
+        sums = _scores(model, series, lengths, runs, times, routed, rows, 1.0)
     else:
         points = [(step + 0.5) / steps for step in range(steps)]
-        gradient = sum(
-            (_gradients(model, series * point, lengths, runs, times, frozen, rows) for point in points),
-            start=torch.zeros(()),
-        ) / len(points)
-    # (E, B, R), then (n, E, R): input x gradient over the valid time points of all pieces of a run.
-    membership = functional.one_hot(runs, n_runs).double().T
-    sums = torch.einsum("nb,ebr->ner", membership, (series * gradient).double().sum(dim=2))
-    counts = (membership @ lengths.double()).clamp_min(1)[:, None, None]
-    score = sums / counts if localisation == "gradient" else sums
+        several = [_scores(model, series, lengths, runs, times, routed, rows, point) for point in points]
+        sums = torch.stack(several).mean(dim=0)
+    counts = torch.zeros(n_runs, device=runs.device).index_add(0, runs, lengths.float()).double().clamp_min(1)
+    score = sums / counts[:, None, None] if localisation == "gradient" else sums
     gap = torch.full_like(zero_terms, torch.nan)
     if localisation == "integrated":
         gap = zero_terms - (rows * still.double()).sum(dim=-1) - score.sum(dim=-1)
@@ -117,19 +114,28 @@ def _attribute(
     )  # fmt: skip
 
 
-def _gradients(
+def _scores(
     model: LmaeRwmoe,
     series: Tensor,
     lengths: Tensor,
     runs: Tensor,
     times: Tensor | None,
-    frozen: Frozen,
+    routed: Routed,
     rows: Tensor,
+    point: float,
 ) -> Tensor:
-    """Gradient (E, B, T, R) of each expert's centred term with respect to the series."""
-    leaf = series.detach().requires_grad_()
+    """Return input x gradient (n, E, R) of each expert's centred term, with the gradient at `point` of the way from 0.
+
+    Summed over the time points of all pieces of a run, and over the numbers of a region's profile.
+    """
+    leaf = (series.detach() * point).requires_grad_()
+    profiles = (routed.profiles.detach() * point).requires_grad_()
+    found = []
     with torch.enable_grad():
-        features, _ = model.routed(leaf, lengths, runs, times, frozen)
+        features, _ = model.routed(leaf, lengths, runs, times, routed._replace(profiles=profiles))
         terms = (rows.to(features.dtype) * features).sum(dim=(0, 2))
-        found = [torch.autograd.grad(term, leaf, retain_graph=True)[0] for term in terms]
-    return torch.stack(found)
+        for term in terms:
+            of_series, of_profiles = torch.autograd.grad(term, (leaf, profiles), retain_graph=True)
+            own = (routed.profiles * of_profiles).double().sum(dim=2)
+            found.append(own.index_add(0, runs, (series * of_series).double().sum(dim=1)))
+    return torch.stack(found, dim=1)

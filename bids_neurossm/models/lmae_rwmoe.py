@@ -2,10 +2,11 @@
 
 An independent implementation after the abstract of arXiv 2508.16597; the choices are those of docs/methods.md, section
 5. Tokens of the (pretrained) encoder walk on the run's own graph; experts of regions work on what they find; attention
-over the regions pools what each expert makes of them; experts of time and two selective state-space layers read the
-sequence; the mean over time goes into a sum over the experts. The sum is what makes the decision attributable: an
-expert of regions is to this model what a pathway is to NeuroSSM.
-Symbols: n runs, B pieces, N patches, R regions, D width, E experts, C outputs.
+over the regions pools what each expert makes of them; experts of time and two selective state-space layers read what
+moves in it. Beside that each expert reads what does not move: where walks on the run's graph lead. Both go into a sum
+over the experts. The sum is what makes the decision attributable: an expert of regions is to this model what a pathway
+is to NeuroSSM.
+Symbols: n runs, B pieces, N patches, R regions, D width, S profile_width, E experts, C outputs.
 """
 
 from __future__ import annotations
@@ -20,9 +21,20 @@ from torch.nn import functional
 from bids_neurossm.errors import UsageError
 from bids_neurossm.models.lmae import Encoder, LMAEConfig, run_embedding, whole_patches
 from bids_neurossm.models.neurossm import NeuroSSMConfig
-from bids_neurossm.models.rwmoe import Experts, Router, connectivity_graph, random_walk
+from bids_neurossm.models.rwmoe import (
+    TOP,
+    Experts,
+    GraphProfiles,
+    Router,
+    connectivity_graph,
+    random_walk,
+    regions_with_signal,
+)
 from bids_neurossm.models.stacks import SelectiveLayers, stacks_together
 from bids_neurossm.ops import dropout
+
+# Brings what is summed over the regions' profiles near 1 in the beginning, where an activation tells large from small.
+_LIFT = 6.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,9 @@ class LmaeRwmoeConfig(LMAEConfig):
         Selective state-space layers of the predictor.
     balance, z : float
         Weights of the router's losses.
+    code, profile_width : int
+        Numbers of each region's code, in which the profiles of a run's graph are told; S, features that each expert
+        makes of them. They are cheap, having no axis of time.
     region_dropout : float
         Share of the regions of a run that training leaves out.
     predictor_dropout : float
@@ -58,6 +73,8 @@ class LmaeRwmoeConfig(LMAEConfig):
     walk_steps: int = 3
     restart: float = 0.2
     edges: float = 0.1
+    code: int = 64
+    profile_width: int = 64
     heads: int = 4
     layers: int = 2
     balance: float = 0.01
@@ -67,10 +84,10 @@ class LmaeRwmoeConfig(LMAEConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("n_outputs", "experts", "heads", "layers"):
+        for name in ("n_outputs", "experts", "walk_steps", "code", "profile_width", "heads", "layers"):
             if getattr(self, name) < 1:
                 raise UsageError(f"model.{name} must be at least 1.")
-        for name in ("walk_steps", "balance", "z"):
+        for name in ("balance", "z"):
             if getattr(self, name) < 0:
                 raise UsageError(f"model.{name} must be 0 or more.")
         for name in ("region_dropout", "predictor_dropout"):
@@ -97,11 +114,13 @@ class LmaeRwmoeConfig(LMAEConfig):
         return self.pathway_names
 
 
-class Frozen(NamedTuple):
-    """What is held fixed while the input is varied, so that the decision is a smooth function of it.
+class Routed(NamedTuple):
+    """What stands between the series and the decision: with it held fixed, the decision is a smooth function of both.
 
     Attributes
     ----------
+    profiles : Tensor (n, R, K code)
+        What the run's graph tells of each region, as `GraphProfiles` gives it.
     transition : Tensor (n, R, R)
         Graph of each run.
     of_regions : Tensor (n, R, E)
@@ -110,6 +129,7 @@ class Frozen(NamedTuple):
         Weights of the experts of time.
     """
 
+    profiles: Tensor
     transition: Tensor
     of_regions: Tensor
     of_time: Tensor
@@ -127,11 +147,13 @@ class LmaeRwmoe(nn.Module):
     ----------
     input_scale : Tensor (1,)
         One: the encoder takes standardised series as they are.
-    pathway_mean : Tensor (E, D)
+    pathway_mean : Tensor (E, D + S)
         Class-balanced training mean of each expert's features, the reference of the attribution.
-    gain : Parameter (R, E, D)
-        What every expert makes of a region is multiplied by, before the regions are pooled.
-    head : Parameter (E, C, D)
+    graph_profiles : GraphProfiles
+        What the run's graph tells of its regions; to be measured on training runs.
+    gain, graph_gain : Parameter (R, E, D), (R, E, S)
+        What every expert makes of a region's signal, and of its profile, is multiplied by before regions are pooled.
+    head : Parameter (E, C, D + S)
         W_e of every expert.
     """
 
@@ -143,11 +165,17 @@ class LmaeRwmoe(nn.Module):
         self.config = config
         width, experts, share = config.width, config.experts, config.predictor_dropout
         walked = (config.walk_steps + 1) * width
+        features = width + config.profile_width
         self.encoder = Encoder(config)
         self.region_router = Router(walked, experts, config.balance, config.z)
         self.region_experts = Experts(walked, width, experts, share)
         self.attention = nn.Linear(width, config.heads)
         self.gain = nn.Parameter(torch.randn(config.n_regions, experts, width))
+        self.graph_profiles = GraphProfiles(config.n_regions, config.code, config.walk_steps, config.restart)
+        self.graph_experts = Experts(config.walk_steps * config.code, config.profile_width, experts, 0.0)
+        self.graph_gain = nn.Parameter(
+            torch.randn(config.n_regions, experts, config.profile_width) * config.n_regions**-0.5
+        )
         self.time_router = Router(width, experts, config.balance, config.z)
         self.time_experts = Experts(width, width, experts, share)
         layer = NeuroSSMConfig(
@@ -155,10 +183,10 @@ class LmaeRwmoe(nn.Module):
             expand=config.expand, dropout=share,
         )  # fmt: skip
         self.layers = nn.ModuleList(SelectiveLayers(layer) for _ in range(experts))
-        self.head = nn.Parameter(torch.randn(experts, config.n_outputs, width) * (experts * width) ** -0.5)
+        self.head = nn.Parameter(torch.randn(experts, config.n_outputs, features) * (experts * features) ** -0.5)
         self.bias = nn.Parameter(torch.zeros(config.n_outputs))
         self.register_buffer("input_scale", torch.ones(1))
-        self.register_buffer("pathway_mean", torch.zeros(experts, width))
+        self.register_buffer("pathway_mean", torch.zeros(experts, features))
         self._loss: Tensor | None = None
 
     def freeze_encoder(self, frozen: bool) -> None:
@@ -208,14 +236,14 @@ class LmaeRwmoe(nn.Module):
         return self.bias + self.terms(self.features(series, lengths, runs, repetition_times)).sum(dim=1)
 
     def terms(self, features: Tensor) -> Tensor:
-        """Return the experts' terms (n, E, C) of the logits from their features (n, E, D)."""
+        """Return the experts' terms (n, E, C) of the logits from their features (n, E, D + S)."""
         kept = dropout(features, self.config.predictor_dropout, self.training)
         return torch.einsum("new,ecw->nec", kept, self.head)
 
     def features(
         self, series: Tensor, lengths: Tensor, runs: Tensor | None = None, repetition_times: Tensor | None = None
     ) -> Tensor:
-        """Return the features z_e (n, E, D) of each run. See `forward`."""
+        """Return the features z_e (n, E, D + S) of each run. See `forward`."""
         return self.routed(series, lengths, runs, repetition_times)[0]
 
     def routed(
@@ -224,47 +252,58 @@ class LmaeRwmoe(nn.Module):
         lengths: Tensor,
         runs: Tensor | None = None,
         repetition_times: Tensor | None = None,
-        frozen: Frozen | None = None,
-    ) -> tuple[Tensor, Frozen]:
+        held: Routed | None = None,
+    ) -> tuple[Tensor, Routed]:
         """Return the features of each run, and what the routers decided.
 
         Parameters
         ----------
         series, lengths, runs, repetition_times
             See `forward`.
-        frozen : Frozen, optional
-            Graph and weights of experts that are taken instead of the series' own.
+        held : Routed, optional
+            Profiles, graph and weights of experts that are taken instead of the series' own.
 
         Returns
         -------
-        features : Tensor (n, E, D)
+        features : Tensor (n, E, D + S)
             Each expert's part of the run: the mean over time of its sequence, normalised without parameters (a constant
-            could otherwise move between it and the head), times the share of the attention that it had.
-        frozen : Frozen
-            The graph and the weights.
+            could otherwise move between it and the head), times the share of the attention that it had; then what it
+            makes of the profiles of the run's graph.
+        routed : Routed
+            Profiles, graph and weights.
         """
         runs = torch.arange(len(series), device=series.device) if runs is None else runs
+        if held is None:
+            transition = connectivity_graph(series, lengths, runs, self.config.edges)
+            profiles = self.graph_profiles(transition, regions_with_signal(series, lengths, runs))
+        else:
+            transition, profiles = held.transition, held.profiles
+        seen = profiles
         if self.training and self.config.region_dropout:
-            ones = series.new_ones(int(runs.max()) + 1, 1, self.config.n_regions)
-            series = series * (dropout(ones, self.config.region_dropout, True) > 0)[runs]
+            left = dropout(profiles.new_ones(len(profiles), self.config.n_regions, 1), self.config.region_dropout, True)
+            series, seen = series * (left > 0).mT[runs], profiles * left
         trainable = any(each.requires_grad for each in self.encoder.parameters())
         # An encoder that is held fixed needs no graph of operations, unless the input itself is asked about.
         with torch.set_grad_enabled(torch.is_grad_enabled() and (trainable or series.requires_grad)):
             patches, counts = self.encoder.patches(series, lengths, repetition_times)
             tokens = self.encoder(patches, counts)
-        if frozen is None:
-            transition = connectivity_graph(series, lengths, runs, self.config.edges)
-        else:
-            transition = frozen.transition
         walked = random_walk(tokens, transition[runs], self.config.walk_steps, self.config.restart)
-        pooled, shares, of_regions, region_loss = self._regions(walked, tokens, counts, runs, frozen)
-        sequences, of_time, time_loss = self._times(pooled, counts, runs, frozen)
+        pooled, shares, of_regions, region_loss = self._regions(walked, tokens, counts, runs, held)
+        sequences, of_time, time_loss = self._times(pooled, counts, runs, held)
         self._loss = region_loss + time_loss
-        features = self._means(sequences, counts, runs)
-        return features * shares[:, :, None], Frozen(transition, of_regions, of_time)
+        moving = self._means(sequences, counts, runs) * shares[:, :, None]
+        features = torch.cat([moving, self._standing(seen, of_regions)], dim=2)
+        return features, Routed(profiles, transition, of_regions, of_time)
+
+    def _standing(self, profiles: Tensor, weights: Tensor) -> Tensor:
+        """Return what the experts make of the profiles (n, R, K code) of the regions that they are given: (n, E, S)."""
+        inner = self.graph_experts.inner(profiles)
+        summed = torch.einsum("nred,nre,red->ned", inner, weights.to(inner.dtype), self.graph_gain.to(inner.dtype))
+        # Not normalised: a run whose graph is the usual one has nothing that could be blown up.
+        return functional.gelu(self.graph_experts.outer(_LIFT * summed).float())
 
     def _regions(
-        self, walked: Tensor, tokens: Tensor, counts: Tensor, runs: Tensor, frozen: Frozen | None
+        self, walked: Tensor, tokens: Tensor, counts: Tensor, runs: Tensor, held: Routed | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Let the experts of regions work, and pool over the regions.
 
@@ -273,33 +312,46 @@ class LmaeRwmoe(nn.Module):
         """
         of_runs = run_embedding(walked, counts, runs)
         routing = self.region_router(of_runs, torch.ones(of_runs.shape[:2], dtype=torch.bool, device=of_runs.device))
-        weights = routing.weights if frozen is None else frozen.of_regions
+        weights = routing.weights if held is None else held.of_regions
         valid = whole_patches(counts, tokens.shape[2])[:, None, :, None]
         attention = torch.softmax(self.attention(tokens), dim=1) * valid
-        inner = self.region_experts.inner(walked)
-        # (B, R, 1, E, D): what a region is to each expert. Without a gain of their own, regions would be told apart by
-        # attention alone, and their mean would be all that is left.
-        taken = weights[runs][:, :, None, :, None] * self.gain[:, None]
-        values = (inner * taken.to(inner.dtype)).view(*inner.shape[:-1], self.config.heads, -1)
-        summed = (values * attention[:, :, :, None, :, None].to(values.dtype)).sum(dim=1).flatten(3)
+        summed = self._pooled(walked, weights[runs], attention)
         pooled = self.region_experts.outer(summed)
         attended = run_embedding(attention.mean(dim=3, keepdim=True).float(), counts, runs)
         shares = torch.einsum("nrx,nre->ne", attended, weights)
         return pooled.movedim(2, 0), shares * self.config.experts, weights, routing.loss
 
+    def _pooled(self, walked: Tensor, weights: Tensor, attention: Tensor) -> Tensor:
+        """Sum what the experts make of the regions, weighed by experts (B, R, E) and heads (B, R, N, H): (B, N, E, D).
+
+        Without a gain of their own, regions would be told apart by attention alone, and their mean would be all that is
+        left. Each region asks two experts only, so that half of the work of four is done.
+        """
+        experts, heads = self.config.experts, self.config.heads
+        best = weights.topk(min(TOP, experts), dim=2)
+        which = functional.one_hot(best.indices, experts).to(weights.dtype)
+        taken = torch.einsum("brje,red->brjd", which * best.values[..., None], self.gain)
+        inner = self.region_experts.asked(walked, which)
+        values = (inner * taken[..., None].to(inner.dtype)).view(*inner.shape[:3], heads, -1, inner.shape[4])
+        values = values * attention.mT.to(inner.dtype)[:, :, None, :, None]
+        # (B, E, R J) times (B, R J, D N): what each asked expert made goes where it belongs.
+        places = which.to(inner.dtype).flatten(1, 2)
+        summed = torch.matmul(places.mT, values.flatten(3, 5).flatten(1, 2))
+        return summed.view(*summed.shape[:2], self.config.width, -1).permute(0, 3, 1, 2)
+
     def _times(
-        self, pooled: Tensor, counts: Tensor, runs: Tensor, frozen: Frozen | None
+        self, pooled: Tensor, counts: Tensor, runs: Tensor, held: Routed | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Let the experts of time and the state-space layers work on (E, B, N, D); return the router's decision too.
 
         What pooling gives is nearly the same in all patches, since most of it tells which regions there are. Its mean
-        over the run is taken off first: what moves is what the layers are to see.
+        over the run is taken off first: what moves is what the layers are to see, and what stands `_standing` tells.
         """
         valid = whole_patches(counts, pooled.shape[2])
         moving = (pooled - self._over_run(pooled, counts, runs)[:, runs, None]) * valid[:, :, None]
         pooled = functional.layer_norm(moving, moving.shape[-1:])
         routing = self.time_router(pooled.sum(dim=0), valid)
-        weights = routing.weights if frozen is None else frozen.of_time
+        weights = routing.weights if held is None else held.of_time
         made = self.time_experts.outer(self.time_experts.inner(pooled))
         pooled = pooled + (made * weights[..., None].to(made.dtype)).sum(dim=3)
         lengths = counts.expand(len(pooled), -1)

@@ -7,6 +7,7 @@ et al. (2022, ST-MoE, section 3). Symbols: n runs, B pieces, N patches, R region
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -79,6 +80,13 @@ def connectivity_graph(series: Tensor, lengths: Tensor, runs: Tensor, edges: flo
         return graph / graph.sum(dim=2, keepdim=True)
 
 
+def regions_with_signal(series: Tensor, lengths: Tensor, runs: Tensor) -> Tensor:
+    """Tell which regions of each run are not 0 all the time, (n, R), bool; arguments as of `connectivity_graph`."""
+    valid = (torch.arange(series.shape[1], device=series.device) < lengths[:, None])[:, :, None]
+    moved = torch.where(valid, series, 0).ne(0).any(dim=1)
+    return torch.stack([moved[runs == run].any(dim=0) for run in range(int(runs.max()) + 1)])
+
+
 def random_walk(tokens: Tensor, transition: Tensor, steps: int, restart: float) -> Tensor:
     """Return [U_0 .. U_K] (B, R, N, (K + 1) D): the tokens, and what a walk with restart finds in 1 to K steps.
 
@@ -90,6 +98,76 @@ def random_walk(tokens: Tensor, transition: Tensor, steps: int, restart: float) 
         here = torch.baddbmm(start, transition.to(start.dtype), here, beta=restart, alpha=1 - restart)
         found.append(here.view(tokens.shape))
     return torch.cat(found, dim=3)
+
+
+class GraphProfiles(nn.Module):
+    """Where walks from each region of a run lead, less where they lead on the usual graph, in a learnt code of regions.
+
+    A run's graph tells who is who, but most of it is alike in everybody: what is alike is taken off, so that what is
+    left has the size of the differences between runs.
+
+    Parameters
+    ----------
+    n_regions, width : int
+        R; numbers of each region's code.
+    steps : int
+        K of the walk.
+    restart : float
+        Share of each step that goes back to the start.
+
+    Attributes
+    ----------
+    code : Parameter (R, width)
+        Of every region. Random codes keep what a graph tells, as random projections do; learning turns them.
+    usual : Tensor (R, R)
+        Mean transition probabilities of the training runs.
+    spread : Tensor (K width,)
+        Root mean square over the training runs' profiles, which are divided by it.
+    """
+
+    usual: Tensor
+    spread: Tensor
+
+    def __init__(self, n_regions: int, width: int, steps: int, restart: float) -> None:
+        super().__init__()
+        self.steps, self.restart = steps, restart
+        self.code = nn.Parameter(torch.randn(n_regions, width))
+        self.register_buffer("usual", torch.zeros(n_regions, n_regions))
+        self.register_buffer("spread", torch.ones(steps * width))
+
+    def forward(self, transition: Tensor, signal: Tensor) -> Tensor:
+        """Return the profiles (n, R, K width) of graphs (n, R, R); 0 of regions without `signal` (n, R), bool."""
+        # In single precision: differences of numbers that are nearly alike.
+        with torch.autocast(transition.device.type, enabled=False):
+            graphs = torch.cat([transition.float(), self.usual[None]])
+            start = self.code[None, :, None].expand(len(graphs), -1, -1, -1)
+            found = random_walk(start, graphs, self.steps, self.restart)[:, :, 0, self.code.shape[1] :]
+            return (found[:-1] - found[-1:]) / self.spread * signal[..., None]
+
+    def measure(self, transitions: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> None:
+        """Set the usual graph and the spread from the graphs and signals of training runs, gone through twice.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        total, runs = torch.zeros_like(self.usual, dtype=torch.float64), 0
+        for graphs, _ in transitions():
+            total += graphs.double().sum(dim=0)
+            runs += len(graphs)
+        if not runs:
+            raise ValueError("There are no graphs to measure.")
+        self.usual.copy_(total / runs)
+        self.spread.fill_(1.0)
+        squares, counts = torch.zeros_like(self.spread, dtype=torch.float64), 0
+        with torch.no_grad():
+            for graphs, signal in transitions():
+                squares += self(graphs, signal).double().square().sum(dim=(0, 1))
+                counts += int(signal.sum())
+        spread = (squares / max(counts, 1)).sqrt()
+        # Where all graphs are alike there is nothing to tell, and nothing to divide by.
+        self.spread.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
 
 
 class Router(nn.Module):
@@ -166,6 +244,15 @@ class Experts(nn.Module):
         made = functional.gelu(self.first(features))
         kept = dropout(made, self.dropout, self.training)
         return kept.view(*kept.shape[:-1], self.experts, -1)
+
+    def asked(self, features: Tensor, which: Tensor) -> Tensor:
+        """Map (B, R, N, inputs) to (B, R, J, outputs, N): the first layer of J experts alone, `which` (B, R, J, E)."""
+        outputs = self.second.shape[1]
+        # Picked by a product with ones and zeros: sums of gradients by index have no fixed order.
+        weight = (which @ self.first.weight.view(self.experts, -1)).view(*which.shape[:3], outputs, -1)
+        bias = which @ self.first.bias.view(self.experts, outputs)
+        made = torch.matmul(weight.flatten(2, 3), features.mT).view(*bias.shape, -1)
+        return dropout(functional.gelu(made + bias[..., None]), self.dropout, self.training)
 
     def outer(self, inner: Tensor) -> Tensor:
         """Map (..., E, outputs) to the same shape: the second layer, which is linear, so that sums may precede it."""

@@ -5,7 +5,7 @@ Docs/methods.md, section 5. The training loop, the windows and the checkpoints a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
+from bids_neurossm.models.rwmoe import connectivity_graph, regions_with_signal
 from bids_neurossm.toml import section_from
 from bids_neurossm.training.checkpoint import load_checkpoint, load_state
 from bids_neurossm.training.cohort import Cohort
@@ -31,7 +32,7 @@ from bids_neurossm.training.encoders import load_encoder, reconstruction_file
 from bids_neurossm.training.estimator import SECOND_FAMILY
 from bids_neurossm.training.facts import facts_of, training_hash
 from bids_neurossm.training.fit import fit
-from bids_neurossm.training.inference import evaluation_batches
+from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches
 from bids_neurossm.training.neural import NeuralEstimator, targets_of, torch_device
 from bids_neurossm.training.pretraining import pretrain
 from bids_neurossm.training.runset import RunSet, TrainingSet
@@ -94,6 +95,7 @@ class SecondFamilyEstimator(NeuralEstimator):
             model = LmaeRwmoe(config).to(device)
         if state:
             model.encoder.load_state_dict(state)
+        measure_graphs(model, inputs, window)
         data = TrainingSet(inputs, targets, groups, sites)
         metrics = self._fine_tune(model, data, window, settings, seed, source, cohort, indices)
         self.model = model
@@ -188,14 +190,14 @@ class SecondFamilyEstimator(NeuralEstimator):
         of_regions = [[] for _ in range(len(inputs))]  # type: list[list[NDArray[np.float64]]]
         of_time = [[] for _ in range(len(inputs))]  # type: list[list[NDArray[np.float64]]]
         with torch.no_grad():
-            for batch, of_window in evaluation_batches(inputs, facts.window, 16):
+            for batch, of_window in evaluation_batches(inputs, facts.window, BATCH_SIZE):
                 here = batch.to(device)
                 _, counts = model.encoder.patches(here.series, here.lengths, here.repetition_times)
-                frozen = model.routed(here.series, here.lengths, here.owners, here.repetition_times)[1]
+                routed = model.routed(here.series, here.lengths, here.owners, here.repetition_times)[1]
                 for place, run in enumerate(of_window.tolist()):
-                    of_regions[run].append(frozen.of_regions[place].double().cpu().numpy())
+                    of_regions[run].append(routed.of_regions[place].double().cpu().numpy())
                     pieces = (here.owners == place).nonzero()[:, 0].tolist()
-                    of_time[run] += [frozen.of_time[p, : counts[p]].double().cpu().numpy() for p in pieces]
+                    of_time[run] += [routed.of_time[p, : counts[p]].double().cpu().numpy() for p in pieces]
         times = [np.concatenate(each) for each in of_time]
         padded = np.full((len(times), max(len(each) for each in times), model.config.experts), np.nan)
         for row, each in zip(padded, times, strict=True):
@@ -239,6 +241,25 @@ class SecondFamilyEstimator(NeuralEstimator):
         load_state(model, state, path)
         estimator.model, estimator.facts = model.to(torch_device(execution.device)).eval(), facts
         return estimator
+
+
+def measure_graphs(model: LmaeRwmoe, inputs: RunSet, window: int | None) -> None:
+    """Tell a model what graph is usual among training runs, and how far their profiles lie from it.
+
+    Raises
+    ------
+    RunError
+        If a run is not finite or holds no signal.
+    """
+    device = next(model.parameters()).device
+
+    def graphs() -> Iterator[tuple[Tensor, Tensor]]:
+        for batch, _ in evaluation_batches(inputs, window, BATCH_SIZE):
+            here = batch.to(device)
+            run = (here.series, here.lengths, here.owners)
+            yield connectivity_graph(*run, model.config.edges), regions_with_signal(*run)
+
+    model.graph_profiles.measure(graphs)
 
 
 def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> SecondFamilyEstimator:

@@ -7,10 +7,13 @@ import torch
 from bids_neurossm.errors import UsageError
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
 from bids_neurossm.models.rwmoe import (
+    Experts,
+    GraphProfiles,
     Router,
     balance_loss,
     connectivity_graph,
     random_walk,
+    regions_with_signal,
     z_loss,
 )
 
@@ -93,6 +96,58 @@ def test_two_experts_are_asked_and_their_weights_add_up_to_one():
     torch.testing.assert_close(routing.weights.sum(dim=-1), present.float())
 
 
+def test_profiles_tell_what_is_special_of_a_graph_in_the_size_of_the_differences_between_runs():
+    series, lengths = _series(6, 60), torch.full((6,), 60)
+    graphs = connectivity_graph(series, lengths, _alone(6), edges=0.3)
+    signal = regions_with_signal(series, lengths, _alone(6))
+    torch.manual_seed(3)
+    profiles = GraphProfiles(REGIONS, 5, steps=2, restart=0.2)
+    profiles.measure(lambda: [(graphs[:4], signal[:4]), (graphs[4:], signal[4:])])
+    torch.testing.assert_close(profiles.usual, graphs.mean(dim=0))
+    found = profiles(graphs, signal)
+    assert found.shape == (6, REGIONS, 10)
+    np.testing.assert_allclose(found.square().mean(dim=(0, 1)).sqrt().detach(), 1.0, rtol=1e-4)
+    # The first step is (1 - restart) (P - usual) code, exactly.
+    first = 0.8 * (graphs - profiles.usual) @ profiles.code / profiles.spread[:5]
+    torch.testing.assert_close(found[:, :, :5], first, rtol=1e-4, atol=1e-5)
+    usual = profiles(profiles.usual[None], signal[:1])
+    np.testing.assert_allclose(usual.detach(), 0.0, atol=1e-6)
+
+
+def test_a_region_without_signal_has_no_profile():
+    series = _series(2, 60)
+    series[1, :, 4] = 0
+    series[0, 50:, 3] = 1e3  # padding
+    signal = regions_with_signal(series, torch.tensor([50, 60]), _alone(2))
+    assert signal[0].all()
+    assert (~signal[1]).nonzero()[:, 0].tolist() == [4]
+    graphs = connectivity_graph(series, torch.tensor([50, 60]), _alone(2), edges=0.3)
+    found = GraphProfiles(REGIONS, 5, 2, 0.2)(graphs, signal)
+    assert not found[1, 4].any()
+    assert found[1, 3].any()
+
+
+def test_cohorts_whose_graphs_are_all_alike_have_nothing_to_be_divided_by():
+    graphs = torch.eye(REGIONS).repeat(3, 1, 1)
+    profiles = GraphProfiles(REGIONS, 5, 2, 0.2)
+    profiles.measure(lambda: [(graphs, torch.ones(3, REGIONS, dtype=torch.bool))])
+    assert profiles.spread.eq(1).all()
+    with pytest.raises(ValueError, match="no graphs"):
+        profiles.measure(lambda: [])
+
+
+def test_experts_that_are_asked_alone_answer_as_they_do_among_all():
+    torch.manual_seed(4)
+    experts = Experts(6, 3, experts=4, dropout=0.0)
+    features = torch.randn(2, REGIONS, 7, 6)
+    chosen = torch.randint(0, 4, (2, REGIONS, 2))
+    alone = experts.asked(features, torch.nn.functional.one_hot(chosen, 4).float())
+    of_all = experts.inner(features)
+    for b in range(2):
+        for r in range(REGIONS):
+            torch.testing.assert_close(alone[b, r].mT, of_all[b, r][:, chosen[b, r]].movedim(0, 1))
+
+
 def test_the_losses_of_a_router_are_what_their_definition_says():
     present = torch.ones(8, 1)
     even = torch.full((8, 4), 0.25)
@@ -111,16 +166,16 @@ def test_the_losses_of_a_router_are_what_their_definition_says():
 def test_bias_and_the_terms_of_the_experts_add_up_to_the_logits():
     model, series, lengths = _model(), _series(), torch.tensor([48, 40, 33])
     features = model.features(series, lengths)
-    assert features.shape == (3, 4, 8)
+    assert features.shape == (3, 4, 8 + 64)
     torch.testing.assert_close(model.bias + model.terms(features).sum(dim=1), model(series, lengths))
 
 
 def test_an_expert_that_no_region_asks_has_no_part_in_the_decision():
     model, series, lengths = _model(), _series(), torch.tensor([48, 48, 48])
-    _, frozen = model.routed(series, lengths)
-    without = frozen.of_regions.clone()
+    _, routed = model.routed(series, lengths)
+    without = routed.of_regions.clone()
     without[:, :, 2] = 0
-    features, _ = model.routed(series, lengths, frozen=frozen._replace(of_regions=without))
+    features, _ = model.routed(series, lengths, held=routed._replace(of_regions=without))
     assert not features[:, 2].any()
     assert features[:, [0, 1, 3]].any(dim=2).all()
 
@@ -159,6 +214,7 @@ def test_a_frozen_encoder_gets_no_gradient_and_the_rest_does():
         ({"heads": 3}, "must divide model.width"),
         ({"edges": 0.0}, "model.edges"),
         ({"experts": 0}, "experts must be at least 1"),
+        ({"walk_steps": 0}, "walk_steps must be at least 1"),
         ({"balance": -1.0}, "balance must be 0 or more"),
         ({"predictor_dropout": 1.0}, "predictor_dropout"),
     ],
