@@ -181,7 +181,7 @@ def join(runs: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str], path: 
     Raises
     ------
     LabelError
-        If a column is not there; the message lists those that are.
+        If a column is not there (the message lists those that are), or none of the participants is in the table.
     """
     for name in columns:
         if name not in table.columns:
@@ -191,7 +191,30 @@ def join(runs: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str], path: 
         keys.append("session_id")
     wanted = [*keys, *(name for name in dict.fromkeys(columns) if name not in keys)]
     unique = table[wanted].drop_duplicates(keys) if len(keys) == 2 else _one_per_participant(table[wanted], path)
+    _require_common(runs, unique, keys, path)
     return runs.merge(unique, on=keys, how="left", validate="many_to_one")
+
+
+def _require_common(runs: pd.DataFrame, table: pd.DataFrame, keys: list[str], path: Path) -> None:
+    """Refuse a table of other people: every label would be missing, and nobody would see why."""
+    if not runs[keys].merge(table[keys], on=keys).empty:
+        return
+    what = "participants" if len(keys) == 1 else "participants and sessions"
+    raise LabelError(
+        f"{path} holds none of the {what} of the series: the series are of {_some(runs, keys)}; the table lists "
+        f"{_some(table, keys)}. Give the table of these participants with --participants-file, or spell them alike."
+    )
+
+
+def _some(table: pd.DataFrame, keys: list[str]) -> str:
+    """Name up to three participants (and sessions), and say how many more there are."""
+    rows = table[keys].dropna().drop_duplicates()
+    labels = [
+        " ".join(f"{prefix}-{label}" for prefix, label in zip(("sub", "ses"), row, strict=False))
+        for row in rows.head(3).itertuples(index=False)
+    ]
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    return f"{', '.join(labels) or 'nobody'}{more}"
 
 
 def _one_per_participant(table: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -187,15 +187,25 @@ class MakeSplits(RecordingInterface):
             "class" if cohort.target_type == "class" else "continuous",
             analysis.execution.random_seed,
         )
-        # The same series under two names would sit on both sides of a split.
-        names = cohort.runs["run"].astype(str)
-        hashes = {name: sha256(cohort.raw(index).tobytes()).hexdigest() for index, name in enumerate(names)}
-        check_splits(splits, cohort.runs, hashes)
-        refuse_duplicates(cohort)
+        refuse_leaks(splits, cohort)
         path = analysis.outputs.table("splits")
         write_splits(splits, path)
         self._results["splits"] = str(path)
         self._results["notes"] = list(splits.notes)
+
+
+def refuse_leaks(splits: Splits, cohort: Cohort) -> None:
+    """Refuse a participant or a group on two sides of a split, and the same recording under two names.
+
+    Raises
+    ------
+    LabelError
+        With the names.
+    """
+    names = cohort.runs["run"].astype(str)
+    hashes = {name: sha256(cohort.raw(index).tobytes()).hexdigest() for index, name in enumerate(names)}
+    check_splits(splits, cohort.runs, hashes)
+    refuse_duplicates(cohort)
 
 
 def wanted_splits(

@@ -20,7 +20,10 @@ from bids_neurossm.training.alterations import NULL, TRAINED_ON, altered
 from bids_neurossm.training.calibration import calibrated, temperatures
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.comparison import FoldsAre, compare
+from bids_neurossm.training.confounding import confounds
+from bids_neurossm.training.connectivity import pearson_features
 from bids_neurossm.training.controls import label_permutation, probes
+from bids_neurossm.training.identity import alike_participants
 from bids_neurossm.training.judgement import metric_table, table_by_value
 from bids_neurossm.training.metrics import (
     mean_over_folds,
@@ -183,7 +186,7 @@ class Judge:
         return look_sentence(record_look(self.analysis, target, configuration, len(own), self.metric, value), target)
 
     def _controls(self) -> pd.DataFrame:
-        """Permute the labels against the most independent predictions there are; retrained controls; probes."""
+        """Permute the labels against the most independent predictions there are; what else could explain them."""
         own = self.units[self.units["model"] == self.analysis.model.name]
         judged = own[own["set"] == ("holdout" if (own["set"] == "holdout").any() else "development")]
         tables = [
@@ -193,7 +196,11 @@ class Judge:
             tables.append(self._retrained_nulls())
         if self.analysis.evaluation.controls:
             tables.append(self._altered_series())
-        tables.append(probes(self.cohort, self.splits, permutations=PERMUTATIONS, seed=self.seed))
+        features = pearson_features(self.cohort, np.arange(len(self.cohort.runs)))
+        drawn = {"permutations": PERMUTATIONS, "seed": self.seed}
+        tables.append(probes(self.cohort, self.splits, features=np.asarray(features), **drawn))
+        tables.append(confounds(self.cohort, self.splits, **drawn))
+        tables.append(alike_participants(self.cohort.runs, features))
         return pd.concat([table for table in tables if len(table)], ignore_index=True)
 
     def _altered_series(self) -> pd.DataFrame:

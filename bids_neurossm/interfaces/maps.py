@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -76,9 +76,8 @@ class WriteMaps(RecordingInterface):
         write_json(analysis.outputs.named("regions", ".json", "cpa"), REGION_COLUMNS)
         pathways = pathway_table(everything, found, cohort, analysis.execution.random_seed)
         write_tsv(analysis.outputs.named("pathways", ".tsv", "cpa"), pathways)
-        self._results["notes"] = (
-            notes + _map_notes(everything, cohort, found.pathways) + self._checked(cells, cohort, found, everything)
-        )
+        notes += map_notes(everything, correct, cohort.classes, found.pathways)
+        self._results["notes"] = notes + self._checked(cells, cohort, found, everything)
 
     def _checked(self, cells: list[Cell], cohort: Cohort, found: HeldOut, maps: list[ClassMap]) -> list[str]:
         """Check the maps that are shown, and say what came out."""
@@ -202,13 +201,23 @@ def _name(analysis: Analysis, label: str | None, suffix: str, stat: str, desc: s
     return named
 
 
-def _map_notes(maps: list[ClassMap], cohort: Cohort, pathways: tuple[str, ...]) -> list[str]:
+def map_notes(
+    maps: list[ClassMap], correct: list[ClassMap], classes: Sequence[str], pathways: tuple[str, ...]
+) -> list[str]:
+    """Say what the maps of an analysis do not show; `correct` are those over runs that were classified rightly."""
     notes = [
         f"The map of {each.label or 'all classes'} is not defined: no pathway has a positive importance."
         for each in maps
         if not each.defined
     ]
-    if len(cohort.classes) == 2:
+    known = {each.label for each in correct}
+    notes += [
+        f"No held-out run of {each.label} was predicted to be {each.label}: its map shows what spoke for it in runs "
+        "that the model took for something else, and importance_correct is n/a."
+        for each in maps
+        if each.label and each.label not in known
+    ]
+    if len(classes) == 2:
         notes.append(
             "With two classes there is one discriminative map; the maps of the classes are means over their own runs "
             "and are descriptive."

@@ -310,12 +310,19 @@ def words_in_titles(titles: Sequence[str], words: Sequence[str]) -> NDArray[np.b
     -------
     ndarray of bool, shape (number of words, number of titles)
     """
-    plain = [f" {_plain(title)} " for title in titles]
-    return np.array([[f" {_plain(word)} " in title for title in plain] for word in words], dtype=bool)
+    plain = [f" {' '.join(plain_words(title))} " for title in titles]
+    wanted = [f" {' '.join(plain_words(word))} " for word in words]
+    return np.array([[word in title for title in plain] for word in wanted], dtype=bool)
 
 
-def _plain(text: str) -> str:
-    """Lower-case words without apostrophes, punctuation and stop words, one space between them."""
+def plain_words(text: str) -> list[str]:
+    """Return the words of a text in lower case, without apostrophes, punctuation and stop words.
+
+    Examples
+    --------
+    >>> plain_words("Theory of mind in Parkinson's disease: a meta-analysis.")
+    ['theory', 'mind', 'parkinson', 'disease', 'meta', 'analysis']
+    """
     # Parkinson's and Parkinson are one word in the vocabulary.
     text = re.sub(r"['’]s\b", "", text.casefold())
-    return " ".join(word for word in re.findall(r"\w+", text) if word not in _STOP_WORDS)
+    return [word for word in re.findall(r"\w+", text) if word not in _STOP_WORDS]

@@ -117,7 +117,8 @@ def _against_baselines(comparison: pd.DataFrame | None, metric: str, chosen: str
     by_verdict: dict[str, list[str]] = {"beats": [], "can not be told apart from": []}
     for said, baseline, row in verdicts(comparison, metric, chosen):
         gap = with_interval(row["difference"], row.get("ci_low"), row.get("ci_high"), 2)
-        by_verdict.setdefault(said, []).append(f"{model_name(baseline)} (difference {gap})")
+        untested = ", no test" if said in ("is ahead of", "is behind") else ""
+        by_verdict.setdefault(said, []).append(f"{model_name(baseline)} (difference {gap}{untested})")
     parts = [f"{said} {_listed(names)}" for said, names in by_verdict.items() if names]
     return f" It {'; it '.join(parts)}." if parts else ""
 

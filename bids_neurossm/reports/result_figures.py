@@ -110,7 +110,7 @@ def differences(comparison: pd.DataFrame, metric: str, model: str) -> Picture | 
         n = rows["n"].dropna() if "n" in rows.columns else pd.Series(dtype=float)
         text = f"{model_name(model)} minus each baseline, paired on the same splits"
         text += f", n = {number(int(n.max()))}. " if len(n) else ". "
-        text += "Green: shown to be better; orange: shown to be worse; grey: can not be told apart."
+        text += "Green: shown to be better; orange: shown to be worse; grey: can not be told apart, or no test."
         methods = sorted(set(rows["method"].dropna())) if "method" in rows.columns else []
         text += f" Test: {'; '.join(methods)}." if methods else ""
         names = [f"{words} {model_name(str(name))}" for words, name in zip(said, rows["baseline"], strict=True)]

@@ -98,10 +98,12 @@ def interval_text(metric: str, low: Any, high: Any) -> str:
 
     Examples
     --------
-    >>> interval_text("auc", 0.841, 1.083)
-    '0.841 to 1.000'
+    >>> interval_text("auc", 0.841, 1.083), interval_text("auc", math.nan, math.nan)
+    ('0.841 to 1.000', 'no interval')
     """
     least, most = metric_range(metric)
+    if math.isnan(low) or math.isnan(high):
+        return "no interval"
     return f"{max(low, least):.3f} to {min(high, most):.3f}"
 
 
@@ -150,7 +152,8 @@ def comparison_verdict(metric: str, difference: Any, low: Any, high: Any, p: Any
     Returns
     -------
     str
-        ``beats``, ``is worse than``, ``can not be told apart from`` or ``can not be compared with``.
+        ``beats``, ``is worse than``, ``can not be told apart from`` or ``can not be compared with``; ``is ahead of`` or
+        ``is behind`` where there is a difference and no test of it.
 
     Examples
     --------
@@ -158,11 +161,18 @@ def comparison_verdict(metric: str, difference: Any, low: Any, high: Any, p: Any
     ('beats', 'is worse than')
     >>> comparison_verdict("auc", 0.2, -0.3, 0.7, 0.3), comparison_verdict("auc", float("nan"), None, None, None)
     ('can not be told apart from', 'can not be compared with')
+    >>> comparison_verdict("auc", 0.5, float("nan"), float("nan"), float("nan"))
+    'is ahead of'
     """
     found = [float(value) if isinstance(value, (int, float)) else math.nan for value in (difference, low, high, p)]
-    if math.isnan(found[0]) or (math.isnan(found[1]) and math.isnan(found[3])):
+    if math.isnan(found[0]):
         return "can not be compared with"
+    better = (found[0] > 0) != lower_is_better(metric)
+    # Folds that are all alike, or a single one, do not say how much the difference would vary.
+    untested = math.isnan(found[3]) and (math.isnan(found[1]) or found[1] == found[2])
+    if untested and found[0] != 0:
+        return "is ahead of" if better else "is behind"
     significant = found[3] < 0.05 if not math.isnan(found[3]) else found[1] > 0 or found[2] < 0
     if not significant:
         return "can not be told apart from"
-    return "beats" if (found[0] > 0) != lower_is_better(metric) else "is worse than"
+    return "beats" if better else "is worse than"

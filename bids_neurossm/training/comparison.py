@@ -208,8 +208,8 @@ def verdict(model: str, baseline: str, metric: str, value: float, other: float, 
         where = f"in each of {found.n} folds" if found.n > 1 else "in one fold"
         reason = "folds that are all alike do" if found.n > 1 else "one fold does"
         return (
-            f"{model} {side} {baseline}, by {abs(found.estimate):.3f} {where} ({figures}): no test, as {reason} not say "
-            "how much the difference would vary."
+            f"{model} {side} {baseline}, by {abs(found.estimate):.3f} {where} ({figures}): no test, as {reason} not "
+            "say how much the difference would vary."
         )
     evidence = (
         f"{figures}; difference {found.estimate:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}, "

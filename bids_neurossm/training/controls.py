@@ -129,7 +129,9 @@ def label_permutation(
     null, free = _permuted(units, classes, name, within, permutations, seed)
     result = against_null(mean_over_folds(units, classes, name), null, name, widening)
     place = "participants" if level == "run" else ("sites" if (units["site"] != "").any() else "folds")
-    verdict = _verdict(result, "the labels are predicted better than chance", "nothing learned: chance does as well")
+    verdict = null_verdict(
+        result, "the labels are predicted better than chance", "nothing learned: chance does as well"
+    )
     if not free:
         verdict = f"can not be tested: all {place} hold one label each, so that no label can be permuted within them"
     widened = f", null widened {widening:.2f}-fold" if widening > 1 else ""
@@ -165,10 +167,11 @@ def _permuted(
 def probes(
     cohort: Cohort, splits: Splits, *, permutations: int = 1000, seed: int = 0, features: Floats | None = None
 ) -> pd.DataFrame:
-    """Predict motion and site from the same connectivity on the same folds, and say whether class and site part.
+    """Predict motion and site from the same connectivity on the same folds.
 
-    What the features tell about motion or site, a model of the target can use. Scored per participant, against
-    labels permuted within the fold, with the widened null of :func:`label_permutation`.
+    What the features tell about motion or site, a model of the target can use; whether the classes differ in them is
+    told by :func:`bids_neurossm.training.confounding.confounds`. Scored per participant, against labels permuted within
+    the fold, with the widened null of :func:`label_permutation`.
 
     Parameters
     ----------
@@ -184,8 +187,7 @@ def probes(
     Returns
     -------
     DataFrame
-        Rows like those of :func:`label_permutation`: ``probe: mean_fd`` (r), ``probe: site`` (accuracy), and
-        ``confound: class and site`` (Cramer's V) with a warning where each site holds one class only.
+        Rows like those of :func:`label_permutation`: ``probe: mean_fd`` (r), ``probe: site`` (accuracy).
     """
     runs = cohort.runs
     rows = []
@@ -201,19 +203,15 @@ def probes(
         units = _probe(runs.assign(label=by_participant), features, splits, known, [], seed)
         result = _permuted_units(units, [], "r", permutations, seed)
         words = "warning: the features carry motion", "motion is not predicted from the features"
-        rows.append(("probe: mean_fd", "r", result, _verdict(result, *words)))
+        rows.append(("probe: mean_fd", "r", result, null_verdict(result, *words)))
     if sites and features is not None:
         first = runs["site"].groupby(runs["participant_id"].to_numpy()).transform("min").astype(str)
         names = sorted(set(first.iloc[sited]))
         units = _probe(runs.assign(label=first), features, splits, sited, names, seed)
         result = _permuted_units(units, names, "accuracy", permutations, seed)
         words = "warning: the features carry the site", "the site is not predicted from the features"
-        rows.append(("probe: site", "accuracy", result, _verdict(result, *words)))
-    table = control_table(rows)
-    if sites and cohort.target_type == "class":
-        confound = site_confound(runs.iloc[sited], permutations=permutations, seed=seed)
-        table = confound if table.empty else pd.concat([table, confound], ignore_index=True)
-    return table
+        rows.append(("probe: site", "accuracy", result, null_verdict(result, *words)))
+    return control_table(rows)
 
 
 def _probe(
@@ -254,47 +252,8 @@ def _permuted_units(units: pd.DataFrame, classes: list[str], name: str, permutat
     return against_null(mean_over_folds(units, classes, name), null, name, _widening(units))
 
 
-def site_confound(runs: pd.DataFrame, *, permutations: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """How far the class can be read off the site: Cramer's V over participants, against permuted classes.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        ``participant_id``, ``label`` and ``site``.
-    permutations, seed : int
-        Number of permutations and seed.
-
-    Returns
-    -------
-    DataFrame
-        One row; the verdict warns where every site holds one class only, since then nothing can tell them apart.
-    """
-    people = runs[["participant_id", "label", "site"]].drop_duplicates()
-    site, label = pd.factorize(people["site"], sort=True)[0], pd.factorize(people["label"], sort=True)[0]
-    shape = (int(site.max()) + 1, int(label.max()) + 1)
-    random = np.random.default_rng(seed)
-    observed = _cramers_v(site, label, shape)
-    null = np.array([_cramers_v(site, random.permutation(label), shape) for _ in range(permutations)])
-    result = against_null(observed, null, "cramers_v")
-    words = "warning: classes are spread unevenly over sites", "classes are spread over sites as by chance"
-    verdict = _verdict(result, *words)
-    if (people.groupby("site")["label"].nunique() == 1).all():
-        verdict = (
-            "warning: class and site are perfectly confounded (every site holds one class): "
-            "a difference between classes can not be told from one between sites"
-        )
-    return control_table([("confound: class and site", "cramers_v", result, verdict)])
-
-
-def _cramers_v(site: NDArray[np.int64], label: NDArray[np.int64], shape: tuple[int, int]) -> float:
-    table = np.zeros(shape)
-    np.add.at(table, (site, label), 1)
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
-    smaller = min(shape) - 1
-    return float(np.sqrt(((table - expected) ** 2 / expected).sum() / (table.sum() * smaller))) if smaller else 0.0
-
-
-def _verdict(result: AgainstNull, yes: str, no: str) -> str:
+def null_verdict(result: AgainstNull, yes: str, no: str) -> str:
+    """Say which of two sentences a null bears out, with p and the number of permutations behind it."""
     if not np.isfinite(result.p):
         return "can not be tested: the metric is not defined in any fold"
     return f"{yes if result.p < SIGNIFICANCE else no} (p = {result.p:.3g}, {result.n} permutations)"

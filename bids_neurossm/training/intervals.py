@@ -195,7 +195,8 @@ def nadeau_bengio_interval(
     Returns
     -------
     Interval
-        Without ends and p where fewer than two folds are defined; without p where the folds are identical but not 0.
+        Without ends and p where fewer than two folds are defined, or where the folds are identical but not 0: folds
+        that are all alike do not say how much they would vary, and an interval of no width would claim that they do.
     """
     from scipy.stats import t
 
@@ -210,11 +211,11 @@ def nadeau_bengio_interval(
     mean = float(defined.mean())
     error = float(np.sqrt((1 / count + test_to_train) * defined.var(ddof=1)))
     freedom = (count if folds is None else min(folds, count)) - 1
+    if error <= 1e-12 * max(1.0, abs(mean)):
+        ends, p = ((0.0, 0.0), 1.0) if mean == 0 else ((np.nan, np.nan), np.nan)
+        return Interval(mean, *ends, level, OF_PROCEDURE, method, p, count)
     half = float(t.ppf((1 + level) / 2, freedom)) * error
-    if error > 1e-12 * max(1.0, abs(mean)):
-        p = 2 * float(t.sf(abs(mean) / error, freedom))
-    else:
-        p = 1.0 if mean == 0 else float("nan")
+    p = 2 * float(t.sf(abs(mean) / error, freedom))
     return Interval(mean, mean - half, mean + half, level, OF_PROCEDURE, method, p, count)
 
 

@@ -75,7 +75,7 @@ def test_baselines_ride_along_on_the_same_units(folder: Path) -> None:
     assert all(each == units["neurossm"] for each in units.values())
     comparison = read(folder / "comparison.tsv")
     assert set(comparison["baseline"]) == set(units) - {"neurossm"}
-    assert comparison["sentence"].str.contains(" beats | is worse than | not shown to ").all()
+    assert comparison["sentence"].str.contains(" beats | is worse than | not shown to | ahead of | behind ").all()
 
 
 def test_the_planted_regions_are_found(folder: Path, simulated: Path) -> None:
@@ -97,23 +97,57 @@ def test_the_planted_regions_are_found(folder: Path, simulated: Path) -> None:
     assert set(read(folder / "cpa_deletion.tsv")["label"]) == {"discriminative", "nback", "flanker"}
 
 
-def test_the_region_table_holds_the_numbers_of_the_maps(folder: Path) -> None:
+def test_every_number_of_the_maps_can_be_traced_through_the_tables(folder: Path) -> None:
+    """From shares and weights to the five images of each class, and to those of the discriminative map."""
+    regions = read(next(folder.glob("*stat-cpa_regions.tsv"))).set_index("index")
+    pathways = read(next(folder.glob("*stat-cpa_pathways.tsv"))).set_index("pathway")
+    assert set(regions["label"]) == {"discriminative", "nback", "flanker"}
+    for label, table in regions.groupby("label"):
+        weights = pathways.loc[pathways["label"] == label, "weight"].dropna()
+        assert weights.sum() == pytest.approx(1)
+        parts = table[list(weights.index)] * weights
+        np.testing.assert_allclose(parts.sum(axis=1), table["importance"], rtol=1e-6)
+        assert set(table["top25"][table["top25"] == 1].index) == set(table["importance"].nlargest(12).index)
+        stable = table["dominant_stability"] >= 0.9
+        assert (table["dominant_pathway"] == parts.idxmax(axis=1).where(stable, "none stable")).all()
+        if label == "discriminative":
+            assert table[["reference", "reference_top25", "product"]].isna().all(axis=None)
+            continue
+        top = set(table["reference"].nlargest(12).index)
+        assert set(table["reference_top25"][table["reference_top25"] == 1].index) == top
+    # Two classes are one contrast, and the mean of its product is the score that is tested.
+    rho = read(folder / "reference.tsv")["rho"].item()
+    for label in ("nback", "flanker"):
+        assert regions.loc[regions["label"] == label, "product"].mean() == pytest.approx(rho, rel=1e-5)
+
+
+@pytest.mark.parametrize("label", ["nback", "flanker", "discriminative"])
+def test_the_images_are_the_region_table_painted_on_the_atlas(folder: Path, label: str) -> None:
     import nibabel as nib
 
     regions = read(next(folder.glob("*stat-cpa_regions.tsv")))
-    pathways = read(next(folder.glob("*stat-cpa_pathways.tsv")))
-    table = regions[regions["label"] == "nback"].set_index("index")
-    weights = pathways[pathways["label"] == "nback"].set_index("pathway")["weight"]
-    assert weights.sum() == pytest.approx(1)
-    summed = (table[list(weights.index)] * weights).sum(axis=1)
-    np.testing.assert_allclose(summed, table["importance"], rtol=1e-6)
-    stem = "space-MNI152NLin6Asym_atlas-HarvardOxford_scale-48_label-nback"
-    score = np.asanyarray(nib.load(folder / f"{stem}_stat-cpa_boldmap.nii.gz").dataobj)
-    atlas = folder.parents[1] / "tpl-MNI152NLin6Asym"
-    labels = np.asanyarray(nib.load(next(atlas.glob("*dseg.nii.gz"))).dataobj)
-    for index in (1, 7, 48):
-        np.testing.assert_allclose(np.unique(score[labels == index]), [table.loc[index, "importance"]], rtol=1e-6)
-    assert table["top25"].sum() == 12
+    table = regions[regions["label"] == label].set_index("index")
+    atlas = nib.load(next((folder.parents[1] / "tpl-MNI152NLin6Asym").glob("*dseg.nii.gz")))
+    labels = np.asanyarray(atlas.dataobj).astype(int)
+    stem = "space-MNI152NLin6Asym_atlas-HarvardOxford_scale-48" + (
+        f"_label-{label}" if label != "discriminative" else ""
+    )
+    codes = read(folder / f"{stem}_stat-cpa_desc-dominantpathway_dseg.tsv").set_index("name")["index"]
+    painted = {
+        "stat-cpa_boldmap": (table["importance"], np.float32),
+        "stat-cpa_desc-top25_mask": (table["top25"], np.uint8),
+        "stat-cpa_desc-dominantpathway_dseg": (table["dominant_pathway"].map(codes), np.int16),
+    }
+    if label != "discriminative":
+        painted["stat-neurosynth_boldmap"] = (table["reference"], np.float32)
+        painted["stat-neurosynth_desc-top25_mask"] = (table["reference_top25"], np.uint8)
+    for name, (values, dtype) in painted.items():
+        image = nib.load(folder / f"{stem}_{name}.nii.gz")
+        of_label = np.full(labels.max() + 1, np.nan if dtype == np.float32 else 0)
+        of_label[values.index] = values
+        assert image.get_data_dtype() == dtype
+        np.testing.assert_allclose(np.asanyarray(image.dataobj), of_label[labels], rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(image.affine, atlas.affine)
 
 
 def test_the_reference_is_the_real_literature(folder: Path) -> None:

@@ -152,6 +152,20 @@ class TestJoin:
         joined = join(self.RUNS, read_participants(path), ["dx"], path)
         assert joined["dx"].isna().tolist() == [True, False, False]
 
+    def test_a_table_of_other_people_is_refused_with_some_of_each_side(self, tmp_path: Path) -> None:
+        path = table(tmp_path, "participant_id\tdx\n" + "".join(f"sub-{n}\tPD\n" for n in range(1, 6)))
+        with pytest.raises(LabelError) as caught:
+            join(self.RUNS, read_participants(path), ["dx"], path)
+        assert str(caught.value) == (
+            f"{path} holds none of the participants of the series: the series are of sub-02, sub-01; the table lists "
+            "sub-1, sub-2, sub-3 and 2 more. Give the table of these participants with --participants-file, or spell "
+            "them alike."
+        )
+        path = table(tmp_path, "participant_id\tsession_id\tdx\nsub-01\tses-baseline\tPD\n")
+        sides = r"of sub-02 ses-1, sub-01 ses-1, sub-01 ses-2; the table lists sub-01 ses-baseline\."
+        with pytest.raises(LabelError, match=sides):
+            join(self.RUNS, read_participants(path), ["dx"], path)
+
     def test_runs_without_a_session_take_a_value_that_all_sessions_share(self, tmp_path: Path) -> None:
         runs = self.RUNS.assign(session_id="").iloc[[0, 1]]
         text = (

@@ -170,6 +170,28 @@ def test_retrained_nulls_state_their_number_and_what_it_can_show(everything: dic
     assert nulls["value"].nunique() == 3
 
 
+def test_leaks_are_named_among_the_controls(tmp_path: Path) -> None:
+    """Patients move more and have shorter runs, and two people come again under other names."""
+    random = np.random.default_rng(0)
+    people = np.eye(20) + 0.2 * random.normal(size=(40, 20, 20))
+    owner, patient = np.concatenate([np.arange(40), [0, 7]]), np.concatenate([np.arange(40) % 2, [0, 1]])
+    lengths = np.where(patient, 90, 120) + random.integers(0, 10, 42)
+    series = [random.normal(size=(length, 20)) @ people[who] for who, length in zip(owner, lengths, strict=True)]
+    runs = pd.DataFrame({"participant_id": [f"sub-{i:02d}" for i in range(42)], "site": random.choice(["A", "B"], 42)})
+    runs = runs.assign(run=runs["participant_id"], label=np.where(patient, "patient", "control"))
+    runs["mean_fd"] = 0.2 + 0.1 * patient + 0.05 * random.random(42)
+    names = [f"r{i}" for i in range(20)]
+    cohort = Cohort.create(tmp_path / "cohort", runs, series, names, names, "class", {"target": "dx"})
+    controls = carry_out(analysis_of(tmp_path, folds=4, holdout=0.0), cohort, tmp_path)["controls"]
+    said = controls.set_index("control")["verdict"]
+    assert said["confound: class and mean_fd"].startswith("warning: classes differ in the motion (mean_fd)")
+    assert said["confound: class and n_volumes"].startswith("warning: classes differ in the length of the run")
+    assert said["confound: class and site"].startswith("classes are spread over sites as by chance")
+    identity = said["identity: one participant under two names"]
+    assert "sub-00 and sub-40 (" in identity
+    assert "sub-07 and sub-41 (" in identity
+
+
 def test_a_learning_curve_tests_the_same_people_after_training_on_fewer(everything: dict[str, Any]) -> None:
     curve = everything["learning_curve"]
     mine = curve[curve["model"] == "coupling"].set_index("percent")

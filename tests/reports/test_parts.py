@@ -17,12 +17,15 @@ from bids_neurossm.reports.canvas import CATEGORIES
 from bids_neurossm.reports.display import ORIGIN, SHAPE, STEP, background
 from bids_neurossm.reports.group_cohort import cohort_tables, fold_table, site_table
 from bids_neurossm.reports.group_figures import calibration_curve
-from bids_neurossm.reports.group_tables import checks_table, region_tables
+from bids_neurossm.reports.group_tables import checks_table, comparison_table, region_tables
 from bids_neurossm.reports.group_text import headline
 from bids_neurossm.reports.methods import group_methods, series_text
 from bids_neurossm.reports.run_files import find_runs, past_failures
 from bids_neurossm.reports.series import explorer_data
 from bids_neurossm.reports.viewer import find_labels, viewer_data
+from bids_neurossm.training.calibration import temperatures
+from bids_neurossm.training.comparison import compare
+from bids_neurossm.training.judgement import metric_table
 
 
 def test_runs_of_two_labels_are_counted_under_both_and_people_once() -> None:
@@ -67,6 +70,31 @@ def test_the_headline_says_what_is_shown_and_what_is_not() -> None:
         "NeuroSSM tells a from b with AUC 0.700 [0.600, 0.800] (out-of-fold, n = 60 participants). It beats guessing "
         "(majority class) (difference 0.20 [0.10, 0.30]); it can not be told apart from covariates only (difference "
         "0.10 [−0.20, 0.40]). Permutation: nothing learned: chance does as well (p = 0.3)."
+    )
+
+
+def test_headline_table_and_sentence_agree_where_folds_that_are_all_alike_allow_no_test() -> None:
+    """Every fold told apart without an error: no spread, so no interval and no test, and nobody says "beats"."""
+    people = pd.DataFrame({"unit": [f"sub-{i:02d}" for i in range(20)], "label": ["a", "b"] * 10})
+    people = people.assign(set="development", split=1, fold=people.index // 4 + 1, group=people["unit"], site="")
+    logits = {"neurossm": (people["label"] == "b") * 2.0 - 1, "majority": 0.0}
+    units = pd.concat([people.assign(model=name, logit_0=0.0, logit_1=value) for name, value in logits.items()])
+    comparison = compare(units, "neurossm", ["a", "b"], ["auc"]).rename(
+        columns={"low": "ci_low", "high": "ci_high", "verdict": "sentence"}
+    )
+    overall = metric_table(units, temperatures(units, ["a", "b"]), ["a", "b"], resamples=20)
+    overall = overall[overall["fold"] == "all"]
+    said = headline({"classes": ["a", "b"]}, overall, comparison, None, "neurossm", "auc")
+    assert said == (
+        "NeuroSSM tells a from b with AUC 1.000 (out-of-fold, n = 20 participants). It is ahead of guessing (majority "
+        "class) (difference 0.50, no test)."
+    )
+    table = comparison_table(comparison, "neurossm")
+    assert table is not None
+    assert dict(zip(table.header, table.rows[0], strict=True))["The model"] == "is ahead of"
+    assert comparison["sentence"].item() == (
+        "neurossm is ahead of majority, by 0.500 in each of 5 folds (AUC 1.000 against 0.500): no test, as folds that "
+        "are all alike do not say how much the difference would vary."
     )
 
 

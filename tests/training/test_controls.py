@@ -6,7 +6,7 @@ import pytest
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.controls import COLUMNS, label_permutation, probes, site_confound
+from bids_neurossm.training.controls import COLUMNS, label_permutation, probes
 from bids_neurossm.training.splits import make_splits
 
 
@@ -100,12 +100,10 @@ def test_one_model_at_a_time():
         label_permutation(pd.concat([units(1.0), units(1.0).assign(model="x")]), ["a", "b"], "participant")
 
 
-def cohort(folder, n=120, motion=0.0, site=0.0, confounded=False, seed=0):
+def cohort(folder, n=120, motion=0.0, site=0.0, seed=0):
     """Motion and site are written into the coupling of regions 0 and 1, and of regions 2 and 3."""
     random = np.random.default_rng(seed)
     fd, place, label = random.random(n), np.arange(n) % 2, np.arange(n) // 2 % 2
-    if confounded:
-        label = place
     series = []
     for i in range(n):
         x = random.normal(size=(100, 6))
@@ -134,19 +132,11 @@ def test_planted_motion_and_site_are_found(tmp_path):
     for control in ("probe: mean_fd", "probe: site"):
         assert table.loc[control, "p"] == pytest.approx(1 / 200)
         assert table.loc[control, "verdict"].startswith("warning: the features carry")
-    assert not table.loc["confound: class and site", "verdict"].startswith("warning")
 
 
 def test_clean_features_raise_no_warning(tmp_path):
     table = probed(cohort(tmp_path, seed=1))
     assert not table["verdict"].str.startswith("warning").any()
-
-
-def test_a_class_that_is_a_site_is_called_out(tmp_path):
-    table = probed(cohort(tmp_path, confounded=True))
-    row = table.loc["confound: class and site"]
-    assert row["observed"] == pytest.approx(1)
-    assert "perfectly confounded" in row["verdict"]
 
 
 def test_without_motion_and_site_there_is_nothing_to_probe(tmp_path):
@@ -164,11 +154,3 @@ def test_a_site_seen_in_one_fold_only_does_not_stop_the_probe(tmp_path):
         tmp_path / "rare", rare, [data.raw(i) for i in range(120)], data.regions, data.networks, "class"
     )
     assert probed(data).loc["probe: site", "observed"] > 0.8
-
-
-def test_cramers_v_by_hand():
-    runs = pd.DataFrame({"participant_id": range(100), "site": ["x"] * 50 + ["y"] * 50})
-    runs["label"] = ["a"] * 30 + ["b"] * 20 + ["a"] * 20 + ["b"] * 30
-    row = site_confound(runs, permutations=99).iloc[0]
-    assert row["observed"] == pytest.approx(0.2)
-    assert row["n"] == 99

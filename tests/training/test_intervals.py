@@ -98,7 +98,9 @@ def test_nadeau_bengio_is_wider_than_a_plain_t_interval_and_refuses_nonsense():
 
 def test_folds_that_do_not_differ():
     assert nadeau_bengio_interval(np.zeros(5), 0.25).p == 1.0
-    assert np.isnan(nadeau_bengio_interval(np.full(5, 0.1), 0.25).p)
+    alike = nadeau_bengio_interval(np.full(5, 0.1), 0.25)
+    assert np.isnan([alike.low, alike.high, alike.p]).all()
+    assert alike.estimate == pytest.approx(0.1)
     assert np.isnan(nadeau_bengio_interval(np.array([0.1, np.nan]), 0.25).high)
     assert nadeau_bengio_interval(np.array([0.1, np.nan, 0.3]), 0.25).n == 2
 
