@@ -1,7 +1,7 @@
 """The second family on ABIDE: age and full-scale IQ against the panel on the same folds, and the ablation of the mask.
 
 Usage: python benchmarks/age_panel.py [FOLDER] [--cache FOLDER] [--models NAME ...] [--target age|fiq] [--every N]
-                                      [--against NAME ...] [--out TSV]
+                                      [--against NAME ...] [--seeds N] [--out TSV]
 
 FOLDER holds participants.tsv and one npz of series per site (default: $NEUROSSM_TEST_DATA/abide). Participants with 146
 volumes or more enter; with --every N each Nth of every site. Patches are of four time points, since the repetition time
@@ -42,10 +42,10 @@ VARIANTS = {
     "lmae-rwmoe-scratch": {"pretrain": False},
 }
 #: Small enough for one core; a recipe for a cluster is camcan-age.
-SHAPE = {"width": 16, "nodes": 32, "state": 4, "dropout": 0.0, "region_dropout": 0.0, "predictor_dropout": 0.1}
-STAGES = {"frozen_epochs": 3, "rate": 0.5}
+SHAPE = {"width": 16, "nodes": 32, "state": 4, "dropout": 0.0, "region_dropout": 0.2, "predictor_dropout": 0.3}
+STAGES = {"frozen_epochs": 6, "rate": 0.5}
 PRETRAINING = {"epochs": 3, "batch_size": 8, "learning_rate": 0.005}
-TRAINING = Training(epochs=8, batch_size=4, learning_rate=0.01, weight_decay=0.01, window=144)
+TRAINING = Training(epochs=12, batch_size=8, learning_rate=0.003, weight_decay=1.0, window=144)
 
 
 def build_cohort(data: Path, folder: Path, target: str, every: int) -> Cohort:
@@ -79,25 +79,27 @@ def specification(model: str, cohort: Cohort) -> tuple[str, ModelSpec, Training]
     return model, ModelSpec(model, "", {"covariates": known}), training
 
 
-def cell(model: str, cohort: Cohort, train: np.ndarray, test: np.ndarray, fold: int, folder: Path) -> pd.DataFrame:
+def cell(
+    model: str, cohort: Cohort, train: np.ndarray, test: np.ndarray, fold: int, seed: int, folder: Path
+) -> pd.DataFrame:
     """Return the predictions of the runs that one training did not see."""
     name, spec, training = specification(model, cohort)
     made_from = [cohort.hash, asdict(spec), asdict(training), hashlib.sha256(train.tobytes()).hexdigest()]
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
-    path = folder / f"{model}_fold-{fold}_{digest}.npy"
+    path = folder / f"{model}_fold-{fold}_seed-{seed}_{digest}.npy"
     if not path.is_file():
         began, used = time.monotonic(), time.process_time()
         estimator = create_estimator(name, spec, training, Execution(device="cpu", random_seed=SEED))
-        estimator.fit(cohort, train, int(np.random.SeedSequence([SEED, fold]).generate_state(1)[0]))
+        estimator.fit(cohort, train, int(np.random.SeedSequence([SEED, fold, seed]).generate_state(1)[0]))
         scores = estimator.predict(cohort, test)
         if getattr(estimator, "reconstruction", None) is not None:
             write_tsv(path.with_suffix(".reconstruction.tsv"), estimator.reconstruction.assign(fold=fold))
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, scores, allow_pickle=False)
         took = f"{time.monotonic() - began:.0f} s, {time.process_time() - used:.0f} s of processor time"
-        print(f"{model} fold {fold}: {took}", flush=True)
+        print(f"{model} fold {fold} seed {seed}: {took}", flush=True)
     return prediction_frame(
-        cohort.runs.iloc[test], np.load(path), [], model=model, set_name="development", fold=fold, seed=1, split=1,
+        cohort.runs.iloc[test], np.load(path), [], model=model, set_name="development", fold=fold, seed=seed, split=1,
         covariates=tuple(column for column in ("mean_fd", "age") if column in cohort.runs),
     )  # fmt: skip
 
@@ -125,6 +127,7 @@ def main() -> None:
     parser.add_argument("--against", nargs="+", default=["lmae-rwmoe"], help="models that are compared with the others")
     parser.add_argument("--target", choices=("age", "fiq"), default="age")
     parser.add_argument("--every", type=int, default=1, help="take each Nth participant of every site")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings that are averaged, of models that need one")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
@@ -135,7 +138,8 @@ def main() -> None:
     for model in options.models:
         for fold in range(1, splits.folds + 1):
             train, test = splits.fold_indices(cohort.runs, fold)
-            frames.append(cell(model, cohort, train, test, fold, options.cache / "cells"))
+            seeds = range(1, 1 + (options.seeds if follows_recipe(model) else 1))
+            frames += [cell(model, cohort, train, test, fold, seed, options.cache / "cells") for seed in seeds]
     units = unit_predictions(pd.concat(frames), "participant")
     units["model"] = pd.Categorical(units["model"], options.models)
     units = units.sort_values("model", kind="stable")
