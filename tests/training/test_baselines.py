@@ -1,6 +1,5 @@
 """Baselines learn from the training runs, agree with scikit-learn and nilearn, and come back from disk."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
