@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import config as numba_settings
+from numba import njit
 from numpy.typing import NDArray
 
 from bids_neurossm.dataset.write import replacing
@@ -212,7 +213,8 @@ def _count(
             _add_counts(first, starts, voxels, selection_start, selected, active, active_selected)
         return active, active_selected
 
-    parts = _parts(studies, get_num_threads())
+    # Read as a setting: numba's own function would start a pool of threads that nothing here uses.
+    parts = _parts(studies, numba_settings.NUMBA_NUM_THREADS)
     with ThreadPoolExecutor(len(parts)) as threads:
         # Whole numbers: their sum is the same in any order, and with any number of threads.
         (active, active_selected), *others = threads.map(count, parts)
