@@ -48,6 +48,7 @@ def prepared_environment(execution: Execution) -> Iterator[Path]:
         ) from error
     check_writable(work, "work folder", "give another one with -w")
     caches = work / "cache" if not temporary else _user_cache(work)
+    before = dict(os.environ)
     threads = str(execution.omp_nthreads)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = threads
@@ -68,6 +69,9 @@ def prepared_environment(execution: Execution) -> Iterator[Path]:
     try:
         yield work
     finally:
+        # Whoever calls the command as a function keeps its own settings: numba refuses to compile under others.
+        os.environ.clear()
+        os.environ.update(before)
         if temporary:
             shutil.rmtree(work, ignore_errors=True)
 
