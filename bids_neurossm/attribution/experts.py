@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bids_neurossm.attribution.cpa import Localisation, PathwayAttribution, check_target, contrasts, shares
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, Routed
+from bids_neurossm.models.rwmoe import valid_points
 
 
 def expert_attribution(
@@ -82,8 +83,7 @@ def _attribute(
 ) -> PathwayAttribution:
     n_runs = int(runs.max()) + 1
     check_target(target, n_runs, model.config.n_outputs)
-    valid = (torch.arange(series.shape[1], device=series.device) < lengths[:, None])[:, :, None]
-    series = torch.where(valid, series, 0)
+    series = torch.where(valid_points(series, lengths), series, 0)
     with torch.no_grad():
         features, routed = model.routed(series, lengths, runs, times)
         contrast = contrasts(model.config.n_outputs, target).to(runs.device)

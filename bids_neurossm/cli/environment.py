@@ -49,6 +49,19 @@ def prepared_environment(execution: Execution) -> Iterator[Path]:
     check_writable(work, "work folder", "give another one with -w")
     caches = work / "cache" if not temporary else _user_cache(work)
     before = dict(os.environ)
+    try:
+        _set_environment(execution, work, caches)
+        yield work
+    finally:
+        # Whoever calls the command as a function keeps its own settings: numba refuses to compile under others.
+        os.environ.clear()
+        os.environ.update(before)
+        if temporary:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _set_environment(execution: Execution, work: Path, caches: Path) -> None:
+    """Set threads and the folders of settings and caches; what the user set for a cache stays."""
     threads = str(execution.omp_nthreads)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = threads
@@ -66,14 +79,6 @@ def prepared_environment(execution: Execution) -> Iterator[Path]:
             os.environ[name] = str(caches / folder)
     os.environ["MPLBACKEND"] = "Agg"
     os.environ["NIPYPE_NO_ET"] = "1"  # else Nipype asks the network for its newest version
-    try:
-        yield work
-    finally:
-        # Whoever calls the command as a function keeps its own settings: numba refuses to compile under others.
-        os.environ.clear()
-        os.environ.update(before)
-        if temporary:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def _find_temporary_folder(work_dir: Path | None) -> None:

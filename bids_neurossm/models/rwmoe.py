@@ -56,7 +56,7 @@ def connectivity_graph(series: Tensor, lengths: Tensor, runs: Tensor, edges: flo
     """
     with torch.no_grad():
         n_runs, n_regions = int(runs.max()) + 1, series.shape[2]
-        valid = (torch.arange(series.shape[1], device=series.device) < lengths[:, None])[:, :, None]
+        valid = valid_points(series, lengths)
         values = torch.where(valid, series, 0).float()
         membership = functional.one_hot(runs, n_runs).to(values.dtype).T
         counts = (membership @ lengths.to(values.dtype)).clamp_min(1)
@@ -82,9 +82,13 @@ def connectivity_graph(series: Tensor, lengths: Tensor, runs: Tensor, edges: flo
 
 def regions_with_signal(series: Tensor, lengths: Tensor, runs: Tensor) -> Tensor:
     """Tell which regions of each run are not 0 all the time, (n, R), bool; arguments as of `connectivity_graph`."""
-    valid = (torch.arange(series.shape[1], device=series.device) < lengths[:, None])[:, :, None]
-    moved = torch.where(valid, series, 0).ne(0).any(dim=1)
+    moved = torch.where(valid_points(series, lengths), series, 0).ne(0).any(dim=1)
     return torch.stack([moved[runs == run].any(dim=0) for run in range(int(runs.max()) + 1)])
+
+
+def valid_points(series: Tensor, lengths: Tensor) -> Tensor:
+    """Tell which time points of pieces (B, T, R) are no padding, (B, T, 1)."""
+    return (torch.arange(series.shape[1], device=series.device) < lengths[:, None])[:, :, None]
 
 
 def random_walk(tokens: Tensor, transition: Tensor, steps: int, restart: float) -> Tensor:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.controls import against_null, control_table, null_verdict
+from bids_neurossm.training.controls import against_null, control_table, null_verdict, permuted_within
 from bids_neurossm.training.metrics import Floats
 from bids_neurossm.training.splits import Splits
 
@@ -119,12 +119,7 @@ def _number(
     measure: Callable[[NDArray[Any], Floats], float] = _absolute_r if continuous else correlation_ratio
     metric = "r" if continuous else "correlation_ratio"
     random = np.random.default_rng(seed)
-    null = np.empty(permutations)
-    for number in range(permutations):
-        permuted = labels.copy()
-        for rows in cells:
-            permuted[rows] = labels[random.permutation(rows)]
-        null[number] = measure(permuted, values)
+    null = np.array([measure(permuted_within(labels, cells, random), values) for _ in range(permutations)])
     result = against_null(measure(labels, values), null, metric)
     who, what = ("target", "the target goes with") if continuous else ("class", "classes differ in")
     none = "the target does not go with" if continuous else "classes do not differ in"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -157,11 +157,19 @@ def _permuted(
     random = np.random.default_rng(seed)
     null = np.empty(permutations)
     for number in range(permutations):
-        permuted = labels.copy()
-        for rows in free:
-            permuted[rows] = labels[random.permutation(rows)]
+        permuted = permuted_within(labels, free, random)
         null[number] = defined_mean(np.array([METRICS[metric](permuted[rows], scores[rows]) for rows in folds]))
     return null, len(free)
+
+
+def permuted_within(
+    labels: NDArray[Any], cells: Sequence[NDArray[np.int64]], random: np.random.Generator
+) -> NDArray[Any]:
+    """Return labels (n,) that are permuted within each cell (rows of it), and stay as they are elsewhere."""
+    permuted = labels.copy()
+    for rows in cells:
+        permuted[rows] = labels[random.permutation(rows)]
+    return permuted
 
 
 def probes(
