@@ -19,7 +19,7 @@ from bids_neurossm.attribution.cpa import concatenated
 from bids_neurossm.attribution.maps import ClassMap, class_maps
 from bids_neurossm.config import Execution, ModelSpec
 from bids_neurossm.training.faithfulness import decisions_without
-from bids_neurossm.training.neural import NeuralEstimator
+from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.training.splits import make_splits
 
@@ -35,7 +35,7 @@ def real_run(folder: Path) -> tuple[ClassMap, DeletionCurve, tuple[str, ...]]:
     for fold in range(1, FOLDS + 1):
         train, test = splits.fold_indices(cohort.runs, fold)
         spec = ModelSpec("neurossm", "demo", settings)
-        estimator = NeuralEstimator("neurossm", spec, training, Execution(device="cpu"))
+        estimator = NeuroSSMEstimator("neurossm", spec, training, Execution(device="cpu"))
         estimator.fit(cohort, train, fold)
         parts.append(estimator.attribute(cohort, test, cohort.labels(test)))
         tested.append(test)

@@ -39,8 +39,8 @@ from bids_neurossm.models.neurossm import NeuroSSM
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.controls import label_permutation
 from bids_neurossm.training.faithfulness import centred
+from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.metrics import prediction_frame, score_columns, unit_predictions
-from bids_neurossm.training.neural import NeuralEstimator
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.training.splits import make_splits
 
@@ -108,7 +108,7 @@ def oracle(seed: int = 0, n_runs: int = 1500) -> pd.DataFrame:
     return pd.Series(rows).unstack()
 
 
-def other_maps(estimator: NeuralEstimator, cohort: Cohort, rows: np.ndarray) -> dict[str, np.ndarray]:
+def other_maps(estimator: NeuroSSMEstimator, cohort: Cohort, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Make the maps of the methods that CPA is compared with, one row per run."""
     from captum.attr import IntegratedGradients
 
@@ -149,7 +149,7 @@ def explained(cohort: Cohort, seed: int, others: bool) -> tuple[dict[str, np.nda
     parts, maps, frames = [], {name: [] for name in METHODS[1:]}, []
     for fold in range(1, FOLDS + 1):
         train, test = splits.fold_indices(cohort.runs, fold)
-        estimator = NeuralEstimator(
+        estimator = NeuroSSMEstimator(
             "neurossm", ModelSpec("neurossm", "demo", settings), training, Execution(device="cpu")
         )
         estimator.fit(cohort, train, seed + fold)

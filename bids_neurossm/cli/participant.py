@@ -104,7 +104,7 @@ def make_plan(config: RunConfig, hash_cache: Path | None) -> Plan:
         everything = [each for group in parcellations.values() for each in group]
         check_checkpoint(config.evaluation.checkpoint, everything, strategy)
         if config.execution.device == "cuda":
-            from bids_neurossm.training.neural import torch_device
+            from bids_neurossm.training.device import torch_device
 
             torch_device(config.execution.device)  # refused now, not after hours of extraction
     to_do = []

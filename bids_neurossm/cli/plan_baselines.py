@@ -6,7 +6,7 @@ import pandas as pd
 
 from bids_neurossm.config import RunConfig
 from bids_neurossm.errors import LabelError, UsageError
-from bids_neurossm.training.estimator import registered_models
+from bids_neurossm.training.estimator import STATIC, is_joined, registered_models
 
 #: What every model is set against.
 ALWAYS = ("majority", "covariates", "pearson-connectivity", "tangent-connectivity")
@@ -49,5 +49,5 @@ def choose_baselines(config: RunConfig, runs: pd.DataFrame, model: str, target_t
         chosen += ["site-only"] if sites else []
         chosen += ["age-only"] if aged and target_type == "continuous" else []
         # What a sum of two parts has to beat is each of them.
-        chosen += ["neurossm", "tangent-connectivity"] if model == "neurossm-static" else []
+        chosen += [model.removesuffix(STATIC), "tangent-connectivity"] if is_joined(model) else []
     return tuple(name for name in dict.fromkeys(chosen) if name != model)

@@ -41,7 +41,7 @@ from bids_neurossm.errors import LabelError, NoInputError, ResourceMissingError,
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import Shortest, series_facts, wanted_splits
 from bids_neurossm.signal.strategy import load_strategy
-from bids_neurossm.training.estimator import SECOND_FAMILY, registered_models
+from bids_neurossm.training.estimator import SECOND_FAMILY, is_second_family, registered_models
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
 
@@ -178,7 +178,7 @@ def _shortest(spec: ModelSpec, runs: pd.DataFrame) -> Shortest:
     UsageError
         If scales are in seconds and a run states no repetition time, or a longer one than the smallest scale.
     """
-    if spec.name == SECOND_FAMILY:
+    if is_second_family(spec.name):
         return shortest_for_patches(spec, runs)
     if not spec.name.startswith("neurossm"):
         return Shortest(8, "volumes")
@@ -364,14 +364,14 @@ def _atlas_in(dataset: Path, space: str, wanted: Mapping[str, str]) -> Parcellat
 def _require_device(config: RunConfig) -> None:
     """Find out about a missing GPU before anything is read; torch is imported only where one was asked for."""
     if config.execution.device == "cuda":
-        from bids_neurossm.training.neural import torch_device
+        from bids_neurossm.training.device import torch_device
 
         torch_device(config.execution.device)
 
 
 def refuse_checkpoint(config: RunConfig) -> None:
     """Say that a checkpoint is applied at the participant level; an encoder is fine-tuned at the group level."""
-    if config.evaluation.checkpoint is not None and config.model.name != SECOND_FAMILY:
+    if config.evaluation.checkpoint is not None and not is_second_family(config.model.name):
         raise UsageError(
             "--checkpoint belongs to the participant level; the group level trains its own models (only --model "
             f"{SECOND_FAMILY} takes a pretrained encoder)."

@@ -11,7 +11,7 @@ from bids_neurossm.config import ModelSpec, RunConfig
 from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.interfaces.cohort import Shortest
-from bids_neurossm.training.estimator import SECOND_FAMILY
+from bids_neurossm.training.estimator import SECOND_FAMILY, is_second_family
 
 
 def with_encoder(config: RunConfig, spec: ModelSpec) -> ModelSpec:
@@ -32,7 +32,7 @@ def with_encoder(config: RunConfig, spec: ModelSpec) -> ModelSpec:
         If the encoder is not there.
     """
     evaluation = config.evaluation
-    if spec.name != SECOND_FAMILY:
+    if not is_second_family(spec.name):
         refuse_pretraining(config, spec.name)
         return spec
     if "scales" in spec.settings or "streams" in spec.settings:
@@ -60,7 +60,7 @@ def refuse_pretraining(config: RunConfig, model: str) -> None:
         If that was asked for.
     """
     evaluation = config.evaluation
-    if model != SECOND_FAMILY and (evaluation.pretrain or evaluation.pretrain_from is not None):
+    if not is_second_family(model) and (evaluation.pretrain or evaluation.pretrain_from is not None):
         option = "--pretrain" if evaluation.pretrain else "--pretrain-from"
         raise UsageError(f"{option} belongs to --model {SECOND_FAMILY}; {model} has no encoder.")
 

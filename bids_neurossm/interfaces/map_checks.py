@@ -30,8 +30,8 @@ from bids_neurossm.interfaces.held_out import HeldOut, explaining_cells
 from bids_neurossm.interfaces.training import ATTRIBUTION_FIELDS
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.faithfulness import decisions_without, random_shares
+from bids_neurossm.training.families import load_trained
 from bids_neurossm.training.neural import NeuralEstimator
-from bids_neurossm.training.second_family import load_trained
 
 #: The checks that ask the models again rest on at most so many held-out participants of a class, one run of each.
 PARTICIPANTS_PER_CLASS = 10

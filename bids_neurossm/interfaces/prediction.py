@@ -34,7 +34,7 @@ from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.signal.strategy import Strategy
 from bids_neurossm.training.checkpoint import Facts, load_checkpoint
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.second_family import load_trained
+from bids_neurossm.training.families import load_trained
 
 
 def check_checkpoint(path: Path, parcellations: Sequence[Parcellation], strategy: Strategy) -> str:

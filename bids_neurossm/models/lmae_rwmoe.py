@@ -205,6 +205,12 @@ class LmaeRwmoe(nn.Module):
             raise UsageError("The routers have decided nothing yet: call the model first.")
         return self._loss
 
+    def scale_outputs(self, factor: float) -> None:
+        """Multiply the logits in place: every term of the decision changes alike."""
+        with torch.no_grad():
+            self.head.mul_(factor)
+            self.bias.mul_(factor)
+
     def forward(
         self,
         series: Tensor,

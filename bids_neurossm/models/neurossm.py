@@ -313,6 +313,18 @@ class NeuroSSM(nn.Module):
         kept = dropout(features, self.config.dropout, self.training)
         return gates[:, :, None] * torch.einsum("npw,pcw->npc", kept, self.head)
 
+    def auxiliary_loss(self) -> Tensor:
+        """Return what the last forward pass adds to the loss of the targets: nothing."""
+        return self.bias.new_zeros(())
+
+    def scale_outputs(self, factor: float) -> None:
+        """Multiply the logits in place: every term of the decision changes alike."""
+        with torch.no_grad():
+            self.head.mul_(factor)
+            self.bias.mul_(factor)
+            if self.config.amplitude:
+                self.amplitude_head.mul_(factor)
+
     def fit_amplitude(self, amplitude: Tensor) -> None:
         """Set what standardises the amplitudes, from those of the training runs (n, R); see `forward`.
 

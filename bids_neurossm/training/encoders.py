@@ -20,9 +20,9 @@ from bids_neurossm.toml import section_from
 from bids_neurossm.training.checkpoint import Facts, load_checkpoint, save_checkpoint
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.cohort_runs import cohort_run_set
+from bids_neurossm.training.device import torch_device
 from bids_neurossm.training.facts import check_cohort, cohort_facts, plain_settings, training_hash
 from bids_neurossm.training.follow import Follow
-from bids_neurossm.training.neural import torch_device
 from bids_neurossm.training.pretraining import Pretrained, Pretraining, pretrain
 from bids_neurossm.training.second_family_settings import Settings
 from bids_neurossm.training.state import Keep

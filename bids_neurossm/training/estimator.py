@@ -51,13 +51,15 @@ class Followed(Protocol):
 
 Factory = Callable[[str, ModelSpec, Training, Execution], Estimator]
 
-#: The model that has an encoder, which can be pretrained.
-SECOND_FAMILY = "lmae-rwmoe"
+#: The models of dynamics: NeuroSSM, and the one that has an encoder, which can be pretrained.
+FIRST_FAMILY, SECOND_FAMILY = "neurossm", "lmae-rwmoe"
+#: What the name of a model of dynamics ends in that is joined with a static term.
+STATIC = "-static"
 
 # name -> "module:factory", a `Factory`: a new model is one new file and one line here.
 _MODELS: dict[str, str] = {
-    "neurossm": "bids_neurossm.training.neural:create",
-    "neurossm-static": "bids_neurossm.training.neural:create",
+    FIRST_FAMILY: "bids_neurossm.training.first_family:create",
+    FIRST_FAMILY + STATIC: "bids_neurossm.training.first_family:create",
     SECOND_FAMILY: "bids_neurossm.training.second_family:create",
     "majority": "bids_neurossm.training.baselines:create",
     "covariates": "bids_neurossm.training.baselines:create",
@@ -72,12 +74,22 @@ _MODELS: dict[str, str] = {
 }
 
 #: Models that are trained as the recipe says, once per seed; the others are fitted in closed form, or nearly so.
-_BY_RECIPE = ("neurossm", SECOND_FAMILY, "mean-pooled-mlp")
+_BY_RECIPE = (FIRST_FAMILY, SECOND_FAMILY, "mean-pooled-mlp")
 
 
 def follows_recipe(name: str) -> bool:
     """Whether a model takes the recipe's settings and one training per seed: it is trained by gradient descent."""
     return name.startswith(_BY_RECIPE)
+
+
+def is_joined(name: str) -> bool:
+    """Whether a model of dynamics is joined with a static term, by its registered name."""
+    return name.endswith(STATIC)
+
+
+def is_second_family(name: str) -> bool:
+    """Whether a model is LMAE-RWMOE, by its registered name."""
+    return name.removesuffix(STATIC) == SECOND_FAMILY
 
 
 def register_model(name: str, factory: str) -> None:

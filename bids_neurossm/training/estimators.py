@@ -25,9 +25,9 @@ from bids_neurossm.training.checkpoint import (
     save_checkpoint,
 )
 from bids_neurossm.training.cohort import standardise
+from bids_neurossm.training.device import torch_device
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import predict_logits
-from bids_neurossm.training.neural import torch_device
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.training.runset import Run, RunSet, Targets, TrainingSet, run_amplitude
 from bids_neurossm.training.windows import sampling_for

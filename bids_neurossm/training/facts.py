@@ -40,6 +40,8 @@ def facts_of(
     precision: str,
     static: Mapping[str, Any],
     metrics: Mapping[str, float],
+    family: str,
+    encoder: Mapping[str, Any],
 ) -> Facts:
     """Write down what a checkpoint says of itself."""
     return Facts(
@@ -55,6 +57,8 @@ def facts_of(
         precision=precision,
         metrics=metrics,
         static=static,
+        family=family,
+        encoder=encoder,
         **cohort_facts(cohort, indices),
     )
 

@@ -67,3 +67,13 @@ class Follow:
             self.epoch(told._replace(number=done + told.number, of=of * told.of, seconds_left=left))
 
         return Follow(epoch, self.notice)
+
+    def stage(self, before: int, of: int) -> Follow:
+        """Return who is told of a stage of a training of `of` epochs: those after the first `before` of them."""
+
+        def epoch(told: Epoch) -> None:
+            pace = (told.seconds + told.seconds_left) / told.of
+            left = told.seconds_left + (of - before - told.of) * pace
+            self.epoch(told._replace(number=before + told.number, of=of, seconds_left=left))
+
+        return Follow(epoch, self.notice)

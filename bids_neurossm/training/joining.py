@@ -1,4 +1,4 @@
-"""How NeuroSSM and its static term are joined in one decision (docs/methods.md, section 1.8).
+"""How a model of dynamics and a static term are joined in one decision (docs/methods.md, section 1.8).
 
 Each is fitted as if it were alone, and both are brought to the same spread before they are added. How far a model
 spreads its outputs over runs that it was fitted on says little about others, so that spreads and weights are taken
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from bids_neurossm.models.neurossm import NeuroSSM
+from bids_neurossm.models.trainable import TrainableModel
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.inference import predict_logits
 from bids_neurossm.training.linear import participant_weights
@@ -24,7 +23,7 @@ from bids_neurossm.training.static import StaticTerm, fit_static
 from bids_neurossm.training.stopping import inner_parts
 from bids_neurossm.training.weighing import best_factor, shrinkage, spread, standard_gain
 
-#: Parts that the training runs are dealt into for NeuroSSM's out-of-fold outputs; each is predicted from the others.
+#: Parts that the training runs are dealt into for out-of-fold outputs; each is predicted from the others.
 PARTS = 3
 #: No further part is predicted when this many groups have been: two numbers are not told better by thousands.
 ENOUGH_GROUPS = 300
@@ -32,8 +31,8 @@ ENOUGH_GROUPS = 300
 _CLEARLY = 2.0
 _SEED = 0
 
-#: Fits a NeuroSSM on some of the training runs: which they are, and the number of the part that they leave, from 1.
-Train = Callable[[TrainingSet, int], NeuroSSM]
+#: Fits a model on some of the training runs: which they are, and the number of the part that they leave, from 1.
+TrainPart = Callable[[TrainingSet, int], TrainableModel]
 Parts = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
@@ -46,7 +45,7 @@ class Joined:
     static : StaticTerm
         With its weight.
     dynamic_weight : float
-        What NeuroSSM's output is multiplied by.
+        What the model's output is multiplied by.
     """
 
     static: StaticTerm
@@ -61,11 +60,11 @@ def fit_joined(
     standard: tuple[float, float],
     window: int | None,
     parts: Parts,
-    train: Train,
+    train: TrainPart,
 ) -> Joined:
     """Fit the static term and find what both terms count; the same for every seed, so that all seeds share it.
 
-    Where connectivity tells nothing, its weight is 0 and NeuroSSM is left as it is, without further trainings.
+    Where connectivity tells nothing, its weight is 0 and the model is left as it is, without further trainings.
 
     Parameters
     ----------
@@ -84,7 +83,7 @@ def fit_joined(
     parts : list of (array, array)
         See :func:`parts_of`.
     train : callable
-        Fits a NeuroSSM to part of `data`.
+        Fits a model to part of `data`.
 
     Raises
     ------
@@ -163,12 +162,3 @@ def join_weights(
     if max(lost) > _CLEARLY:
         return (alone[0], 0.0) if lost[0] > lost[1] else (0.0, alone[1])
     return factor / spreads[0], factor / spreads[1]
-
-
-def scale_outputs(model: NeuroSSM, factor: float) -> None:
-    """Multiply the outputs of a NeuroSSM in place: every term of its decision changes alike."""
-    with torch.no_grad():
-        model.head.mul_(factor)
-        model.bias.mul_(factor)
-        if model.config.amplitude:
-            model.amplitude_head.mul_(factor)

@@ -19,8 +19,8 @@ from bids_neurossm.errors import LabelError, UsageError
 from bids_neurossm.training.baselines import write_baseline
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.cohort_runs import CohortRuns
+from bids_neurossm.training.device import torch_device
 from bids_neurossm.training.estimator import Estimator
-from bids_neurossm.training.neural import torch_device
 from bids_neurossm.training.steps import class_weights, run_losses
 from bids_neurossm.training.windows import Batch, Window, assemble, chosen_window, training_window
 

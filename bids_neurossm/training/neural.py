@@ -1,15 +1,14 @@
-"""NeuroSSM as an estimator of the evaluation: it learns from a cohort, predicts, explains, and is kept on disk."""
+"""What the estimators of both families share: they learn from a cohort, predict, explain, and are kept on disk."""
 
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, replace
-from functools import partial
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -18,19 +17,17 @@ from numpy.typing import ArrayLike, NDArray
 from bids_neurossm import __version__
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.dataset.hashing import hash_content
-from bids_neurossm.errors import DeviceUnavailableError, LabelError, UsageError
-from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.errors import CheckpointError, LabelError, UsageError
 from bids_neurossm.models.trainable import ModelConfig, TrainableModel
-from bids_neurossm.toml import section_from
-from bids_neurossm.training.checkpoint import Facts, load_checkpoint, load_state, model_config, save_checkpoint
+from bids_neurossm.training.checkpoint import Facts, load_checkpoint, load_state, save_checkpoint
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.cohort_runs import cohort_run_set
+from bids_neurossm.training.device import torch_device
+from bids_neurossm.training.estimator import STATIC, is_joined
 from bids_neurossm.training.facts import check_cohort, facts_of, training_hash
-from bids_neurossm.training.fit import History, fit
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import evaluation_batches, predict_logits
-from bids_neurossm.training.joining import fit_joined, parts_of, scale_outputs
-from bids_neurossm.training.launch import Job, stored, trained_together
+from bids_neurossm.training.joining import fit_joined, parts_of
 from bids_neurossm.training.memory import in_smaller_batches
 from bids_neurossm.training.ranks import ALONE, Ranks
 from bids_neurossm.training.runset import RunSet, Targets, TrainingSet
@@ -41,19 +38,48 @@ from bids_neurossm.training.windows import Batch
 if TYPE_CHECKING:
     from bids_neurossm.attribution.cpa import PathwayAttribution
 
-#: The model that has a static term besides its pathways.
-WITH_STATIC = "neurossm-static"
+#: Trains a model on some of the runs of a fit: which, the seed, who is told, and what its state is called; an empty
+#: name is that of the model that is wanted in the end. Returns it with the numbers that are worth keeping.
+Train = Callable[[TrainingSet, int, Follow, str], tuple[TrainableModel, dict[str, float]]]
 
 
-class NeuralEstimator:
-    """A NeuroSSM, its training, and its checkpoint.
+@dataclass(frozen=True)
+class Fitting:
+    """What all trainings of one fit have in common.
+
+    Attributes
+    ----------
+    cohort : Cohort
+        Where the runs are.
+    indices : array (n,), int64
+        Those that are learnt from.
+    data : TrainingSet
+        The same runs, in the same order, with their targets.
+    config : NeuroSSMConfig or LmaeRwmoeConfig
+        Shape of the model.
+    window : int
+        Time points per window.
+    device : torch.device
+        Where.
+    """
+
+    cohort: Cohort
+    indices: NDArray[np.int64]
+    data: TrainingSet
+    config: ModelConfig
+    window: int
+    device: torch.device
+
+
+class NeuralEstimator(ABC):
+    """A model that is trained by gradient descent, its training, and its checkpoint.
 
     Parameters
     ----------
     name : str
-        Registered name; ``neurossm-static`` adds what connectivity alone says (docs/methods.md, section 1.8).
+        Registered name; one that ends in ``-static`` adds what connectivity alone says (docs/methods.md, section 1.8).
     spec : ModelSpec
-        ``settings`` are arguments of `NeuroSSMConfig`.
+        ``settings`` are those of the family.
     training : Training
         How it is fitted.
     execution : Execution
@@ -71,6 +97,9 @@ class NeuralEstimator:
         Which of several processes that train together this one is.
     """
 
+    #: Name of the family, in the registry and in checkpoints.
+    family: ClassVar[str]
+
     def __init__(self, name: str, spec: ModelSpec, training: Training, execution: Execution) -> None:
         self.name = name
         self.spec = spec
@@ -81,7 +110,9 @@ class NeuralEstimator:
         self.facts: Facts | None = None
         self.static: StaticTerm | None = None
         self._dynamic_weight, self._joined_on = 1.0, ""
+        self._encoder_source: Mapping[str, Any] = {}
         self._follow, self._state_file = Follow(), Path()
+        self._passing: list[Keep] = []
 
     def follow(self, follow: Follow, state_file: Path | None = None) -> None:
         """Say who is told how far `fit` is, and where it keeps its state after every epoch.
@@ -99,10 +130,12 @@ class NeuralEstimator:
         LabelError
             If the training runs lack a class, have one only, or all the same value.
         RunError
-            If a run is too short for the scales or holds no signal, the loss is no longer a number, or the memory of
+            If a run is too short for the model or holds no signal, the loss is no longer a number, or the memory of
             the device does not hold a run.
         UsageError
-            If scales are in seconds, and a repetition time is not known or longer than the smallest scale.
+            If a setting is impossible, or lengths are in seconds and a repetition time is not known or too long.
+        CheckpointError
+            If a pretrained encoder does not fit.
         """
         indices = np.asarray(indices, dtype=np.int64)
         device = torch_device(self.execution.device)
@@ -110,124 +143,102 @@ class NeuralEstimator:
         if self.execution.devices > self.ranks.size:
             self._fit_together(cohort, indices, seed, device)
             return
-        settings = {**self.spec.settings, "n_regions": len(cohort.regions), "n_outputs": max(len(cohort.classes), 1)}
-        config = section_from(NeuroSSMConfig, settings, "[model]")
+        config = self._config(cohort)
         inputs = cohort_run_set(cohort, indices, config)
         groups, sites = (cohort.runs[name].to_numpy()[indices].tolist() for name in ("group", "site"))
         data = TrainingSet(inputs, targets, groups, sites)
-        window = inputs.chosen_window(self.training.window)
-        train = partial(self._trained, config, window, device)
-        keep = partial(self._keep, cohort, indices, config, device)
-        follow, kept = self._follow, list[Keep]()
-        if self.name == WITH_STATIC:
-            follow, kept = self._join(cohort, indices, data, (mean, scale), window, train, keep)
-        model, history = train(data, seed, follow, keep(seed))
-        metrics = history.metrics()
+        job = Fitting(cohort, indices, data, config, inputs.chosen_window(self.training.window), device)
+        train, follow = self._trainer(job, seed), self._follow
+        if is_joined(self.name):
+            follow = self._join(job, (mean, scale), train)
+        self.model, metrics = train(data, seed, follow, "")
+        static: dict[str, Any] = {}
         if self.static is not None:
-            scale_outputs(model, self._dynamic_weight)
+            self.model.scale_outputs(self._dynamic_weight)
             metrics |= {"static_weight": self.static.weight, "dynamic_weight": self._dynamic_weight}
-        for state in kept:
+            static = self.static.facts()
+        for state in self._passing:
             state.remove()
-        self.model = model
-        static = {} if self.static is None else self.static.facts()
+        self._passing.clear()
         self.facts = facts_of(
-            cohort, indices, config, window, mean, scale, seed, self.execution.precision, static, metrics
-        )
+            cohort, indices, config, job.window, mean, scale, seed, self.execution.precision, static, metrics,
+            self.family, self._encoder_source,
+        )  # fmt: skip
 
-    def _trained(
-        self,
-        config: NeuroSSMConfig,
-        window: int,
-        device: torch.device,
-        data: TrainingSet,
-        seed: int,
-        follow: Follow,
-        keep: Keep | None,
-    ) -> tuple[NeuroSSM, History]:
-        """Make a NeuroSSM and fit it to some runs."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = NeuroSSM(config).to(device)
-        precision = self.execution.precision
-        return model, fit(model, data, self.training, window, seed, precision, follow, keep, self.ranks)
+    @abstractmethod
+    def _config(self, cohort: Cohort) -> ModelConfig:
+        """Return the shape of the model for a cohort."""
 
-    def _join(
-        self,
-        cohort: Cohort,
-        indices: NDArray[np.int64],
-        data: TrainingSet,
-        standard: tuple[float, float],
-        window: int,
-        train: Callable[..., tuple[NeuroSSM, History]],
-        keep: Callable[..., Keep | None],
-    ) -> tuple[Follow, list[Keep]]:
+    @abstractmethod
+    def _trainer(self, job: Fitting, seed: int) -> Train:
+        """Prepare what the trainings of a fit share, and return what trains."""
+
+    @abstractmethod
+    def _explained(
+        self, batch: Batch, target: NDArray[np.int64], localisation: Literal["gradient", "integrated"]
+    ) -> PathwayAttribution:
+        """Attribute the decisions about the windows of a batch."""
+
+    @classmethod
+    @abstractmethod
+    def _empty_model(cls, facts: Facts, path: Path) -> TrainableModel:
+        """Make the model that a checkpoint holds the tensors of."""
+
+    def _fit_together(self, cohort: Cohort, indices: NDArray[np.int64], seed: int, device: torch.device) -> None:
+        """Learn on several devices."""
+        raise UsageError(f"--devices {self.execution.devices}: {self.name} is trained on one device; leave it.")
+
+    def _join(self, job: Fitting, standard: tuple[float, float], train: Train) -> Follow:
         """Find what both terms count, unless it is known from a fit on the same runs with another seed.
 
         Returns
         -------
-        Follow, list of Keep
-            Who is told of the training that follows, and the states of those that this took.
+        Follow
+            Who is told of the training that follows.
         """
-        of_runs = f"{cohort.hash} {hashlib.sha256(indices.tobytes()).hexdigest()}"
+        of_runs = f"{job.cohort.hash} {hashlib.sha256(job.indices.tobytes()).hexdigest()}"
         if self._joined_on == of_runs:
-            return self._follow, []
-        parts = parts_of(data, max(len(cohort.classes), 1))
-        kept: list[Keep] = []
-        follow = self._follow
+            return self._follow
+        parts = parts_of(job.data, job.config.n_outputs)
+        trainings, trained = len(parts) + 1, 0
 
-        def trained(part: TrainingSet, number: int) -> NeuroSSM:
-            nonlocal follow
-            follow = self._follow.part(number + 1, len(parts) + 1)
-            state = keep(number, f"part-{number}")
-            kept.extend([] if state is None else [state])
-            return train(part, number, self._follow.part(number, len(parts) + 1), state)[0]
+        def of_part(data: TrainingSet, number: int) -> TrainableModel:
+            nonlocal trained
+            trained += 1
+            return train(data, number, self._follow.part(number, trainings), f"part-{number}")[0]
 
-        joined = fit_joined(cohort, indices, data, self.training.class_weights, standard, window, parts, trained)
+        joined = fit_joined(
+            job.cohort, job.indices, job.data, self.training.class_weights, standard, job.window, parts, of_part
+        )
         self.static, self._dynamic_weight, self._joined_on = joined.static, joined.dynamic_weight, of_runs
-        return follow, kept
+        return self._follow.part(trainings, trainings) if trained else self._follow
 
-    def _fit_together(self, cohort: Cohort, indices: NDArray[np.int64], seed: int, device: torch.device) -> None:
-        """Learn on several devices; processes of their own do it."""
-        execution, spec = self.execution, replace(self.spec, settings=dict(self.spec.settings))
-        with tempfile.TemporaryDirectory(prefix="bids-neurossm-cohort-") as scratch:
-            folder, rows = stored(cohort, indices, Path(scratch))
-            keep = str(self._state_file.absolute()) if self._state_file.name else ""
-            job = Job(
-                str(folder), cohort.hash, tuple(cohort.classes), self.name, seed, keep, device.type,
-                execution.precision, execution.devices, spec, self.training,
-            )  # fmt: skip
-            with trained_together(job, rows, self._follow) as path:
-                trained = NeuralEstimator.load(path, execution)
-        self.model, self.facts, self.static = trained.model, trained.facts, trained.static
+    def _keep(self, job: Fitting, what: str, made_from: Mapping[str, Any], part: str = "") -> Keep | None:
+        """Return where the state of a training is kept, with the hash of everything that its weights depend on.
 
-    def _keep(
-        self,
-        cohort: Cohort,
-        indices: NDArray[np.int64],
-        config: ModelConfig,
-        device: torch.device,
-        seed: int,
-        part: str = "",
-    ) -> Keep | None:
-        """Return where the state is kept, with the hash of everything that the weights depend on.
-
-        The training of a `part` of the runs has a file of its own.
+        The training of a `part` has a file of its own, which goes when the fit has ended.
         """
         if not self._state_file.name:
             return None
-        made_from = {
-            "versions": [__version__, version("torch")],
-            "name": self.name,
-            "part": part,
-            "data": training_hash(cohort, indices),
-            "order": hashlib.sha256(indices.tobytes()).hexdigest(),
-            "model": asdict(config),
-            "training": asdict(self.training),
-            "seed": seed,
-            "arithmetic": [device.type, self.execution.precision, self.ranks.size],
-        }
-        path = self._state_file
-        return Keep(path.with_name(f"{path.name}.{part}") if part else path, hash_content(made_from))
+        digest = hash_content(
+            {
+                "versions": [__version__, version("torch")],
+                "name": self.name,
+                "what": [what, part],
+                "data": training_hash(job.cohort, job.indices),
+                "order": hashlib.sha256(job.indices.tobytes()).hexdigest(),
+                "model": asdict(job.config),
+                "training": asdict(self.training),
+                "window": job.window,
+                "arithmetic": [job.device.type, self.execution.precision, self.ranks.size],
+                **made_from,
+            }
+        )
+        if not part:
+            return Keep(self._state_file, digest)
+        keep = Keep(self._state_file.with_name(f"{self._state_file.name}.{part}"), digest)
+        self._passing.append(keep)
+        return keep
 
     def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return logits (n, C), or values (n, 1) in units of the target, averaged over windows that cover each run.
@@ -297,18 +308,6 @@ class NeuralEstimator:
         found = in_smaller_batches(attributed, 16, "decisions are attributed")
         return found if self.static is None or terms is None else self.static.added_to(found, terms)
 
-    def _explained(
-        self, batch: Batch, target: NDArray[np.int64], localisation: Literal["gradient", "integrated"]
-    ) -> PathwayAttribution:
-        """Attribute the decisions about the windows of a batch."""
-        from bids_neurossm.attribution.cpa import cpa
-
-        assert isinstance(self.model, NeuroSSM)
-        return cpa(
-            self.model, batch.series, target, batch.lengths, batch.owners, localisation,
-            repetition_times=batch.repetition_times, amplitude=batch.amplitude,
-        )  # fmt: skip
-
     def save(self, path: Path) -> None:
         """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
         model, facts = self._fitted()
@@ -316,22 +315,24 @@ class NeuralEstimator:
         save_checkpoint(path, {**model.state_dict(), **static}, facts)
 
     @classmethod
-    def load(cls, path: Path, execution: Execution | None = None) -> NeuralEstimator:
+    def load(cls, path: Path, execution: Execution | None = None) -> Self:
         """Read a checkpoint that `save` wrote; `predict` checks that it fits the data.
 
         Raises
         ------
         CheckpointError
-            If it is damaged or foreign.
+            If it is damaged or foreign, or of another family.
         """
         state, facts = load_checkpoint(path)
+        if facts.family != cls.family:
+            raise CheckpointError(f"{path} holds a model of the family {facts.family}; {cls.family} is expected.")
         execution = execution or Execution()
-        name = WITH_STATIC if facts.static else "neurossm"
+        name = cls.family + STATIC if facts.static else cls.family
         estimator = cls(name, ModelSpec(name, str(path), dict(facts.model)), Training(window=facts.window), execution)
-        model = NeuroSSM(model_config(facts, path))
         if facts.static:
             static = {key: state.pop(key) for key in list(state) if key.startswith(PREFIX)}
             estimator.static = StaticTerm.restored(static, dict(facts.static), facts.target_mean, facts.target_scale)
+        model = cls._empty_model(facts, path)
         load_state(model, state, path)
         estimator.model, estimator.facts = model.to(torch_device(execution.device)).eval(), facts
         return estimator
@@ -347,29 +348,6 @@ class NeuralEstimator:
         indices = np.asarray(indices, dtype=np.int64)
         check_cohort(facts, Path(self.spec.recipe), cohort, indices, model.config.in_seconds)
         return cohort_run_set(cohort, indices, model.config, facts.repetition_time)
-
-
-def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> NeuralEstimator:
-    """Make an unfitted NeuroSSM; the factory of the registry."""
-    return NeuralEstimator(name, spec, training, execution)
-
-
-def torch_device(name: str) -> torch.device:
-    """Return the device called ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-
-    Raises
-    ------
-    DeviceUnavailableError
-        If it is not there.
-    """
-    usable = torch.cuda.is_available()
-    if name == "auto":
-        return torch.device("cuda" if usable else "cpu")
-    if name == "cpu":
-        return torch.device("cpu")
-    if name.startswith("cuda") and usable:
-        return torch.device(name)
-    raise DeviceUnavailableError(f"The device {name!r} is not usable here; --device cpu is.")
 
 
 def targets_of(cohort: Cohort, indices: NDArray[np.int64]) -> tuple[Targets, float, float]:

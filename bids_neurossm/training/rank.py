@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from bids_neurossm.errors import NeuroSSMError
+from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.follow import Epoch, Follow
 from bids_neurossm.training.launch import INDICES, MODEL, PROGRESS, RENDEZVOUS, Job
-from bids_neurossm.training.neural import NeuralEstimator
 from bids_neurossm.training.ranks import Ranks
 
 # Whoever waits is ended from outside when another one fails: no waiting is too long.
@@ -49,7 +49,7 @@ def main(folder: Path, rank: int) -> int:
         def notice(text: str) -> None:
             stream.write(json.dumps({"notice": text}) + "\n")
 
-        estimator = NeuralEstimator(job.name, job.spec, job.training, job.execution(rank))
+        estimator = NeuroSSMEstimator(job.name, job.spec, job.training, job.execution(rank))
         estimator.follow(Follow(epoch, notice), Path(job.keep) if job.keep else None)
         estimator.ranks = Ranks(rank, job.devices)
         try:

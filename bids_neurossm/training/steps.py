@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
-from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe
 from bids_neurossm.models.trainable import TrainableModel
 from bids_neurossm.training.memory import first_line, release
 from bids_neurossm.training.ranks import Ranks
@@ -117,10 +116,8 @@ class Stepper:
         losses = run_losses(logits, self._goal[numbers], self.settings.label_smoothing)
         _check_finite(losses, [inputs.names[number] for number in numbers], epoch)
         loss = (self._shares(numbers) * losses).sum() / total
-        learnt = loss
-        if isinstance(self.model, LmaeRwmoe):
-            # A part of a batch brings its part of what the routers cost.
-            learnt = loss + self.model.auxiliary_loss() * self._shares(numbers).sum() / total
+        # A part of a batch brings its part of what the model itself costs.
+        learnt = loss + self.model.auxiliary_loss() * self._shares(numbers).sum() / total
         self.scaler.scale(learnt).backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 

@@ -11,9 +11,9 @@ from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import evaluation_batches, predict_logits
-from bids_neurossm.training.neural import NeuralEstimator
 from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.windows import Sampling, check_length, chosen_window, sampling_for
 
@@ -48,7 +48,7 @@ def _cohort(folder, times, told=None):
 
 
 def _estimator(**settings):
-    return NeuralEstimator("neurossm", ModelSpec(settings={**SECONDS, **settings}), TINY, Execution(device="cpu"))
+    return NeuroSSMEstimator("neurossm", ModelSpec(settings={**SECONDS, **settings}), TINY, Execution(device="cpu"))
 
 
 def test_windows_last_as_long_in_every_run():
@@ -121,7 +121,7 @@ def test_a_cohort_of_several_repetition_times_trains_predicts_and_explains(tmp_p
     assert completeness(attribution).passed
     assert attribution.pathways[0] == "raw-2s"
     estimator.save(tmp_path / "model.safetensors")
-    loaded = NeuralEstimator.load(tmp_path / "model.safetensors", Execution(device="cpu"))
+    loaded = NeuroSSMEstimator.load(tmp_path / "model.safetensors", Execution(device="cpu"))
     # Runs of another median repetition time are no reason to refuse: the bins are the same.
     slow = np.array([0, 3, 6])
     np.testing.assert_array_equal(loaded.predict(cohort, slow), estimator.predict(cohort, slow))

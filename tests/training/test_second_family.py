@@ -15,10 +15,11 @@ from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.encoders import is_made_from, load_encoder, pretrain_cohort
 from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.faithfulness import decisions_without, random_shares
+from bids_neurossm.training.families import load_trained
+from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.follow import Follow
-from bids_neurossm.training.neural import NeuralEstimator
 from bids_neurossm.training.recipes import load_recipe
-from bids_neurossm.training.second_family import SecondFamilyEstimator, load_trained
+from bids_neurossm.training.second_family import SecondFamilyEstimator
 from bids_neurossm.training.second_family_settings import Settings
 
 REGIONS, PEOPLE, LENGTH = 16, 36, 120
@@ -65,9 +66,9 @@ def cohort(tmp_path_factory):
     return _cohort(tmp_path_factory.mktemp("cohort"))
 
 
-def _estimator(training=TRAINING, execution=CPU, **settings):
-    spec = ModelSpec("lmae-rwmoe", "", {**SMALL, **settings})
-    return create_estimator("lmae-rwmoe", spec, training, execution)
+def _estimator(training=TRAINING, execution=CPU, name="lmae-rwmoe", **settings):
+    spec = ModelSpec(name, "", {**SMALL, **settings})
+    return create_estimator(name, spec, training, execution)
 
 
 @pytest.fixture(scope="module")
@@ -186,8 +187,8 @@ def test_a_checkpoint_predicts_the_same_and_names_its_pretraining(cohort, traine
     assert loaded.facts.encoder["runs"] == 19
     table = pd.read_csv(tmp_path / "fold-1_seed-1_reconstruction.tsv", sep="\t")
     assert len(table) == 15
-    with pytest.raises(CheckpointError, match="family lmae-rwmoe; a NeuroSSM is expected"):
-        NeuralEstimator.load(path, CPU)
+    with pytest.raises(CheckpointError, match="family lmae-rwmoe; neurossm is expected"):
+        NeuroSSMEstimator.load(path, CPU)
 
 
 def test_an_encoder_is_fine_tuned_on_other_runs(cohort, encoder):
@@ -262,7 +263,7 @@ def test_a_pretraining_that_was_killed_goes_on_exactly(cohort, tmp_path):
         return estimator.model.state_dict(), seen
 
     straight, seen = fitted(tmp_path / "a.state", None)
-    assert seen == [1, 2, 3, 1, 1, 2]  # pretraining, frozen encoder, everything
+    assert seen == [1, 2, 3, 1, 2, 3]  # pretraining; frozen encoder, then everything
     for stop_at in (2, 4, 5):
         state = tmp_path / f"{stop_at}.state"
         assert fitted(state, stop_at)[0] is None
