@@ -1,14 +1,15 @@
 """The second family on ABIDE: age and full-scale IQ against the panel on the same folds, and the ablation of the mask.
 
 Usage: python benchmarks/age_panel.py [FOLDER] [--cache FOLDER] [--models NAME ...] [--target age|fiq] [--every N]
-                                      [--against NAME ...] [--seeds N] [--out TSV]
+                                      [--against NAME ...] [--seeds N] [--shortest N] [--out TSV]
 
 FOLDER holds participants.tsv and one npz of series per site (default: $NEUROSSM_TEST_DATA/abide). Participants with 146
-volumes or more enter; with --every N each Nth of every site. Patches are of four time points, since the repetition time
-differs by site and is not in the table. Five folds, balanced over the target's quantiles and sites, dealt with seed 42,
-the same for all models. The variants of the second family are ``lmae-rwmoe`` (local mask), ``lmae-rwmoe-random``
-(as many tokens at random) and ``lmae-rwmoe-scratch`` (no pretraining); the encoder sees training folds only. A trained
-cell is kept in the cache folder and not trained again.
+volumes or more enter, or as many as --shortest says; with --every N each Nth of every site. Patches are of four time
+points, since the repetition time differs by site and is not in the table. Five folds, balanced over the target's
+quantiles and sites, dealt with seed 42, the same for all models. The variants of the second family are ``lmae-rwmoe``
+(local mask), ``lmae-rwmoe-static`` (with the static term), ``lmae-rwmoe-random`` (as many tokens at random) and ``lmae-
+rwmoe-scratch`` (no pretraining); the encoder sees training folds only. A trained cell is kept in the cache folder and
+not trained again.
 """
 
 from __future__ import annotations
@@ -29,15 +30,25 @@ from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.dataset.write import replacing, write_tsv
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.comparison import compare
-from bids_neurossm.training.estimator import create_estimator, follows_recipe
+from bids_neurossm.training.estimator import create_estimator, follows_recipe, registered_models
 from bids_neurossm.training.metrics import prediction_frame, unit_predictions
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.training.scoring import score
 from bids_neurossm.training.splits import make_splits
 
-PANEL = ("majority", "site-only", "covariates", "pearson-connectivity", "kernel-ridge", "mean-pooled-mlp", "neurossm")
+PANEL = (
+    "majority",
+    "site-only",
+    "covariates",
+    "pearson-connectivity",
+    "kernel-ridge",
+    "mean-pooled-mlp",
+    "neurossm",
+    "tangent-connectivity",
+)
 VARIANTS = {
     "lmae-rwmoe": {"pretrain": True},
+    "lmae-rwmoe-static": {"pretrain": True},
     "lmae-rwmoe-random": {"pretrain": True, "kind": "random"},
     "lmae-rwmoe-scratch": {"pretrain": False},
 }
@@ -48,12 +59,12 @@ PRETRAINING = {"epochs": 3, "batch_size": 8, "learning_rate": 0.005}
 TRAINING = Training(epochs=12, batch_size=8, learning_rate=0.003, weight_decay=1.0, window=144)
 
 
-def build_cohort(data: Path, folder: Path, target: str, every: int) -> Cohort:
+def build_cohort(data: Path, folder: Path, target: str, every: int, shortest: int) -> Cohort:
     """Gather every Nth participant of each site that has enough volumes and a value of the target."""
     if (folder / "cohort.json").is_file():
         return Cohort.open(folder)
     table = pd.read_csv(data / "participants.tsv", sep="\t")
-    table = table[table["n_volumes"] >= SHORTEST].sort_values(["npz", "participant_id"])
+    table = table[table["n_volumes"] >= shortest].sort_values(["npz", "participant_id"])
     table = table[table.groupby("site").cumcount() % every == 0]
     table = table[table[target].notna()].reset_index(drop=True)
     files = {name: np.load(data / name) for name in table["npz"].unique()}
@@ -71,7 +82,8 @@ def specification(model: str, cohort: Cohort) -> tuple[str, ModelSpec, Training]
         asked = dict(VARIANTS[model])
         pretraining = {**PRETRAINING, "kind": asked.pop("kind", "local")}
         settings = {**SHAPE, "stages": STAGES, "pretraining": pretraining, **asked}
-        return "lmae-rwmoe", ModelSpec("lmae-rwmoe", "", settings), TRAINING
+        name = model if model in registered_models() else "lmae-rwmoe"
+        return name, ModelSpec(name, "", settings), TRAINING
     settings, training = load_recipe("multisite")
     if follows_recipe(model):
         return model, ModelSpec(model, "multisite", settings), training
@@ -128,11 +140,12 @@ def main() -> None:
     parser.add_argument("--target", choices=("age", "fiq"), default="age")
     parser.add_argument("--every", type=int, default=1, help="take each Nth participant of every site")
     parser.add_argument("--seeds", type=int, default=1, help="trainings that are averaged, of models that need one")
+    parser.add_argument("--shortest", type=int, default=SHORTEST, help="volumes that a run has to have")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
-    name = f"cohort-{options.target}-{options.every}"
-    cohort = build_cohort(options.folder, options.cache / name, options.target, options.every)
+    name = f"cohort-{options.target}-{options.every}" + (f"-{options.shortest}" if options.shortest != SHORTEST else "")
+    cohort = build_cohort(options.folder, options.cache / name, options.target, options.every, options.shortest)
     splits = make_splits(cohort.runs, [], "continuous", 5, 0.0, None, SEED)
     frames = []
     for model in options.models:

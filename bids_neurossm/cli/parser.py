@@ -167,7 +167,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         "--model",
         field="name",
         metavar="NAME",
-        help="neurossm (default), neurossm-static, lmae-rwmoe, or a baseline",
+        help="neurossm (default), lmae-rwmoe, either with -static, or a baseline",
     )
     _add(
         group,

@@ -53,6 +53,7 @@ _MODELS = {
     "site-only": "site only",
     "age-only": "age only",
     "lmae-rwmoe": "LMAE + RWMOE",
+    "lmae-rwmoe-static": "LMAE + RWMOE + static connectivity",
     "static": "static connectivity",
 }
 

@@ -61,6 +61,7 @@ _MODELS: dict[str, str] = {
     FIRST_FAMILY: "bids_neurossm.training.first_family:create",
     FIRST_FAMILY + STATIC: "bids_neurossm.training.first_family:create",
     SECOND_FAMILY: "bids_neurossm.training.second_family:create",
+    SECOND_FAMILY + STATIC: "bids_neurossm.training.second_family:create",
     "majority": "bids_neurossm.training.baselines:create",
     "covariates": "bids_neurossm.training.baselines:create",
     "pearson-connectivity": "bids_neurossm.training.baselines:create",

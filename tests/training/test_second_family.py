@@ -191,6 +191,76 @@ def test_a_checkpoint_predicts_the_same_and_names_its_pretraining(cohort, traine
         NeuroSSMEstimator.load(path, CPU)
 
 
+@pytest.fixture(scope="module")
+def joined(cohort):
+    estimator = _estimator(name="lmae-rwmoe-static", pretrain=True)
+    estimator.fit(cohort, TRAIN, seed=1)
+    return estimator
+
+
+def test_joined_with_a_static_term_it_is_trained_as_if_alone_and_then_weighed(cohort, trained, joined):
+    weights = joined.facts.metrics
+    assert weights["static_weight"] > 0
+    assert weights["dynamic_weight"] > 0
+    alone = trained.model.state_dict()
+    for name, tensor in joined.model.state_dict().items():
+        factor = weights["dynamic_weight"] if name in ("head", "bias") else 1
+        np.testing.assert_allclose(tensor.numpy(), factor * alone[name].numpy(), rtol=1e-6)
+    own = weights["dynamic_weight"] * trained.predict(cohort, TEST)
+    both = joined.predict(cohort, TEST)
+    np.testing.assert_allclose(both, own + joined.static.term(cohort, TEST), rtol=1e-5, atol=1e-6)
+
+
+def test_joined_with_a_static_term_its_decisions_are_explained_as_a_whole(cohort, joined):
+    found = joined.attribute(cohort, TEST, cohort.labels(TEST))
+    assert found.pathways == ("expert-1", "expert-2", "expert-3")
+    assert np.abs(found.static).max() > 0
+    assert completeness(found).passed
+
+
+def test_the_checkpoint_of_a_joined_model_brings_both_back(cohort, joined, tmp_path):
+    path = tmp_path / "fold-1_seed-1.safetensors"
+    joined.save(path)
+    loaded = load_trained(path, CPU)
+    assert loaded.name == "lmae-rwmoe-static"
+    np.testing.assert_array_equal(loaded.predict(cohort, TEST), joined.predict(cohort, TEST))
+    assert loaded.facts.encoder["runs"] == 19
+
+
+def test_a_joined_training_that_was_killed_goes_on_with_the_part_that_it_was_in(cohort, tmp_path):
+    class KilledError(Exception):
+        pass
+
+    def fitted(state, stop_at):
+        seen = []
+
+        def told(epoch):
+            seen.append((epoch.number, epoch.of))
+            if len(seen) == stop_at:
+                raise KilledError
+
+        estimator = _estimator(
+            replace(TRAINING, epochs=3), name="lmae-rwmoe-static", stages={"frozen_epochs": 1}, pretrain=True
+        )
+        estimator.follow(Follow(told), state)
+        try:
+            estimator.fit(cohort, TRAIN, seed=5)
+        except KilledError:
+            return None, seen
+        return estimator.model.state_dict(), seen
+
+    straight, seen = fitted(tmp_path / "a.state", None)
+    # Pretraining; three parts and the whole, the first epoch of each with the encoder held fixed.
+    assert seen == [(number, 3) for number in (1, 2, 3)] + [(number, 12) for number in range(1, 13)]
+    stopped, first = fitted(tmp_path / "b.state", 8)
+    assert stopped is None
+    resumed, rest = fitted(tmp_path / "b.state", None)
+    assert first + rest == seen
+    for name, tensor in straight.items():
+        np.testing.assert_array_equal(tensor.numpy(), resumed[name].numpy())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.state", "b.state"]
+
+
 def test_an_encoder_is_fine_tuned_on_other_runs(cohort, encoder):
     estimator = _estimator(replace(TRAINING, epochs=2), encoder=str(encoder), stages={"frozen_epochs": 2})
     estimator.fit(cohort, TRAIN[:12], seed=4)
