@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bids_neurossm.attribution.cpa import Localisation, PathwayAttribution, check_target, contrasts, shares
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, Routed
-from bids_neurossm.models.rwmoe import valid_points
+from bids_neurossm.models.scales import valid_points
 
 
 def expert_attribution(

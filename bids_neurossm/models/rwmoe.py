@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bids_neurossm.models.scales import valid_points
 from bids_neurossm.ops import dropout
 
 #: Two of the experts are asked.
@@ -84,11 +85,6 @@ def regions_with_signal(series: Tensor, lengths: Tensor, runs: Tensor) -> Tensor
     """Tell which regions of each run are not 0 all the time, (n, R), bool; arguments as of `connectivity_graph`."""
     moved = torch.where(valid_points(series, lengths), series, 0).ne(0).any(dim=1)
     return torch.stack([moved[runs == run].any(dim=0) for run in range(int(runs.max()) + 1)])
-
-
-def valid_points(series: Tensor, lengths: Tensor) -> Tensor:
-    """Tell which time points of pieces (B, T, R) are no padding, (B, T, 1)."""
-    return (torch.arange(series.shape[1], device=series.device) < lengths[:, None])[:, :, None]
 
 
 def random_walk(tokens: Tensor, transition: Tensor, steps: int, restart: float) -> Tensor:

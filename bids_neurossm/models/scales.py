@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _CLOSE = 1e-4
 
 
+def valid_points(series: Tensor, lengths: Tensor) -> Tensor:
+    """Tell which time points of pieces (B, T, R) are no padding, (B, T, 1)."""
+    return (torch.arange(series.shape[1], device=series.device) < lengths[:, None])[:, :, None]
+
+
 def bins_of_time_points(series: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Return means (B, K, R) of `size` neighbouring time points of (B, T, R), and how many are whole (B,)."""
     # At least two bins, so that no pathway is empty; what is added is not valid.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bids_neurossm.config import Training
 from bids_neurossm.models.neurossm import NeuroSSM, usable_repetition_times
+from bids_neurossm.models.scales import valid_points
 from bids_neurossm.models.trainable import TrainableModel
 from bids_neurossm.training.follow import Epoch, Follow
 from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches, predict_logits, run_features
@@ -21,6 +22,7 @@ from bids_neurossm.training.runset import RunSet, Targets, TrainingSet
 from bids_neurossm.training.state import Keep, of_prefix, with_prefix
 from bids_neurossm.training.steps import Stepper, class_weights, run_losses
 from bids_neurossm.training.stopping import EarlyStopping, inner_split
+from bids_neurossm.training.weighing import balanced_mean
 from bids_neurossm.training.windows import training_window
 
 
@@ -272,7 +274,7 @@ def fit_input_scale(model: NeuroSSM, inputs: RunSet, window: int | None) -> None
             on_device = batch.to(device)
             of_pathways = model.pathway_inputs(on_device.series, on_device.lengths, on_device.repetition_times)
             for number, (values, lengths) in enumerate(of_pathways):
-                valid = (torch.arange(values.shape[1], device=device) < lengths[:, None])[:, :, None]
+                valid = valid_points(values, lengths)
                 alive = (on_device.series != 0).any(dim=1, keepdim=True)
                 used = (valid & alive).expand_as(values)
                 squares[number] += float((values.double().square() * used).sum())
@@ -288,6 +290,5 @@ def fit_input_scale(model: NeuroSSM, inputs: RunSet, window: int | None) -> None
 def fit_pathway_mean(model: TrainableModel, data: TrainingSet, window: int | None) -> None:
     """Set the reference of the attribution: the mean of the pathway features, each class weighing the same."""
     features = run_features(model, data.inputs, window)
-    if model.config.n_outputs > 1:
-        features = np.stack([features[data.targets == value].mean(axis=0) for value in np.unique(data.targets)])
-    model.pathway_mean.copy_(torch.from_numpy(features.mean(axis=0)))
+    mean = balanced_mean(features, data.targets if model.config.n_outputs > 1 else None)
+    model.pathway_mean.copy_(torch.from_numpy(mean))

@@ -191,12 +191,15 @@ class NeuralEstimator(ABC):
     def _join(self, job: Fitting, standard: tuple[float, float], train: Train) -> Follow:
         """Find what both terms count, unless it is known from a fit on the same runs with another seed.
 
+        Seeds share it, unless each pretrains an encoder of its own.
+
         Returns
         -------
         Follow
             Who is told of the training that follows.
         """
-        of_runs = f"{job.cohort.hash} {hashlib.sha256(job.indices.tobytes()).hexdigest()}"
+        order = hashlib.sha256(job.indices.tobytes()).hexdigest()
+        of_runs = hash_content([job.cohort.hash, order, dict(self._encoder_source)])
         if self._joined_on == of_runs:
             return self._follow
         parts = parts_of(job.data, job.config.n_outputs)

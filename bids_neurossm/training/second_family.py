@@ -75,7 +75,8 @@ class SecondFamilyEstimator(NeuralEstimator):
             self._follow, keep,
         )  # fmt: skip
         self.reconstruction = pretrained.table
-        source = {"path": "", "training_hash": training_hash(job.cohort, job.indices), "runs": pretrained.n_runs}
+        mark = training_hash(job.cohort, job.indices)
+        source = {"path": "", "training_hash": mark, "runs": pretrained.n_runs, "seed": seed}
         return pretrained.model.encoder.state_dict(), source
 
     def _fine_tuned(

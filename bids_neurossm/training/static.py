@@ -18,7 +18,7 @@ from bids_neurossm.errors import CheckpointError
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.connectivity import MultiscaleTangentFeatures
 from bids_neurossm.training.linear import LinearModel, fit_linear, out_of_fold, participant_weights
-from bids_neurossm.training.weighing import shrinkage
+from bids_neurossm.training.weighing import balanced_mean, shrinkage
 
 if TYPE_CHECKING:
     from bids_neurossm.attribution.cpa import PathwayAttribution
@@ -98,9 +98,7 @@ class StaticTerm:
         target : array (n,)
             Of the training runs.
         """
-        centre = unseen.mean(axis=0)
-        if self.model.classes:
-            centre = np.mean([unseen[target == value].mean(axis=0) for value in np.unique(target)], axis=0)
+        centre = balanced_mean(unseen, target if self.model.classes else None)
         return replace(self, weight=weight, centre=weight * centre)
 
     def added_to(self, attribution: PathwayAttribution, terms: NDArray[np.float64]) -> PathwayAttribution:

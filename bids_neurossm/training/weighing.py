@@ -1,4 +1,4 @@
-"""How far outputs are to be believed: the factor with the smallest loss, and how far they spread."""
+"""How far outputs are to be believed: the factor with the smallest loss, how far they spread, and around what."""
 
 from __future__ import annotations
 
@@ -48,6 +48,13 @@ def best_factor(
     found = minimize_scalar(loss, bounds=(0.0, largest), method="bounded")
     # The search never tries the ends themselves.
     return min((0.0, float(found.x), largest), key=loss)
+
+
+def balanced_mean(values: NDArray[np.float64], classes: NDArray[Any] | None) -> NDArray[np.float64]:
+    """Return the mean of values (n, ...) over runs, each class (n,) weighing the same; None where there is none."""
+    if classes is None:
+        return np.asarray(values.mean(axis=0), dtype=np.float64)
+    return np.asarray(np.mean([values[classes == each].mean(axis=0) for each in np.unique(classes)], axis=0))
 
 
 def spread(outputs: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
