@@ -1,4 +1,4 @@
-"""The facts of an analysis in one file, the methods in words, and the card of the final model."""
+"""The facts of an analysis in one file, and the card of the final model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nipype.interfaces.base import TraitedSpec, traits
 from bids_neurossm.dataset.write import write_json, write_text
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
+from bids_neurossm.interfaces.methods_text import methods_text
 from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.training.cohort import Cohort
 
@@ -83,55 +84,6 @@ class WriteSummary(RecordingInterface):
         path = analysis.outputs.folder / "summary.json"
         write_json(path, summary)
         self._results["summary"] = str(path)
-
-
-def methods_text(analysis: Analysis, cohort: Cohort, summary: dict[str, Any]) -> str:
-    """Say what was done, as it was done."""
-    held = (
-        f"{summary['holdout']} participants were set aside as a holdout, judged by a final model trained on the others"
-        if summary["holdout"]
-        else "no holdout was set aside; figures are out-of-fold"
-    )
-    scored = "participant, on the mean logit of its runs" if analysis.level == "participant" else "run"
-    version = summary["versions"]["bids-neurossm"]
-    recipe = f"{analysis.model.name} (bids-neurossm {version}, recipe {analysis.model.recipe})"
-    text = (
-        f"Regional series ({summary['n_regions']} regions of {summary['atlas'] or 'an imported atlas'}, denoising "
-        f"{summary['strategy'] or 'as imported'}) of {summary['n_runs']} runs of {summary['n_participants']} "
-        f"participants were z-scored per run. {recipe} was trained to predict {summary['target']} in "
-        f"{_folds_text(summary)}, with {summary['seeds']} seed(s) per "
-        f"fold whose logits were averaged; {held}. Predictions were scored per {scored}."
-    )
-    if analysis.baselines:
-        text += f" The baselines {', '.join(analysis.baselines)} were trained on the same splits."
-    if analysis.evaluation.harmonise is not None:
-        text += (
-            " Features of the connectivity baselines were harmonised over sites with ComBat, fitted on training folds."
-        )
-    if cohort.classes:
-        text += " Probabilities were calibrated by one temperature, fitted on out-of-fold logits of other participants."
-    if analysis.evaluation.leave_out is not None:
-        text += " Intervals are t intervals over the left-out folds; differences were tested by sign-flips over them."
-    else:
-        text += (
-            " Out-of-fold intervals and tests use the variance of Nadeau and Bengio (2003); those of a holdout are "
-            "bootstraps over its split groups, given these models."
-        )
-    if analysis.attribution.cpa and analysis.model.name == "neurossm":
-        text += (
-            " Held-out runs were explained by Calibrated Pathway Attribution: the importance of a pathway is its term "
-            "of the centred logit less that of the class-balanced training mean; regions are ranked by activation x "
-            f"gradient within a pathway ({analysis.attribution.localisation})."
-        )
-    return text + " This is an independent implementation of the published method."
-
-
-def _folds_text(summary: dict[str, Any]) -> str:
-    """Say how the folds were dealt."""
-    if summary["leave_out"]:
-        return f"{summary['folds']} folds that leave out the values of {summary['leave_out']} in turn"
-    repeats = f", dealt anew {summary['repeats']} times" if summary["repeats"] > 1 else ""
-    return f"{summary['folds']} folds split by participant and stratified by label{repeats}"
 
 
 def model_card(summary: dict[str, Any], metrics: pd.DataFrame, comparison: pd.DataFrame, controls: pd.DataFrame) -> str:
