@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
-from bids_neurossm.dataset.write import write_json, write_text
+from bids_neurossm.dataset.write import write_json, write_text, write_tsv
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
+from bids_neurossm.interfaces.joined import checkpoints_of, joined_weights, weights_notes
 from bids_neurossm.interfaces.methods_text import methods_text
 from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.training.cohort import Cohort
@@ -52,8 +53,14 @@ class WriteSummary(RecordingInterface):
         controls = pd.read_csv(self.inputs.controls, sep="\t", na_values="n/a")
         splits = pd.read_csv(analysis.outputs.table("splits"), sep="\t", dtype=str, keep_default_na=False)
         notes: list[str] = []
+        folds = int(pd.to_numeric(splits["fold"], errors="coerce").max())
+        checkpoints = checkpoints_of(analysis, folds)
         for name in ("notes", "split_notes", "evaluation_notes", "reference_notes", "map_notes"):
             notes += list(getattr(self.inputs, name) or [])
+        if checkpoints:
+            weights = joined_weights(checkpoints)
+            write_tsv(analysis.outputs.table("joined"), weights)
+            notes += weights_notes(weights)
         summary = {
             "analysis": analysis.outputs.analysis,
             "target": cohort.extra.get("target"),
@@ -69,7 +76,7 @@ class WriteSummary(RecordingInterface):
             "n_participants": int(cohort.runs["participant_id"].nunique()),
             "n_runs": len(cohort.runs),
             "n_regions": len(cohort.regions),
-            "folds": int(pd.to_numeric(splits["fold"], errors="coerce").max()),
+            "folds": folds,
             "repeats": analysis.evaluation.repeats,
             "leave_out": analysis.evaluation.leave_out,
             "seeds": analysis.evaluation.seeds,

@@ -36,6 +36,7 @@ _FILES = {
     "comparison.tsv": "the model against each baseline",
     "controls.tsv": "permutations, probes and other controls",
     "exclusions.tsv": "runs that were left out, and why",
+    "joined.tsv": "what dynamics and static connectivity count in each trained model",
     "cpa_checks.tsv": "checks of the attribution",
     "reference.tsv": "maps against the literature",
     "reference_terms.tsv": "terms of each class",
