@@ -41,7 +41,7 @@ from bids_neurossm.errors import LabelError, NoInputError, ResourceMissingError,
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import Shortest, series_facts, wanted_splits
 from bids_neurossm.signal.strategy import load_strategy
-from bids_neurossm.training.estimator import SECOND_FAMILY, is_second_family, registered_models
+from bids_neurossm.training.estimator import SECOND_FAMILY, STATIC, is_second_family, registered_models
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
 
@@ -374,5 +374,5 @@ def refuse_checkpoint(config: RunConfig) -> None:
     if config.evaluation.checkpoint is not None and not is_second_family(config.model.name):
         raise UsageError(
             "--checkpoint belongs to the participant level; the group level trains its own models (only --model "
-            f"{SECOND_FAMILY} takes a pretrained encoder)."
+            f"{SECOND_FAMILY} and {SECOND_FAMILY}{STATIC} take a pretrained encoder)."
         )

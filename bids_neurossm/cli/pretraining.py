@@ -26,6 +26,7 @@ from bids_neurossm.errors import CheckpointError, NoInputError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.pretraining import encoder_file
 from bids_neurossm.interfaces.records import Record, private_folder
+from bids_neurossm.training.estimator import SECOND_FAMILY
 from bids_neurossm.workflows.group import CohortPlan
 from bids_neurossm.workflows.pretraining import init_pretraining_wf
 
@@ -74,7 +75,7 @@ def plan_pretraining(config: RunConfig) -> PretrainingPlan:
     parcellation, _ = parcellation_of(config, source, files[0], regions)
     entities = {name: value for name, value in files[0].kind if name not in ("stat", "desc")}
     strategy = str(files[0].sidecar.get("DenoisingStrategy") or files[0].entities.get("desc", ""))
-    identifier = series_identifier("encoder", spec.name, entities, strategy)
+    identifier = series_identifier("encoder", SECOND_FAMILY, entities, strategy)
     if wants_encoder_only(config) and config.analysis_id:
         identifier = config.analysis_id
     elif wanted is not None:

@@ -8,6 +8,7 @@ trained again, and cells can be made by different jobs.
 
 from __future__ import annotations
 
+import glob
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,6 +100,12 @@ class Analysis:
     def state_file(self, key: CellKey) -> Path:
         """Where the training of a cell keeps its state while it is under way."""
         return self.outputs.models / f".{key.model}_{key.place}.state"
+
+    def remove_states(self, key: CellKey) -> None:
+        """Remove the state of a cell's training, and those of the trainings that it began with, named after it."""
+        path = self.state_file(key)
+        for each in (path, *path.parent.glob(f"{glob.escape(path.name)}.*")):
+            each.unlink(missing_ok=True)
 
     def keeps_model(self, key: CellKey) -> bool:
         """Whether the model of a cell is saved and explained: the analysis's own, on the first split as it is."""

@@ -50,11 +50,17 @@ def checkpoints_of(analysis: Analysis, folds: int) -> list[tuple[str, int, Path]
 def weights_notes(weights: pd.DataFrame) -> list[str]:
     """Say where one of the two terms counts nothing, so that a reader knows what the decisions rest on."""
     notes = []
+    silent_both = (weights[["static_weight", "dynamic_weight"]] == 0).all(axis=1)
+    if silent_both.any():
+        notes.append(
+            f"In {int(silent_both.sum())} of {len(weights)} trained models neither dynamics nor static connectivity "
+            "told anything of the training runs: they say the same of every run (joined.tsv)."
+        )
     for column, silent, other in (
         ("dynamic_weight", "dynamics", "static connectivity alone, and maps of dynamics show nothing that was used"),
         ("static_weight", "static connectivity", "dynamics alone"),
     ):
-        several = int((weights[column] == 0).sum())
+        several = int(((weights[column] == 0) & ~silent_both).sum())
         if several:
             notes.append(
                 f"In {several} of {len(weights)} trained models the training runs gave {silent} the weight 0: these "

@@ -7,9 +7,10 @@ from typing import Any
 
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.models.neurossm import NeuroSSMConfig
+from bids_neurossm.models.rwmoe import TOP
 from bids_neurossm.toml import section_from
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.estimator import FIRST_FAMILY, STATIC, is_joined, is_second_family
+from bids_neurossm.training.estimator import follows_recipe, is_first_family, is_joined, is_second_family
 from bids_neurossm.training.second_family_settings import Settings
 
 
@@ -33,7 +34,7 @@ def methods_text(analysis: Analysis, cohort: Cohort, summary: dict[str, Any]) ->
     output = "logit" if cohort.classes else "prediction"
     scored = f"participant, on the mean {output} of its runs" if analysis.level == "participant" else "run"
     version = summary["versions"]["bids-neurossm"]
-    recipe = f", recipe {analysis.model.recipe}" if analysis.model.recipe else ""
+    recipe = f", recipe {analysis.model.recipe}" if follows_recipe(analysis.model.name) else ""
     name = f"{analysis.model.name} (bids-neurossm {version}{recipe})"
     text = (
         f"Regional series ({summary['n_regions']} regions of {summary['atlas'] or 'an imported atlas'}, denoising "
@@ -62,7 +63,7 @@ def methods_text(analysis: Analysis, cohort: Cohort, summary: dict[str, Any]) ->
             "bootstraps over its split groups, given these models."
         )
     if analysis.attribution.cpa:
-        text += _attribution_text(analysis)
+        text += _attribution_text(analysis, cohort)
     return text + " This is an independent implementation of the published method."
 
 
@@ -84,16 +85,18 @@ def _model_text(analysis: Analysis, cohort: Cohort) -> str:
     name, training = analysis.model.name, analysis.training
     if is_second_family(name):
         text = _second_family_text(analysis, cohort)
-    elif name.removesuffix(STATIC) == FIRST_FAMILY:
+    elif is_first_family(name):
         text = _first_family_text(analysis, cohort)
     else:
         return ""
+    limit = "" if training.early_stopping is None else "at most "
     text += (
-        f" Training took {training.epochs} epochs of AdamW with batches of {training.batch_size} runs, a one-cycle "
-        f"learning rate of {training.learning_rate:g} at its peak and a weight decay of {training.weight_decay:g}"
+        f" Training took {limit}{training.epochs} epochs of AdamW with batches of {training.batch_size} runs, a "
+        f"one-cycle learning rate of {training.learning_rate:g} at its peak and a weight decay of "
+        f"{training.weight_decay:g}."
     )
-    text += "" if training.early_stopping is None else ", stopped early on training participants set aside"
-    text += "."
+    if training.early_stopping is not None:
+        text += " The weights of the epoch that was best on training participants set aside were kept."
     if is_joined(name):
         text += (
             " A linear model on tangent connectivity, fitted on the same training runs, was added to its output; what "
@@ -106,12 +109,15 @@ def _first_family_text(analysis: Analysis, cohort: Cohort) -> str:
     shape = {**analysis.model.settings, "n_regions": len(cohort.regions), "n_outputs": max(len(cohort.classes), 1)}
     config = section_from(NeuroSSMConfig, shape, "[model]")
     unit = "s" if config.in_seconds else "time points"
-    streams = " or ".join({"raw": "the series", "difference": "their differences"}[each] for each in config.streams)
+    streams = " or ".join(
+        {"raw": "the series", "difference": "differences of the series"}[each] for each in config.streams
+    )
     scales = ", ".join(f"{scale:g}" for scale in config.scales)
     return (
         f" Each of {len(config.pathways)} pathways reads {streams}, averaged over bins of one length "
         f"({scales} {unit}), through selective state-space layers ({config.depth} of width {config.width}); the "
-        f"decision is a sum over the pathways{', each weighed by a gate' if config.fusion == 'gated' else ''}."
+        f"decision is a sum over the pathways{', each weighed by a gate' if config.fusion == 'gated' else ''}"
+        f"{', and a linear term of log(sd / mean) of every region' if config.amplitude else ''}."
     )
 
 
@@ -119,36 +125,43 @@ def _second_family_text(analysis: Analysis, cohort: Cohort) -> str:
     settings = Settings.of(analysis.model.settings)
     config = settings.config(len(cohort.regions), max(len(cohort.classes), 1))
     if settings.pretrain:
+        aside = f"; {settings.pretraining.held_out:.0%} of their participants were set aside to judge it"
         made = (
             "was pretrained on the training runs of each fold, without their labels, as a masked autoencoder "
-            f"(LMAE, {settings.pretraining.epochs} epochs)"
+            f"(LMAE, {settings.pretraining.epochs} epochs{aside})"
         )
     elif settings.encoder:
-        made = f"had been pretrained as a masked autoencoder (LMAE; {Path(settings.encoder).name})"
+        path = Path(settings.encoder)
+        made = f"had been pretrained as a masked autoencoder (LMAE, {path.parent.name}/{path.name})"
     else:
         made = "was trained with the rest, without pretraining"
-    stages = settings.stages
-    held = f", held fixed for the first {stages.frozen_epochs} epochs" if settings.pretrain or settings.encoder else ""
+    epochs, stages = analysis.training.epochs, settings.stages
+    frozen = min(stages.frozen_epochs, epochs) if settings.pretrain or settings.encoder else 0
+    held = f", and held fixed for the first {frozen} epochs of the training of the whole" if frozen else ""
+    if 0 < frozen < epochs:
+        held += f" (later ones had {stages.rate:g} times the learning rate)"
+    asked = min(TOP, config.experts)
     unit = "s" if config.in_seconds else "time points"
     return (
         f" The encoder of regional patches of {config.patch_length:g} {unit} {made}{held}. Behind it, random walks of "
-        f"{config.walk_steps} steps on each run's own connectivity graph feed {config.experts} experts of regions, two "
-        f"for each region, and a predictor of {config.layers} selective state-space layers; the decision is a sum "
-        "over the experts."
+        f"{config.walk_steps} steps on each run's own connectivity graph feed {config.experts} experts of regions, "
+        f"{asked} for each region, and a predictor of {config.layers} selective state-space layers; the decision is a "
+        "sum over the experts."
     )
 
 
-def _attribution_text(analysis: Analysis) -> str:
+def _attribution_text(analysis: Analysis, cohort: Cohort) -> str:
     """Say how held-out runs were explained; nothing where the model has no maps."""
     name = analysis.model.name
     if is_second_family(name):
         what, ranked = "an expert of regions", "input x gradient over their series and the profiles of the run's graph"
-    elif name.removesuffix(STATIC) == FIRST_FAMILY:
+    elif is_first_family(name):
         what, ranked = "a pathway", "activation x gradient within a pathway"
     else:
         return ""
+    mean = "mean of the training runs" + ", classes weighing the same" * bool(cohort.classes)
     return (
         f" Held-out runs were explained by Calibrated Pathway Attribution: the importance of {what} is its term of the "
-        "centred output less that of the mean of the training runs, classes weighing the same; regions are ranked by "
-        f"{ranked} ({analysis.attribution.localisation})."
+        f"centred output less that of the {mean}; regions are ranked by {ranked} "
+        f"({analysis.attribution.localisation})."
     )

@@ -53,11 +53,10 @@ class TrainCell(RecordingInterface):
         path = analysis.cell_file(key)
         complete = not analysis.keeps_model(key) or analysis.checkpoint_file(key.fold, key.seed).is_file()
         if analysis.execution.overwrite or not complete or finished_cell(path, digest) is None:
-            state = analysis.state_file(key)
             if analysis.execution.overwrite:
-                state.unlink(missing_ok=True)
+                analysis.remove_states(key)
             self._cell(analysis, cohort, splits, digest).save(path)
-            state.unlink(missing_ok=True)
+            analysis.remove_states(key)
         self._results["cell"] = str(path)
 
     def _cell(self, analysis: Analysis, cohort: Cohort, splits: Splits, digest: str) -> Cell:

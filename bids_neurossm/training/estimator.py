@@ -85,12 +85,17 @@ def follows_recipe(name: str) -> bool:
 
 def is_joined(name: str) -> bool:
     """Whether a model of dynamics is joined with a static term, by its registered name."""
-    return name.endswith(STATIC)
+    return name in (FIRST_FAMILY + STATIC, SECOND_FAMILY + STATIC)
+
+
+def is_first_family(name: str) -> bool:
+    """Whether a model is NeuroSSM, by its registered name."""
+    return name in (FIRST_FAMILY, FIRST_FAMILY + STATIC)
 
 
 def is_second_family(name: str) -> bool:
     """Whether a model is LMAE-RWMOE, by its registered name."""
-    return name.removesuffix(STATIC) == SECOND_FAMILY
+    return name in (SECOND_FAMILY, SECOND_FAMILY + STATIC)
 
 
 def register_model(name: str, factory: str) -> None:

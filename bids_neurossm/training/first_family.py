@@ -47,7 +47,7 @@ class NeuroSSMEstimator(NeuralEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = NeuroSSM(job.config).to(job.device)
-        keep = self._keep(job, "whole", {"seed": seed}, part)
+        keep = self._keep(job, "whole", {**self._settings(job), "seed": seed}, part)
         history = fit(
             model, data, self.training, job.window, seed, self.execution.precision, follow, keep, self.ranks
         )  # fmt: skip

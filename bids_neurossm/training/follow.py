@@ -69,11 +69,15 @@ class Follow:
         return Follow(epoch, self.notice)
 
     def stage(self, before: int, of: int) -> Follow:
-        """Return who is told of a stage of a training of `of` epochs: those after the first `before` of them."""
+        """Return who is told of a stage of a training of `of` epochs: those after the first `before` of them.
+
+        The time of other stages is reckoned at the pace of this one.
+        """
 
         def epoch(told: Epoch) -> None:
             pace = (told.seconds + told.seconds_left) / told.of
             left = told.seconds_left + (of - before - told.of) * pace
-            self.epoch(told._replace(number=before + told.number, of=of, seconds_left=left))
+            spent = told.seconds + before * pace
+            self.epoch(told._replace(number=before + told.number, of=of, seconds=spent, seconds_left=left))
 
         return Follow(epoch, self.notice)

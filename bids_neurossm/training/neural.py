@@ -112,13 +112,13 @@ class NeuralEstimator(ABC):
         self._dynamic_weight, self._joined_on = 1.0, ""
         self._encoder_source: Mapping[str, Any] = {}
         self._follow, self._state_file = Follow(), Path()
-        self._passing: list[Keep] = []
 
     def follow(self, follow: Follow, state_file: Path | None = None) -> None:
         """Say who is told how far `fit` is, and where it keeps its state after every epoch.
 
         A training that was killed goes on with the last whole epoch when the same one is begun with the same
-        `state_file`; the file stays, and is the caller's to remove.
+        `state_file`. What it begins with (pretraining, the parts of a joined model) has files that are named after it.
+        They stay, and are the caller's to remove.
         """
         self._follow, self._state_file = follow, state_file or Path()
 
@@ -157,9 +157,6 @@ class NeuralEstimator(ABC):
             self.model.scale_outputs(self._dynamic_weight)
             metrics |= {"static_weight": self.static.weight, "dynamic_weight": self._dynamic_weight}
             static = self.static.facts()
-        for state in self._passing:
-            state.remove()
-        self._passing.clear()
         self.facts = facts_of(
             cohort, indices, config, job.window, mean, scale, seed, self.execution.precision, static, metrics,
             self.family, self._encoder_source,
@@ -219,29 +216,34 @@ class NeuralEstimator(ABC):
     def _keep(self, job: Fitting, what: str, made_from: Mapping[str, Any], part: str = "") -> Keep | None:
         """Return where the state of a training is kept, with the hash of everything that its weights depend on.
 
-        The training of a `part` has a file of its own, which goes when the fit has ended.
+        Parameters
+        ----------
+        job : Fitting
+            The runs, the window and the device, which all trainings depend on.
+        what, part : str
+            Which training of the fit; a part has a file of its own, named after that of the whole.
+        made_from : mapping
+            What it depends on besides: see `_settings`.
         """
         if not self._state_file.name:
             return None
         digest = hash_content(
             {
                 "versions": [__version__, version("torch")],
-                "name": self.name,
                 "what": [what, part],
                 "data": training_hash(job.cohort, job.indices),
                 "order": hashlib.sha256(job.indices.tobytes()).hexdigest(),
-                "model": asdict(job.config),
-                "training": asdict(self.training),
                 "window": job.window,
                 "arithmetic": [job.device.type, self.execution.precision, self.ranks.size],
                 **made_from,
             }
         )
-        if not part:
-            return Keep(self._state_file, digest)
-        keep = Keep(self._state_file.with_name(f"{self._state_file.name}.{part}"), digest)
-        self._passing.append(keep)
-        return keep
+        path = self._state_file
+        return Keep(path.with_name(f"{path.name}.{part}") if part else path, digest)
+
+    def _settings(self, job: Fitting) -> dict[str, Any]:
+        """Return what the training of a whole model depends on besides the seed."""
+        return {"model": asdict(job.config), "training": asdict(self.training)}
 
     def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return logits (n, C), or values (n, 1) in units of the target, averaged over windows that cover each run.

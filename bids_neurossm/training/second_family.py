@@ -37,6 +37,7 @@ from bids_neurossm.training.neural import Fitting, NeuralEstimator, Train
 from bids_neurossm.training.pretraining import pretrain
 from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.second_family_settings import Settings
+from bids_neurossm.training.state import tensors_sha256
 from bids_neurossm.training.windows import Batch
 
 
@@ -75,9 +76,9 @@ class SecondFamilyEstimator(NeuralEstimator):
             self._follow, keep,
         )  # fmt: skip
         self.reconstruction = pretrained.table
+        state = {name: tensor.detach().cpu() for name, tensor in pretrained.model.encoder.state_dict().items()}
         mark = training_hash(job.cohort, job.indices)
-        source = {"path": "", "training_hash": mark, "runs": pretrained.n_runs, "seed": seed}
-        return pretrained.model.encoder.state_dict(), source
+        return state, {"path": "", "sha256": tensors_sha256(state), "training_hash": mark, "runs": pretrained.n_runs}
 
     def _fine_tuned(
         self,
@@ -102,7 +103,8 @@ class SecondFamilyEstimator(NeuralEstimator):
         later = replace(training, epochs=max(training.epochs - frozen, 1))
         if frozen:
             later = replace(later, learning_rate=training.learning_rate * stages.rate)
-        made_from = {"stages": asdict(stages), "seed": seed, "encoder": dict(self._encoder_source)}
+        source = dict(self._encoder_source)
+        made_from = {**self._settings(job), "stages": asdict(stages), "seed": seed, "encoder": source}
         keeps = [self._keep(job, stage, made_from, part) for stage in ("frozen", "whole")]
         metrics: dict[str, float] = {}
         arguments = (job.window, seed, self.execution.precision)

@@ -1,8 +1,8 @@
 """A training that is under way on disk, so that it goes on with the last whole epoch after a kill.
 
-One safetensors file, replaced in one step after every epoch: weights, moments of the optimizer, the weights of the
-best epoch; numbers that are no tensors stand in its header as JSON. Random numbers need no place in it: every
-generator is seeded anew from seed and epoch (`bids_neurossm.training.fit`).
+One safetensors file per training, replaced in one step after every epoch: weights, moments of the optimizer, the
+weights of the best epoch; numbers that are no tensors stand in its header as JSON. Random numbers need no place in it:
+every generator is seeded anew from seed and epoch (`bids_neurossm.training.fit`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Keep:
             If the folder can not be written.
         """
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        header = {"format": FORMAT, "digest": self.digest, "sha256": _sha256(plain), **facts}
+        header = {"format": FORMAT, "digest": self.digest, "sha256": tensors_sha256(plain), **facts}
         write_bytes(self.path, save_tensors(plain, metadata={"state": json.dumps(header)}))
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -60,7 +60,11 @@ class Keep:
         except (OSError, SafetensorError, ValueError, KeyError):
             return None
         known = isinstance(facts, dict) and facts.pop("format", None) == FORMAT
-        if not known or facts.pop("digest", None) != self.digest or facts.pop("sha256", None) != _sha256(tensors):
+        if (
+            not known
+            or facts.pop("digest", None) != self.digest
+            or facts.pop("sha256", None) != tensors_sha256(tensors)
+        ):
             return None
         return tensors, facts
 
@@ -69,7 +73,8 @@ class Keep:
         self.path.unlink(missing_ok=True)
 
 
-def _sha256(tensors: Mapping[str, Tensor]) -> str:
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors on the CPU, with their names, types and shapes."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())

@@ -105,7 +105,7 @@ def test_only_the_second_family_is_pretrained(tmp_path):
 def test_an_encoder_is_refused_by_other_models_and_when_it_is_not_there(tmp_path):
     evaluation = Evaluation(target="age", checkpoint=tmp_path / "encoder.safetensors")
     config = RunConfig(tmp_path / "in", tmp_path / "out", "group", evaluation=evaluation)
-    with pytest.raises(UsageError, match="only --model lmae-rwmoe takes a pretrained encoder"):
+    with pytest.raises(UsageError, match="only --model lmae-rwmoe and lmae-rwmoe-static take a pretrained encoder"):
         refuse_checkpoint(config)
     second = replace(config, model=ModelSpec("lmae-rwmoe", "camcan-age", {}))
     refuse_checkpoint(second)

@@ -34,6 +34,12 @@ def test_the_weights_of_all_models_that_are_there_are_listed(tmp_path):
     assert "decide by dynamics alone" in static
 
 
+def test_a_model_that_says_nothing_decides_by_neither():
+    columns = ["model", "seed", "static_weight", "dynamic_weight"]
+    (note,) = weights_notes(pd.DataFrame([["fold-1", 1, 0.0, 0.0], ["fold-2", 1, 0.5, 0.25]], columns=columns))
+    assert note.startswith("In 1 of 2 trained models neither dynamics nor static connectivity told anything")
+
+
 def test_a_model_of_one_term_has_none(tmp_path):
     keep(tmp_path / "fold-1_seed-1.safetensors", 0.5, 0.25)
     assert checkpoints_of(analysis(tmp_path, "neurossm"), 2) == []

@@ -28,13 +28,13 @@ def said(name, recipe="", cohort=COHORT, cpa=True, facts=FACTS, **further):
 
 def test_neurossm_is_described_by_its_own_settings():
     text = said("neurossm", "multisite")
-    assert "Each of 4 pathways reads the series or their differences" in text
+    assert "Each of 4 pathways reads the series or differences of the series" in text
     assert "(2, 4 time points)" in text
     assert "25 epochs of AdamW with batches of 32 runs" in text
     assert "the importance of a pathway" in text
     assert "tangent connectivity" not in text
     assert "The baseline majority was trained" in text
-    assert "cao2025" not in {each.key for each in cited_in(text)}
+    assert "wang2025" not in {each.key for each in cited_in(text)}
     assert "Held-out runs were explained" not in said("neurossm", "multisite", cpa=False)
 
 
@@ -48,10 +48,12 @@ def test_a_joined_model_says_so_and_is_explained(name):
 def test_the_second_family_says_where_its_encoder_comes_from_and_is_cited():
     text = said("lmae-rwmoe", "camcan-age", pretrain=True)
     assert "patches of 8 s was pretrained on the training runs of each fold, without their labels" in text
-    assert "held fixed for the first" in text
+    assert "held fixed for the first 10 epochs of the training of the whole (later ones had 0.3 times" in text
+    assert "4 experts of regions, 2 for each region" in text
     assert "the importance of an expert of regions" in text
-    assert "cao2025" in {each.key for each in cited_in(text)}
-    assert "had been pretrained" in said("lmae-rwmoe", "camcan-age", encoder="/data/encoder.safetensors")
+    assert "wang2025" in {each.key for each in cited_in(text)}
+    brought = said("lmae-rwmoe", "camcan-age", encoder="/data/many/encoder.safetensors")
+    assert "had been pretrained as a masked autoencoder (LMAE, many/encoder.safetensors)" in brought
     alone = said("lmae-rwmoe", "camcan-age")
     assert "without pretraining" in alone
     assert "held fixed" not in alone
@@ -61,12 +63,13 @@ def test_a_number_has_no_logits_and_no_strata_of_labels():
     cohort = SimpleNamespace(classes=[], regions=["r"] * 12)
     text = said("neurossm", "multisite", cohort, facts={**FACTS, "classes": [], "seeds": 3})
     assert "logit" not in text
+    assert "classes" not in text
     assert "3 seeds per fold whose predictions were averaged" in text
     assert "stratified by quantiles of the target" in text
 
 
 def test_a_baseline_is_not_said_to_be_a_network():
-    text = said("tangent-connectivity")
+    text = said("tangent-connectivity", "hcp-task")
     assert "AdamW" not in text
     assert "Held-out runs were explained" not in text
     assert "recipe" not in text

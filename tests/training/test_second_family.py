@@ -258,7 +258,11 @@ def test_a_joined_training_that_was_killed_goes_on_with_the_part_that_it_was_in(
     assert first + rest == seen
     for name, tensor in straight.items():
         np.testing.assert_array_equal(tensor.numpy(), resumed[name].numpy())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.state", "b.state"]
+    # They are kept until their owner has made use of the model.
+    kinds = ["", ".part-1", ".part-2", ".part-3", ".pretraining"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{name}.state{kind}" for name in "ab" for kind in kinds
+    ]
 
 
 def test_an_encoder_is_fine_tuned_on_other_runs(cohort, encoder):
@@ -341,7 +345,19 @@ def test_a_pretraining_that_was_killed_goes_on_exactly(cohort, tmp_path):
         assert len(rest) == len(seen) - stop_at
         for name, tensor in straight.items():
             np.testing.assert_array_equal(tensor.numpy(), resumed[name].numpy())
-        assert not list(tmp_path.glob(f"{stop_at}.state.pretraining"))
+
+
+def test_a_state_that_another_pretraining_led_to_is_not_taken(cohort, tmp_path):
+    def fitted(state, **pretraining):
+        settings = {"pretraining": {**SMALL["pretraining"], **pretraining}, "stages": {"frozen_epochs": 1}}
+        estimator = _estimator(replace(TRAINING, epochs=2), pretrain=True, **settings)
+        estimator.follow(Follow(), state)
+        estimator.fit(cohort, TRAIN[:12], seed=5)
+        return estimator.model.state_dict()["head"].numpy()
+
+    first, fresh = fitted(tmp_path / "a.state"), fitted(tmp_path / "b.state", epochs=1)
+    assert not np.array_equal(first, fresh)
+    np.testing.assert_array_equal(fitted(tmp_path / "a.state", epochs=1), fresh)
 
 
 @pytest.mark.parametrize("recipe", ["camcan-age", "camcan-fluid"])

@@ -178,7 +178,7 @@ def test_a_training_that_was_killed_goes_on_with_the_part_that_it_was_in(coupled
             one.fit(coupled, TRAIN, seed=0)
     # Three parts and the whole; no epoch is gone through twice.
     assert told == [(number, 4 * EPOCHS) for number in range(1, 4 * EPOCHS + 1)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".state"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".state", *(f".state.part-{n}" for n in (1, 2, 3))]
     np.testing.assert_array_equal(one.predict(coupled, TEST), trained.predict(coupled, TEST))
 
 
