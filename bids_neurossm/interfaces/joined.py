@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bids_neurossm.interfaces.analysis import FINAL, Analysis
+from bids_neurossm.training.checkpoint import load_checkpoint
 from bids_neurossm.training.estimator import is_joined
 
 COLUMNS = ("model", "seed", "static_weight", "dynamic_weight")
@@ -27,9 +28,6 @@ def joined_weights(checkpoints: Sequence[tuple[str, int, Path]]) -> pd.DataFrame
         ``model``, ``seed``, ``static_weight`` and ``dynamic_weight``: what the outputs of the linear model on
         connectivity and of the model of dynamics are multiplied by before they are added.
     """
-    # Imported here: it brings torch, which no other summary needs.
-    from bids_neurossm.training.checkpoint import load_checkpoint
-
     rows = []
     for model, seed, path in checkpoints:
         metrics = load_checkpoint(path)[1].metrics
