@@ -183,8 +183,7 @@ def _print_plan(config: RunConfig, plan: GroupPlan, console: Console) -> None:
         console.event("plan", str(note))
     console.event("plan", f"It would write {analysis.outputs.folder}, {analysis.outputs.models} and a report.")
     console.event("plan", "Nothing was written.")
-    evaluation = config.evaluation
-    # With --leave-out and with a splits file the number of folds is known only when the splits are made.
-    if evaluation.only_fold is None and evaluation.leave_out is None and evaluation.splits is None:
+    evaluation = analysis.evaluation
+    if evaluation.only_fold is None:
         console.event("plan", "The folds and seeds as a job array (SLURM):")
         console.verbatim("script", cells_script(config.command_line, evaluation.folds, evaluation.seeds, 4000, 240))

@@ -80,6 +80,8 @@ def test_diagnosis_is_judged_in_five_folds_and_images_are_refused_with_the_reaso
 
 def test_sites_are_left_out_one_at_a_time(command: Any, imported: Path, tmp_path: Path) -> None:
     options = ["--target", "dx", "--leave-out", "site", "--model", "pearson-connectivity", "--baselines", "none"]
+    planned = command(imported, tmp_path / "out", "group", *options, "--dry-run")
+    assert "#SBATCH --array=1-3\n" in planned.stdout, planned.stdout + planned.stderr
     done = command(imported, tmp_path / "out", "group", *options, "--analysis-id", "sites")
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "out" / "group" / "sites"

@@ -20,6 +20,8 @@ from slurm.page import commands, typed
 pytestmark = pytest.mark.slurm
 
 N_PARTICIPANTS, FOLDS = 20, 4
+#: What the page asks for, and what is asked for here.
+SAID = "--target dx --participants-file /data/raw/participants.tsv"
 TARGET = f"--target entity:task --recipe demo --folds {FOLDS} --seeds 1 --baselines majority --reference none"
 
 
@@ -121,7 +123,7 @@ def test_cells_as_an_array_and_as_jobs_of_nipype_give_the_same(
     slurm: dict[str, str], folder: Path, places: dict[str, str], results: Path
 ) -> None:
     array, plugin = commands("6")
-    options = {**places, "--target dx --seeds 3": f"{TARGET} --analysis-id array"}
+    options = {**places, f"{SAID} --seeds 3": f"{TARGET} --analysis-id array"}
     done = typed(array, options, folder, slurm)
     assert done.returncode == 0, done.stderr + done.stdout
     cluster.wait_for_jobs(slurm, 900)
@@ -140,7 +142,7 @@ def test_cells_as_an_array_and_as_jobs_of_nipype_give_the_same(
     options = {
         "/data/fmriprep": places["/data/fmriprep"],
         "/data/neurossm": places["/data/neurossm"],
-        "--target dx": f"--atlas HarvardOxford {TARGET} --analysis-id plugin",
+        SAID: f"--atlas HarvardOxford {TARGET} --analysis-id plugin",
         "/shared/work": str(folder / "shared"),
     }
     done = typed(plugin, options, folder, slurm)
