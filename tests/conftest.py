@@ -9,6 +9,10 @@ import pytest
 
 os.environ.setdefault("NIPYPE_NO_ET", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Several test processes that each start a thread per core wait for each other most of the time: one thread each takes
+# a sixth of the time on two cores. Before torch is imported; commands that a test starts set their own.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
