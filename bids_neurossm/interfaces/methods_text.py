@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from bids_neurossm.interfaces.analysis import Analysis
-from bids_neurossm.models.neurossm import NeuroSSMConfig
 from bids_neurossm.models.rwmoe import TOP
-from bids_neurossm.toml import section_from
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.estimator import follows_recipe, is_first_family, is_joined, is_second_family
+from bids_neurossm.training.first_family import neurossm_config
 from bids_neurossm.training.second_family_settings import Settings
 
 
@@ -106,8 +105,7 @@ def _model_text(analysis: Analysis, cohort: Cohort) -> str:
 
 
 def _first_family_text(analysis: Analysis, cohort: Cohort) -> str:
-    shape = {**analysis.model.settings, "n_regions": len(cohort.regions), "n_outputs": max(len(cohort.classes), 1)}
-    config = section_from(NeuroSSMConfig, shape, "[model]")
+    config = neurossm_config(analysis.model.settings, cohort)
     unit = "s" if config.in_seconds else "time points"
     streams = " or ".join(
         {"raw": "the series", "difference": "differences of the series"}[each] for each in config.streams

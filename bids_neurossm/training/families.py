@@ -22,7 +22,8 @@ def load_trained(path: Path, execution: Execution | None = None) -> NeuralEstima
     CheckpointError
         If it is damaged or foreign, or holds an encoder alone.
     """
-    family = load_checkpoint(path)[1].family
-    if family not in _FAMILIES:
-        raise CheckpointError(f"{path} holds a model of the family {family}; {' or '.join(_FAMILIES)} is expected.")
-    return _FAMILIES[family].load(path, execution)
+    state, facts = load_checkpoint(path)
+    if facts.family not in _FAMILIES:
+        expected = " or ".join(_FAMILIES)
+        raise CheckpointError(f"{path} holds a model of the family {facts.family}; {expected} is expected.")
+    return _FAMILIES[facts.family].restored(state, facts, path, execution)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,8 +34,7 @@ class NeuroSSMEstimator(NeuralEstimator):
     family = FIRST_FAMILY
 
     def _config(self, cohort: Cohort) -> NeuroSSMConfig:
-        settings = {**self.spec.settings, "n_regions": len(cohort.regions), "n_outputs": max(len(cohort.classes), 1)}
-        return section_from(NeuroSSMConfig, settings, "[model]")
+        return neurossm_config(self.spec.settings, cohort)
 
     def _trainer(self, job: Fitting, seed: int) -> Train:
         return partial(self._trained, job)
@@ -79,6 +79,18 @@ class NeuroSSMEstimator(NeuralEstimator):
     @classmethod
     def _empty_model(cls, facts: Facts, path: Path) -> NeuroSSM:
         return NeuroSSM(model_config(facts, path))
+
+
+def neurossm_config(settings: Mapping[str, Any], cohort: Cohort) -> NeuroSSMConfig:
+    """Return the shape that the settings of a recipe give a NeuroSSM for a cohort.
+
+    Raises
+    ------
+    UsageError
+        If a setting is unknown or impossible.
+    """
+    shape = {**settings, "n_regions": len(cohort.regions), "n_outputs": max(len(cohort.classes), 1)}
+    return section_from(NeuroSSMConfig, shape, "[model]")
 
 
 def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> NeuroSSMEstimator:

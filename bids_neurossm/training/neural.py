@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from bids_neurossm import __version__
 from bids_neurossm.config import Execution, ModelSpec, Training
@@ -69,6 +70,11 @@ class Fitting:
     config: ModelConfig
     window: int
     device: torch.device
+
+    @property
+    def order(self) -> str:
+        """Hash of which runs are learnt from, in which order."""
+        return hashlib.sha256(self.indices.tobytes()).hexdigest()
 
 
 class NeuralEstimator(ABC):
@@ -195,8 +201,7 @@ class NeuralEstimator(ABC):
         Follow
             Who is told of the training that follows.
         """
-        order = hashlib.sha256(job.indices.tobytes()).hexdigest()
-        of_runs = hash_content([job.cohort.hash, order, dict(self._encoder_source)])
+        of_runs = hash_content([job.cohort.hash, job.order, dict(self._encoder_source)])
         if self._joined_on == of_runs:
             return self._follow
         parts = parts_of(job.data, job.config.n_outputs)
@@ -232,7 +237,7 @@ class NeuralEstimator(ABC):
                 "versions": [__version__, version("torch")],
                 "what": [what, part],
                 "data": training_hash(job.cohort, job.indices),
-                "order": hashlib.sha256(job.indices.tobytes()).hexdigest(),
+                "order": job.order,
                 "window": job.window,
                 "arithmetic": [job.device.type, self.execution.precision, self.ranks.size],
                 **made_from,
@@ -328,7 +333,11 @@ class NeuralEstimator(ABC):
         CheckpointError
             If it is damaged or foreign, or of another family.
         """
-        state, facts = load_checkpoint(path)
+        return cls.restored(*load_checkpoint(path), path, execution)
+
+    @classmethod
+    def restored(cls, state: dict[str, Tensor], facts: Facts, path: Path, execution: Execution | None = None) -> Self:
+        """Make an estimator of the tensors and facts of a checkpoint that has been read; see `load`."""
         if facts.family != cls.family:
             raise CheckpointError(f"{path} holds a model of the family {facts.family}; {cls.family} is expected.")
         execution = execution or Execution()
