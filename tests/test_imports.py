@@ -22,7 +22,7 @@ HEAVY = ("torch", "nilearn", "pandas", "numpy", "nibabel", "bids", "sklearn", "m
 #: the writers of `dataset`, training asks `attribution` for the maps of what it has fitted.
 FLOORS = (
     ("__init__", "errors", "data"),
-    ("config", "toml"),
+    ("config", "content", "tables", "toml"),
     ("ops", "dataset"),
     ("atlas",),
     ("models", "reference", "signal", "simulation"),

@@ -1,0 +1,271 @@
+"""The one reader of delimited text: tables of participants, confounds, regional series, labels and settings.
+
+Tab-separated text follows BIDS: one line is one row, and only a cell that both begins and ends with a double quote on
+its line is unquoted (it may hold tabs). Any other quote is a character, so that a stray one cannot swallow rows and
+move labels. Comma- and semicolon-separated text goes through the CSV parser of Python's standard library.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_neurossm.content import missing_content
+from bids_neurossm.errors import NeuroSSMError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Spellings of a missing number, for columns of numbers.
+MISSING_NUMBERS = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "NAN", "-nan", "-NaN", "null", "NULL", "None", "<NA>")
+
+#: How files begin that are no text, and what they are.
+_SIGNATURES = (
+    (b"PK\x03\x04", "a spreadsheet (or zip archive)"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
+    (b"$FL", "an SPSS file"),
+    (b"\x1f\x8b", "gzip-compressed"),
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+)
+_AS_UTF8 = "save it as UTF-8 text, tab-separated (.tsv) or comma-separated (.csv)"
+
+
+@dataclass(frozen=True)
+class DelimitedText:
+    """Rows of a table whose shape has been checked.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    error : type
+        Raised where it cannot be used.
+    first : list of str
+        Cells of the first row, N of them; usually the names of the columns.
+    rows : list of list of str
+        The other rows, N cells each, exactly as written.
+    """
+
+    path: Path
+    error: type[NeuroSSMError]
+    first: list[str]
+    rows: list[list[str]]
+
+    def text(self) -> pd.DataFrame:
+        """Return the rows below the names as text.
+
+        Returns
+        -------
+        DataFrame of str
+            One column per name, without columns that have no name; names without surrounding spaces.
+
+        Raises
+        ------
+        NeuroSSMError
+            `error`, if two columns have one name.
+        """
+        import pandas as pd
+
+        names = self._names()
+        kept = [index for index, name in enumerate(names) if name]
+        columns = {names[index]: [row[index] for row in self.rows] for index in kept}
+        return pd.DataFrame(columns, columns=pd.Index([names[index] for index in kept], dtype=object), dtype=object)
+
+    def typed(self, names: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the rows with every column of numbers as numbers, for tables that are large.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            Names of the columns where the first row is data as well; by default it holds the names.
+
+        Returns
+        -------
+        DataFrame
+            Missing cells (`MISSING_NUMBERS`) are NaN. A column with a cell that is neither a number nor missing is
+            text.
+
+        Raises
+        ------
+        NeuroSSMError
+            `error`, if two columns have one name.
+        """
+        import pandas as pd
+
+        wanted = self._names() if names is None else list(names)
+        rows = self.rows if names is None else [self.first, *self.rows]
+        if not rows:
+            return pd.DataFrame(columns=pd.Index(wanted, dtype=object), dtype=float)
+        text = "\n".join(map("\t".join, rows))
+        if text.count("\t") != len(rows) * (len(wanted) - 1) or text.count("\n") != len(rows) - 1:
+            # A quoted cell may hold what separates cells here.
+            text = "\n".join("\t".join(re.sub(r"[\t\n]", " ", cell) for cell in row) for row in rows)
+        table = pd.read_csv(
+            io.StringIO(text),
+            sep="\t",
+            header=None,
+            names=range(len(wanted)),
+            quoting=csv.QUOTE_NONE,
+            na_values=list(MISSING_NUMBERS),
+            keep_default_na=False,
+            skipinitialspace=True,
+            skip_blank_lines=False,
+            low_memory=False,
+        )
+        table.columns = pd.Index(wanted, dtype=object)
+        return table
+
+    def _names(self) -> list[str]:
+        names = [name.strip() for name in self.first]
+        twice = next((name for index, name in enumerate(names) if name and name in names[:index]), None)
+        if twice is not None:
+            raise self.error(f"{self.path} has two columns called {twice!r}; each column needs a name of its own.")
+        return names
+
+
+def read_table(path: Path, error: type[NeuroSSMError]) -> pd.DataFrame:
+    """Read a table as text.
+
+    Parameters
+    ----------
+    path : Path
+        ``.csv``: separated by commas, semicolons or tabs, whichever the first line has most of. Anything else:
+        separated by tabs. UTF-8 with or without a byte-order mark; any line ends.
+    error : type
+        Raised where the table cannot be used.
+
+    Returns
+    -------
+    DataFrame of str
+        Cells exactly as written (quotes around a cell removed). Blank lines and empty cells after the last named
+        column are left out.
+
+    Raises
+    ------
+    NeuroSSMError
+        `error`, if the file is not there, is not UTF-8 text, is blank, has a row with fewer or more cells than the
+        first one, or two columns with one name; the message names the line.
+    """
+    return read_delimited(path, error).text()
+
+
+def read_delimited(path: Path, error: type[NeuroSSMError]) -> DelimitedText:
+    """Read the rows of a table and check that all are as long as the first; see `read_table`."""
+    text = _read_text(path, error)
+    numbered = iter(_rows(text, path, error))
+    _, first = next(numbered, (0, []))
+    if not first:
+        raise error(f"{path} is blank; a table with one line of column names is expected.")
+    first = _without_trailing(first, 1)
+    return DelimitedText(path, error, first, [_checked(row, first, line, path, error) for line, row in numbered])
+
+
+def read_first_row(path: Path, error: type[NeuroSSMError]) -> list[str]:
+    """Read the cells of the first row alone; the rest of the file is not looked at."""
+    problem = missing_content(path)
+    if problem:
+        raise error(problem)
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            line = next((line for line in stream if line.strip()), "")
+    except (OSError, UnicodeDecodeError):
+        line = _read_text(path, error).split("\n", 1)[0]
+    _, first = next(iter(_rows(line.rstrip("\n"), path, error)), (0, []))
+    if not first:
+        raise error(f"{path} is blank; a table with one line of column names is expected.")
+    return _without_trailing(first, 1)
+
+
+def _read_text(path: Path, error: type[NeuroSSMError]) -> str:
+    """Read UTF-8 text with line feeds as its only line ends."""
+    problem = missing_content(path)
+    if problem:
+        raise error(problem)
+    try:
+        content = path.read_bytes()
+    except OSError as reason:
+        raise error(f"{path} cannot be read: {reason.strerror}.") from reason
+    for start, what in _SIGNATURES:
+        if content.startswith(start):
+            raise error(f"{path} is {what}, not UTF-8 text; {_AS_UTF8}.")
+    if b"\0" in content:
+        raise error(f"{path} holds zero bytes, so it is not UTF-8 text; {_AS_UTF8}.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as reason:
+        line = content.count(b"\n", 0, reason.start) + 1
+        raise error(f"{path}: line {line} is not UTF-8 (Latin-1 or Windows-1252, perhaps); {_AS_UTF8}.") from reason
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _rows(text: str, path: Path, error: type[NeuroSSMError]) -> Iterable[tuple[int, list[str]]]:
+    """Split text into rows of cells with their line numbers, from 1; blank lines are left out."""
+    separator = _csv_separator(text) if path.suffix.lower() == ".csv" else "\t"
+    if separator != "\t":
+        return _csv_rows(text, separator, path, error)
+    return ((number, _cells(line)) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+
+
+def _csv_separator(text: str) -> str:
+    """Tell the separator by the first line: spreadsheets write semicolons where the comma is the decimal mark."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    unquoted = re.sub(r'"[^"]*"', "", first)
+    return max(",;\t", key=unquoted.count)  # the comma where there is none at all
+
+
+def _cells(line: str) -> list[str]:
+    """Split a line of tab-separated text; a quote counts only around a whole cell."""
+    if '"' not in line:
+        return line.split("\t")
+    try:
+        # Strict: fails where a quote is not closed on this line, or is closed in the middle of a cell.
+        return next(csv.reader([line], delimiter="\t", strict=True))
+    except csv.Error:
+        return [_unquoted(cell) for cell in line.split("\t")]
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:-1].replace('""', '"') if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+
+
+def _csv_rows(text: str, separator: str, path: Path, error: type[NeuroSSMError]) -> Iterable[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as reason:
+        raise error(f"{path}: line {line} is not comma-separated text ({reason}).") from reason
+
+
+def _without_trailing(cells: list[str], least: int) -> list[str]:
+    """Drop empty cells at the end, as spreadsheets leave them, down to a number of cells."""
+    length = len(cells)
+    while length > least and not cells[length - 1].strip():
+        length -= 1
+    return cells[:length]
+
+
+def _checked(cells: list[str], first: Sequence[str], line: int, path: Path, error: type[NeuroSSMError]) -> list[str]:
+    wanted = len(first)
+    if len(cells) > wanted:
+        cells = _without_trailing(cells, wanted)
+    if len(cells) == wanted:
+        return cells
+    hint = ""
+    if wanted == 1 and any(each in first[0] for each in ",;"):
+        hint = " Is it separated by commas? Then call it .csv."
+    elif len(cells) == wanted + 1:
+        hint = " (R writes one cell more than names where row names are kept: use row.names = FALSE.)"
+    raise error(
+        f"{path}: line {line}, which begins with {cells[0][:60]!r}, has {len(cells)} cells, the first line has "
+        f"{wanted}; every row needs one cell per column, n/a where nothing is known.{hint}"
+    )
