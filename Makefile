@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test reliability slurm-test container-test docs lint bench clean
+.PHONY: demo test exhaustive-test reliability slurm-test container-test docs lint bench clean
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,9 @@ demo: $(STAMP)  ## Simulate a dataset, analyse it, show what was found
 
 test: $(STAMP)  ## All tests; those on real data are skipped where NEUROSSM_TEST_DATA is not there
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+exhaustive-test: $(STAMP)  ## Ten times as many random tables and identifiers
+	$(BIN)/python -m pytest -m exhaustive tests $(PYTEST_ARGS)
 
 slurm-test: $(STAMP)  ## Job arrays and Nipype's plugin through a real SLURM, which is installed where it may be
 	if [ "$$(id -u)" = 0 ] && ! command -v slurmctld >/dev/null; then \

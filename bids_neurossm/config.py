@@ -259,6 +259,12 @@ class Evaluation:
         Whether every model is also trained on parts of each training set.
     harmonise : {"combat"} or None
         Harmonisation of the connectivity features over sites, learned on training folds.
+    id_column : str or None
+        Column of identifiers in the table of participants; ``participant_id`` by default.
+    exact_ids : bool
+        Whether identifiers of series and table must match exactly, apart from ``sub-``.
+    missing_values : tuple of str or None
+        Cells that are missing values, besides empty ones and ``n/a``, in place of the usual spellings.
     """
 
     target: str | None = None
@@ -282,6 +288,9 @@ class Evaluation:
     retrained_nulls: int = 0
     learning_curve: bool = False
     harmonise: str | None = None
+    id_column: str | None = None
+    exact_ids: bool = False
+    missing_values: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _require(self.folds >= 2, "--folds must be at least 2.")

@@ -28,8 +28,10 @@ def missing_content(path: Path) -> str | None:
     except OSError:
         if not path.is_symlink():
             return None
-        target = os.readlink(path)
-        return f"{path} is a link to {target}, which is not there: the content was not fetched; run `datalad get {path}`."
+        target = path.readlink()
+        return (
+            f"{path} is a link to {target}, which is not there: the content was not fetched; run `datalad get {path}`."
+        )
     if not path.is_file():
         return None
     if size == 0:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
 #: Spellings of a missing number, for columns of numbers.
 MISSING_NUMBERS = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "NAN", "-nan", "-NaN", "null", "NULL", "None", "<NA>")
+
+#: Columns of this program's own tables that are text, whatever they hold: a class may be called 1, and a run 01.
+TEXT_COLUMNS = frozenset(
+    (
+        *("participant_id", "group", "set", "fold", "model", "unit", "baseline", "metric", "interval", "method"),
+        *("sentence", "run", "excluded", "reason", "detail", "control", "verdict", "name", "network", "pathway"),
+        *("stream", "check", "class", "row_class", "column_class", "dominant_pathway", "label", "predicted", "site"),
+        *("split", "configuration", "target", "analysis"),
+    )
+)
 
 #: How files begin that are no text, and what they are.
 _SIGNATURES = (
@@ -75,21 +85,30 @@ class DelimitedText:
         names = self._names()
         kept = [index for index, name in enumerate(names) if name]
         columns = {names[index]: [row[index] for row in self.rows] for index in kept}
-        return pd.DataFrame(columns, columns=pd.Index([names[index] for index in kept], dtype=object), dtype=object)
+        return pd.DataFrame(columns, dtype=str)
 
-    def typed(self, names: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return the rows with every column of numbers as numbers, for tables that are large.
+    def typed(
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        text: Collection[str] = (),
+        missing: Sequence[str] = MISSING_NUMBERS,
+    ) -> pd.DataFrame:
+        """Return the rows with every column of numbers as numbers.
 
         Parameters
         ----------
         names : sequence of str, optional
             Names of the columns where the first row is data as well; by default it holds the names.
+        text : collection of str
+            Columns that stay text, whatever is in them.
+        missing : sequence of str
+            Cells that are missing.
 
         Returns
         -------
         DataFrame
-            Missing cells (`MISSING_NUMBERS`) are NaN. A column with a cell that is neither a number nor missing is
-            text.
+            NaN where missing. A column with a cell that is neither a number nor missing is text.
 
         Raises
         ------
@@ -101,24 +120,25 @@ class DelimitedText:
         wanted = self._names() if names is None else list(names)
         rows = self.rows if names is None else [self.first, *self.rows]
         if not rows:
-            return pd.DataFrame(columns=pd.Index(wanted, dtype=object), dtype=float)
-        text = "\n".join(map("\t".join, rows))
-        if text.count("\t") != len(rows) * (len(wanted) - 1) or text.count("\n") != len(rows) - 1:
+            return pd.DataFrame(columns=pd.Index(wanted), dtype=float)
+        lines = "\n".join(map("\t".join, rows))
+        if lines.count("\t") != len(rows) * (len(wanted) - 1) or lines.count("\n") != len(rows) - 1:
             # A quoted cell may hold what separates cells here.
-            text = "\n".join("\t".join(re.sub(r"[\t\n]", " ", cell) for cell in row) for row in rows)
+            lines = "\n".join("\t".join(re.sub(r"[\t\n]", " ", cell) for cell in row) for row in rows)
         table = pd.read_csv(
-            io.StringIO(text),
+            io.StringIO(lines),
             sep="\t",
             header=None,
             names=range(len(wanted)),
             quoting=csv.QUOTE_NONE,
-            na_values=list(MISSING_NUMBERS),
+            dtype={index: str for index, name in enumerate(wanted) if name in text},
+            na_values=list(missing),
             keep_default_na=False,
             skipinitialspace=True,
             skip_blank_lines=False,
             low_memory=False,
         )
-        table.columns = pd.Index(wanted, dtype=object)
+        table.columns = pd.Index(wanted)
         return table
 
     def _names(self) -> list[str]:
@@ -153,6 +173,24 @@ def read_table(path: Path, error: type[NeuroSSMError]) -> pd.DataFrame:
         first one, or two columns with one name; the message names the line.
     """
     return read_delimited(path, error).text()
+
+
+def read_output(path: Path, error: type[NeuroSSMError]) -> pd.DataFrame:
+    """Read a table that this program wrote: numbers as numbers, and only ``n/a`` is missing.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.tsv`` of the output dataset.
+    error : type
+        Raised where the table cannot be used.
+
+    Returns
+    -------
+    DataFrame
+        The columns `TEXT_COLUMNS` are text: a class may be called ``NA`` or ``1``.
+    """
+    return read_delimited(path, error).typed(text=TEXT_COLUMNS, missing=("n/a", "nan"))
 
 
 def read_delimited(path: Path, error: type[NeuroSSMError]) -> DelimitedText:

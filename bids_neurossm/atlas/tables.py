@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from bids_neurossm.content import missing_content
 from bids_neurossm.errors import ResourceMissingError, UsageError
+from bids_neurossm.tables import read_table
 
 _INDEX_COLUMNS = ("index", "label", "value", "id", "key")
 _NAME_COLUMNS = ("name", "region", "label_name", "structure", "abbreviation")
@@ -42,15 +44,18 @@ def read_label_table(path: Path) -> LabelTable:
     UsageError
         If it can not be understood, or names a label or a region twice.
     """
-    if not path.is_file() or path.stat().st_size == 0:
-        raise ResourceMissingError(f"{path} is missing or empty; a table with the columns index and name is expected.")
+    problem = missing_content(path)
+    if problem:
+        raise ResourceMissingError(problem)
+    if not path.is_file():
+        raise ResourceMissingError(f"{path} is missing; a table with the columns index and name is expected.")
     try:
         if path.suffix == ".xml":
             rows = _read_xml(path)
+        elif path.suffix == ".txt":
+            rows = _read_order(path.read_text(encoding="utf-8-sig"), path)
         else:
-            # utf-8-sig: spreadsheets put a byte-order mark in front.
-            text = path.read_text(encoding="utf-8-sig")
-            rows = _read_order(text, path) if path.suffix == ".txt" else _read_delimited(text, path)
+            rows = _read_delimited(path)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text ({error.reason}); save the label table as UTF-8.") from error
     rows = sorted((row for row in rows if row[0] != 0), key=lambda row: row[0])
@@ -88,29 +93,21 @@ def _row(index: str, name: str, network: str | None, path: Path) -> tuple[int, s
     return int(value), name, (network or "").strip() or network_of(name)
 
 
-def _read_delimited(text: str, path: Path) -> list[tuple[int, str, str]]:
-    lines = [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip()]
-    if not lines:
-        raise UsageError(f"{path} is blank; a table with the columns index and name is expected.")
-    separator = "\t" if "\t" in lines[0] else ","
-    header = [cell.strip().lower() for cell in lines[0].split(separator)]
+def _read_delimited(path: Path) -> list[tuple[int, str, str]]:
+    table = read_table(path, UsageError)
+    table.columns = [str(name).lower() for name in table.columns]
+    header = list(table.columns)
 
-    def column(candidates: tuple[str, ...]) -> int | None:
-        return next((header.index(name) for name in candidates if name in header), None)
+    def column(candidates: tuple[str, ...]) -> str | None:
+        return next((name for name in candidates if name in header), None)
 
     index, name, network = column(_INDEX_COLUMNS), column(_NAME_COLUMNS), column(_NETWORK_COLUMNS)
     if name is None and "label" in header and "index" in header:
-        name = header.index("label")
+        name = "label"
     if index is None or name is None:
         raise UsageError(f"{path} has the columns {', '.join(header)}; index and name are expected.")
-    rows = []
-    for line in lines[1:]:
-        cells = line.split(separator)
-        if len(cells) < max(index, name) + 1:
-            raise UsageError(f"{path}: the row {line!r} has {len(cells)} cells; {len(header)} are expected.")
-        found = cells[network] if network is not None and network < len(cells) else None
-        rows.append(_row(cells[index], cells[name], found, path))
-    return rows
+    networks = table[network] if network is not None else [""] * len(table)
+    return [_row(*row, path) for row in zip(table[index], table[name], networks, strict=True)]
 
 
 def _read_order(text: str, path: Path) -> list[tuple[int, str, str]]:

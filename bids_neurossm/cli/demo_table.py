@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from bids_neurossm.cli.console import Console
+from bids_neurossm.errors import RunError
 from bids_neurossm.reports.words import interval_text
 from bids_neurossm.simulation import PlantedTruth, read_truth
+from bids_neurossm.tables import read_output
 
 
 def print_findings(dataset: Path, results: Path) -> None:
@@ -33,7 +33,7 @@ def print_findings(dataset: Path, results: Path) -> None:
 
 
 def _scores(folder: Path) -> list[tuple[str, str]]:
-    metrics = pd.read_csv(folder / "metrics.tsv", sep="\t", na_values="n/a")
+    metrics = read_output(folder / "metrics.tsv", RunError)
     overall = metrics[(metrics["metric"] == "auc") & (metrics["fold"].astype(str) == "all")].set_index("model")
 
     def told(model: str) -> str:
@@ -50,7 +50,7 @@ def _scores(folder: Path) -> list[tuple[str, str]]:
 def _regions(folder: Path, truth: PlantedTruth) -> list[tuple[str, str]]:
     from sklearn.metrics import roc_auc_score
 
-    table = pd.read_csv(next(folder.glob("*stat-cpa_regions.tsv")), sep="\t", na_values="n/a")
+    table = read_output(next(folder.glob("*stat-cpa_regions.tsv")), RunError)
     table = table[table["label"] == "discriminative"].set_index("name")
     planted = [name for names in truth.regions.values() for name in names]
     area = roc_auc_score(table.index.isin(planted), table["importance"])
@@ -68,7 +68,7 @@ def _reference(folder: Path) -> list[tuple[str, str]]:
     path = folder / "reference.tsv"
     if not path.is_file():
         return [("Partial correlation of the maps with the literature", "not scored")]
-    row = pd.read_csv(path, sep="\t", na_values="n/a").iloc[0]
+    row = read_output(path, RunError).iloc[0]
     return [
         (
             f"Partial correlation of {row['row_class']} with the literature ({int(row['n_studies'])} real analyses, "

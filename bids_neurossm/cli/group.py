@@ -18,9 +18,10 @@ from bids_neurossm.cli.pretraining import pretrain_only, with_pretrained
 from bids_neurossm.cli.watch import TrainingWatch
 from bids_neurossm.config import Evaluation, RunConfig
 from bids_neurossm.dataset.description import write_atlas, write_description
-from bids_neurossm.errors import NoInputError
+from bids_neurossm.errors import NoInputError, RunError
 from bids_neurossm.interfaces.records import Record, private_folder
 from bids_neurossm.reports.words import interval_text
+from bids_neurossm.tables import read_output, read_table
 from bids_neurossm.workflows.group import cells_of, init_group_wf
 
 
@@ -105,13 +106,14 @@ def _conclude(config: RunConfig, plan: GroupPlan, records: list[Record], console
 
 def _print_result(plan: GroupPlan, console: Console) -> None:
     outputs = plan.analysis.outputs
-    excluded = pd.read_csv(outputs.table("exclusions"), sep="\t", dtype=str, keep_default_na=False)
+    excluded = read_table(outputs.table("exclusions"), RunError)
+    excluded = excluded[excluded["excluded"] == "yes"]
     if len(excluded):
         counts = excluded["reason"].value_counts()
         console.table(
             "Runs left out (exclusions.tsv)", ("reason", "runs"), [(str(k), int(v)) for k, v in counts.items()]
         )
-    metrics = pd.read_csv(outputs.table("metrics"), sep="\t", na_values="n/a")
+    metrics = read_output(outputs.table("metrics"), RunError)
     judged = "holdout" if (metrics["set"] == "holdout").any() else "development"
     shown = ("auc", "balanced_accuracy") if plan.cohort.target_type == "class" else ("r", "mae")
     rows = [
@@ -122,14 +124,14 @@ def _print_result(plan: GroupPlan, console: Console) -> None:
     title = "Scores on the holdout" if judged == "holdout" else "Out-of-fold scores"
     whose = "given these models" if judged == "holdout" else "of the procedure"
     console.table(f"{title}, 95 % intervals {whose}", ("model", "metric", "value", "interval", "n"), rows)
-    comparison = pd.read_csv(outputs.table("comparison"), sep="\t", na_values="n/a")
+    comparison = read_output(outputs.table("comparison"), RunError)
     for sentence in comparison[comparison["set"] == judged]["sentence"].dropna():
         console.event("result", str(sentence))
-    controls = pd.read_csv(outputs.table("controls"), sep="\t", na_values="n/a")
+    controls = read_output(outputs.table("controls"), RunError)
     for row in controls.itertuples():
         console.event("result", f"{row.control}: {row.verdict}")
     if outputs.table("qc_fc").is_file():
-        for sentence in pd.read_csv(outputs.table("qc_fc"), sep="\t")["sentence"]:
+        for sentence in read_output(outputs.table("qc_fc"), RunError)["sentence"]:
             console.event("result", str(sentence))
 
 
@@ -173,8 +175,8 @@ def _print_plan(config: RunConfig, plan: GroupPlan, console: Console) -> None:
     if cohort.classes:
         labels = pd.Series([str(row["label"]) for row in cohort.runs]).value_counts()
         console.table("Classes", ("class", "runs"), [(name, int(labels[name])) for name in cohort.classes])
-    if cohort.excluded:
-        rows = [(row["run"], row["reason"], row["detail"]) for row in cohort.excluded]
+    rows = [(row["run"], row["reason"], row["detail"]) for row in cohort.excluded if row.get("excluded") != "no"]
+    if rows:
         console.table("Left out", ("run", "reason", "detail"), rows)
     cells = cells_of(analysis)
     models = ", ".join((analysis.model.name, *analysis.baselines))

@@ -184,7 +184,17 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         help="column of participants.tsv, phenotype/FILE:COLUMN, or entity:task",
     )
     _add(group, "evaluation", "--target-type", choices=("auto", "class", "continuous"), help="how the column is read")
-    _add(group, "evaluation", "--participants-file", type=Path, metavar="TSV", help="instead of participants.tsv")
+    _add(group, "evaluation", "--participants-file", type=Path, metavar="TABLE", help="instead of participants.tsv")
+    _add(group, "evaluation", "--id-column", metavar="COLUMN", help="identifiers in that table (participant_id)")
+    _add(group, "evaluation", "--exact-ids", action="store_true", help="identifiers must match exactly")
+    _add(
+        group,
+        "evaluation",
+        "--missing-values",
+        nargs="*",
+        metavar="TEXT",
+        help="cells that are missing, besides empty ones and n/a, instead of NA, None, -9999 ...",
+    )
     _add(group, "evaluation", "--covariates", nargs="+", metavar="COLUMN", help="for the covariate baseline")
     _add(group, "evaluation", "--group-by", metavar="COLUMN", help="kept on one side of every split (family, site)")
     _add(group, "evaluation", "--leave-out", metavar="COLUMN", help="leave its values out in turn (leave-site-out)")

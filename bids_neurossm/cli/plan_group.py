@@ -14,19 +14,12 @@ from bids_neurossm.atlas.catalogue import atlas_entities
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.tables import network_of, read_label_table
 from bids_neurossm.cli.plan_baselines import choose_baselines
+from bids_neurossm.cli.plan_labels import label_runs, plain_rows
 from bids_neurossm.cli.plan_pretraining import shortest_for_patches, with_encoder
 from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
 from bids_neurossm.config import Evaluation, ModelSpec, RunConfig, Training
-from bids_neurossm.dataset.labels import (
-    TargetType,
-    find_table,
-    join,
-    parse_target,
-    read_participants,
-    read_target,
-    source_datasets,
-)
-from bids_neurossm.dataset.names import parse_name, sanitised_label, sanitised_labels
+from bids_neurossm.dataset.labels import TargetType, parse_target, source_datasets
+from bids_neurossm.dataset.names import class_labels, parse_name, sanitised_label
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.dataset.query import DENSE_SPACE
 from bids_neurossm.dataset.series import (
@@ -39,15 +32,11 @@ from bids_neurossm.dataset.series import (
 )
 from bids_neurossm.errors import LabelError, NoInputError, ResourceMissingError, UsageError
 from bids_neurossm.interfaces.analysis import Analysis
-from bids_neurossm.interfaces.cohort import Shortest, series_facts, wanted_splits
+from bids_neurossm.interfaces.cohort import Shortest, wanted_splits
 from bids_neurossm.signal.strategy import load_strategy
 from bids_neurossm.training.estimator import SECOND_FAMILY, STATIC, is_second_family, registered_models
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
-
-#: Columns that the covariate baseline takes where a table has them.
-_COVARIATES = ("age", "sex", "gender", "site")
-_SITE_COLUMNS = ("site", "site_id", "SITE_ID", "Site", "scanner")
 
 
 @dataclass(frozen=True)
@@ -78,17 +67,13 @@ def plan_group(config: RunConfig) -> GroupPlan:
     spec, training = plan_model(config)
     source, files = series_of(config)
     strategy = str(files[0].sidecar.get("DenoisingStrategy") or files[0].entities.get("desc", ""))
-    labelled, target_type, labels_from = _labelled(config, files)
-    kept, excluded = _excluded(labelled)
-    if kept.empty:
-        reasons = "; ".join(sorted({str(row["reason"]) for row in excluded}))
-        raise LabelError(f"None of the {len(labelled)} runs can be used for --target {target.text}: {reasons}.")
-    classes = _classes(kept["label"], f"--target {target.text} ({labels_from})") if target_type == "class" else []
+    labelled = label_runs(config, files)
+    kept, target_type = labelled.runs, labelled.target_type
+    classes = _classes(kept["label"], f"--target {target.text} ({labelled.source})") if target_type == "class" else []
     regions = common_regions(files, same_parcels)
     parcellation, notes = parcellation_of(config, source, files[0], regions)
     entities = {name: value for name, value in files[0].kind if name not in ("stat", "desc")}
     identifier = config.analysis_id or series_identifier(target.column, spec.name, entities, strategy)
-    covariates = tuple(name for name in _covariates(config, kept) if name not in ("label", target.column))
     analysis = Analysis(
         outputs=GroupOutputs(config.out_dir, identifier, entities),
         level=target.level,
@@ -99,12 +84,12 @@ def plan_group(config: RunConfig) -> GroupPlan:
         execution=config.execution,
         attribution=config.attribution,
         reference=config.reference,
-        covariates=covariates,
+        covariates=labelled.covariates,
     )
     atlas_name = "".join(entities.get(key, "") for key in ("atlas", "seg", "scale"))
     cohort = CohortPlan(
-        runs=_plain(kept),
-        excluded=excluded,
+        runs=plain_rows(kept),
+        excluded=labelled.listed,
         regions=regions,
         networks=parcellation.networks if parcellation else [network_of(name) for name in regions],
         target_type=target_type,
@@ -117,12 +102,12 @@ def plan_group(config: RunConfig) -> GroupPlan:
             "atlas_sha256": parcellation.sha256 if parcellation else "",
             "denoise": strategy,
             "space": entities.get("space", ""),
-            "notes": notes,
+            "notes": [*labelled.notes, *notes],
         },
         parcellation=parcellation,
     )
     reference = plan_reference(config, classes, parcellation, entities)
-    return GroupPlan(analysis, cohort, reference, source, labels_from)
+    return GroupPlan(analysis, cohort, reference, source, labelled.source)
 
 
 def _classes(labels: pd.Series[Any], told: str) -> list[str]:
@@ -136,11 +121,7 @@ def _classes(labels: pd.Series[Any], told: str) -> list[str]:
     classes = sorted(labels.astype(str).unique())
     if len(classes) < 2:
         raise LabelError(f"{told} has one class among the {len(labels)} usable runs, {classes[0]!r}; two are needed.")
-    alike = pd.Series(classes, index=[name.casefold() for name in classes], dtype=str)
-    if alike.index.has_duplicates:
-        pair = " and ".join(repr(name) for name in alike[alike.index.duplicated(keep=False)].iloc[:2])
-        raise LabelError(f"{told} has the classes {pair}: spell one class in one way.")
-    sanitised_labels(classes, "class")
+    class_labels(classes)
     return classes
 
 
@@ -234,89 +215,6 @@ def series_of(config: RunConfig) -> tuple[Path, list[SeriesFile]]:
     chosen = choose_kind(found, atlas, strategy, source)
     recordings = [config.bids_dir, *config.selection.derivatives.values(), *source_datasets(source)]
     return source, with_sidecars(chosen, list(dict.fromkeys(recordings)))
-
-
-def run_facts(file: SeriesFile) -> dict[str, Any]:
-    """Return what a cohort keeps of a run besides its label, with the path of its series."""
-    return {
-        "run": file.run,
-        "participant_id": file.entities["sub"],
-        "session_id": file.entities.get("ses", ""),
-        "task_id": file.entities.get("task", ""),
-        "run_id": file.entities.get("run", ""),
-        "path": str(file.path),
-        **series_facts(file),
-    }
-
-
-def _labelled(config: RunConfig, files: Sequence[SeriesFile]) -> tuple[pd.DataFrame, Any, str]:
-    """Put runs, labels and covariates into one table."""
-    evaluation = config.evaluation
-    target = parse_target(evaluation.target or "")
-    rows = [
-        {
-            **run_facts(file),
-            "exclusion": file.sidecar.get("Exclusion"),
-            **({"label": file.entities.get(target.column)} if target.kind == "entity" else {}),
-        }
-        for file in files
-    ]
-    runs = pd.DataFrame(rows)
-    labels_from = "file names"
-    wanted = [*evaluation.covariates, *filter(None, (evaluation.group_by, evaluation.leave_out))]
-    if target.kind != "entity" or wanted:
-        told = target if target.kind != "entity" else parse_target(wanted[0])
-        path = find_table(told, evaluation.participants_file, config.bids_dir, config.selection.derivatives)
-        table = read_participants(path)
-        offered = (*_COVARIATES, *_SITE_COLUMNS) if target.kind != "entity" else _SITE_COLUMNS
-        known = [name for name in offered if name in table.columns and name != target.column]
-        # --leave-out site is meant whatever the lab calls the column.
-        absent = [] if "site" in table.columns or not any(name in _SITE_COLUMNS for name in known) else ["site"]
-        extra = [name for name in wanted if name not in absent]
-        label = [target.column] if target.kind != "entity" else []
-        runs = join(runs, table, [*label, *extra, *known], path)
-        if label:
-            labels_from = str(path)
-            runs = runs.rename(columns={target.column: "label"})
-    site = next((name for name in _SITE_COLUMNS if name in runs.columns), None)
-    runs["site"] = runs[site].fillna("") if site else ""
-    group = runs[evaluation.group_by].fillna("") if evaluation.group_by else pd.Series("", index=runs.index)
-    runs["group"] = group.where(group != "", runs["participant_id"])
-    runs["label"], target_type = read_target(runs["label"], evaluation.target_type, target.text)
-    return runs, target_type, labels_from
-
-
-def _excluded(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """Leave out runs that the participant level excluded, and those without a label."""
-    excluded = []
-    keep = []
-    for row in runs.to_dict(orient="records"):
-        reason = None
-        if isinstance(row["exclusion"], Mapping):
-            reason = (row["exclusion"].get("Reason", "excluded"), row["exclusion"].get("Detail", ""))
-        elif pd.isna(row["label"]):
-            reason = ("no label", "the table has no value for this participant")
-        keep.append(reason is None)
-        if reason:
-            run, participant = str(row["run"]), str(row["participant_id"])
-            excluded.append({"run": run, "participant_id": participant, "reason": reason[0], "detail": reason[1]})
-    return runs[keep].drop(columns="exclusion").reset_index(drop=True), excluded
-
-
-def _covariates(config: RunConfig, runs: pd.DataFrame) -> list[str]:
-    wanted = [name for name in _COVARIATES if name in runs.columns and (runs[name].astype(str) != "").any()]
-    return list(dict.fromkeys([*wanted, *config.evaluation.covariates]))
-
-
-def _plain(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Turn a table into rows of plain values, which Nipype can hash; numbers stay numbers."""
-    table = runs.copy()
-    fixed = ("run", "participant_id", "session_id", "task_id", "run_id", "path", "segments", "site", "group", "label")
-    for name in table.columns:
-        if name not in fixed:
-            numbers = pd.to_numeric(table[name], errors="coerce")
-            table[name] = numbers if numbers.notna().sum() == table[name].notna().sum() else table[name].fillna("")
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict(orient="records")]
 
 
 def series_identifier(target: str, model: str, entities: Mapping[str, str], strategy: str) -> str:

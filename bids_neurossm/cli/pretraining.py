@@ -14,7 +14,8 @@ from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
-from bids_neurossm.cli.plan_group import parcellation_of, plan_model, run_facts, series_identifier, series_of
+from bids_neurossm.cli.plan_group import parcellation_of, plan_model, series_identifier, series_of
+from bids_neurossm.cli.plan_labels import run_facts
 from bids_neurossm.cli.plan_pretraining import refuse_pretraining, shortest_for_patches, wants_encoder_only
 from bids_neurossm.cli.watch import TrainingWatch
 from bids_neurossm.config import RunConfig
@@ -22,10 +23,11 @@ from bids_neurossm.dataset.description import write_description
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.dataset.series import common_regions
-from bids_neurossm.errors import CheckpointError, NoInputError
+from bids_neurossm.errors import CheckpointError, NoInputError, RunError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.pretraining import encoder_file
 from bids_neurossm.interfaces.records import Record, private_folder
+from bids_neurossm.tables import read_output
 from bids_neurossm.training.estimator import SECOND_FAMILY
 from bids_neurossm.workflows.group import CohortPlan
 from bids_neurossm.workflows.pretraining import init_pretraining_wf
@@ -178,7 +180,7 @@ def _work(config: RunConfig, plan: PretrainingPlan, work_dir: Path, console: Con
 def _tell(plan: PretrainingPlan, console: Console) -> None:
     """Say where the encoder is, and what it reconstructs."""
     path = plan.encoder.with_name(f"{plan.encoder.stem}_reconstruction.tsv")
-    table = pd.read_csv(path, sep="\t", na_values="n/a")
+    table = read_output(path, RunError)
     rows = [
         (
             f"{row.mask}, {row.length:g} {row.unit}",

@@ -5,7 +5,6 @@ A thousand jobs write them at the same time; all write the same bytes, and each 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from bids_neurossm.dataset.write import (
     write_text,
 )
 from bids_neurossm.errors import UsageError
+from bids_neurossm.tables import read_table
 
 if TYPE_CHECKING:
     from bids_neurossm.atlas.parcellation import Parcellation
@@ -178,8 +178,8 @@ def write_desc_labels(out_dir: Path, labels: dict[str, str]) -> None:
     path = out_dir / "descriptions.tsv"
     known = {f"desc-{name}": text for name, text in _DESCRIPTIONS}
     if path.is_file():
-        with path.open(encoding="utf-8", newline="") as stream:
-            known |= {row["desc_id"]: row["description"] for row in csv.DictReader(stream, delimiter="\t")}
+        table = read_table(path, UsageError)
+        known |= dict(zip(table["desc_id"], table["description"], strict=True))
     mine = {f"desc-{name}": text for name, text in labels.items()}
     write_shared(
         path,

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlparse
 
+from bids_neurossm.content import is_listed
+from bids_neurossm.dataset.cells import NumberColumn, as_classes, has_decimal_commas, read_ages, read_numbers
 from bids_neurossm.dataset.description import read_description
+from bids_neurossm.dataset.identifiers import listed
 from bids_neurossm.errors import LabelError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TargetType = Literal["class", "continuous"]
-
-#: Spellings of a missing value in the tables of labs.
-_MISSING = ("n/a", "N/A", "NA", "na", "NaN", "nan", "", "-9999", "-9999.0")
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,25 @@ def parse_target(text: str) -> Target:
     return Target(text, "participants", text)
 
 
-def find_table(target: Target, participants_file: Path | None, bids_dir: Path, derivatives: Mapping[str, Path]) -> Path:
-    """Find the table that holds a target.
+def label_datasets(bids_dir: Path, derivatives: Mapping[str, Path]) -> list[Path]:
+    """List the datasets whose tables may hold labels, in the order in which they are searched.
 
     fMRIPrep derivatives carry no participants.tsv, so the datasets they came from are searched too.
+    """
+    datasets = [bids_dir, *([derivatives["raw"]] if "raw" in derivatives else []), *derivatives.values()]
+    return list(dict.fromkeys([*datasets, *(source for dataset in datasets for source in source_datasets(dataset))]))
+
+
+def find_table(target: Target, participants_file: Path | None, datasets: Sequence[Path]) -> Path:
+    """Find the table that holds a target.
+
+    Parameters
+    ----------
+    target : Target
+    participants_file : Path or None
+        Stands alone where it is given, except for a phenotype file.
+    datasets : sequence of Path
+        From `label_datasets`.
 
     Raises
     ------
@@ -81,14 +95,10 @@ def find_table(target: Target, participants_file: Path | None, bids_dir: Path, d
         If there is none; the message lists the places tried.
     """
     name = f"phenotype/{target.file}" if target.kind == "phenotype" else "participants.tsv"
-    if participants_file is not None and target.kind != "phenotype":
-        candidates = [participants_file]
-    else:
-        datasets = [bids_dir, *([derivatives["raw"]] if "raw" in derivatives else []), *derivatives.values()]
-        sources = [source for dataset in datasets for source in source_datasets(dataset)]
-        candidates = list(dict.fromkeys(folder / name for folder in [*datasets, *sources]))
+    alone = participants_file is not None and target.kind != "phenotype"
+    candidates = [participants_file] if participants_file is not None and alone else [each / name for each in datasets]
     for candidate in candidates:
-        if candidate.is_file():
+        if is_listed(candidate):
             return candidate
     raise LabelError(
         f"The labels for --target {target.text} were found in none of {', '.join(map(str, candidates))}; give "
@@ -112,165 +122,136 @@ def source_datasets(dataset: Path) -> list[Path]:
     return found
 
 
-def read_participants(path: Path) -> pd.DataFrame:
-    """Read a table of participants as text.
-
-    Returns
-    -------
-    DataFrame
-        ``participant_id`` without ``sub-``, ``session_id`` without ``ses-`` where there is one; stray spaces are
-        taken off; what is missing is NaN.
-
-    Raises
-    ------
-    LabelError
-        If it can not be read, has no participant_id, or names a participant (and session) twice.
-    """
-    import pandas as pd
-
-    try:
-        with warnings.catch_warnings():
-            # Rows longer than the first line: pandas would shift or drop cells, and only warn.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise LabelError(f"{path} is not a readable table ({error}); tab-separated text is expected.") from error
-    table.columns = [str(name).strip() for name in table.columns]
-    if "participant_id" not in table.columns:
-        found = ", ".join(table.columns)
-        raise LabelError(
-            f"{path} has the columns {found[:500]}{' ...' * (len(found) > 500)}; a tab-separated column participant_id "
-            "is expected."
-        )
-    for name in table.columns:
-        values = table[name].str.strip()
-        table[name] = values.where(~values.isin(_MISSING), None)
-    table = table.dropna(how="all").reset_index(drop=True)  # spreadsheets leave rows of tabs behind
-    table["participant_id"] = table["participant_id"].str.removeprefix("sub-")
-    keys = ["participant_id"]
-    if "session_id" in table.columns:
-        table["session_id"] = table["session_id"].str.removeprefix("ses-")
-        keys.append("session_id")
-    twice = table[table.duplicated(keys)]
-    if len(twice):
-        raise LabelError(
-            f"{path} has {' '.join(map(str, twice.iloc[0][keys]))} more than once; one row each is expected."
-        )
-    return table
+def odd_cells(odd: pd.Series[str], people: pd.Series[str]) -> str:
+    """Name cells by their participants, for messages: ``sub-07 '89+', sub-09 'x'``."""
+    cells = dict.fromkeys(f"sub-{name} {cell!r}" for name, cell in zip(people[odd.index], odd, strict=True))
+    return listed(list(cells))
 
 
-def join(runs: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str], path: Path) -> pd.DataFrame:
-    """Give every run the values of its participant, and of its session where the table has sessions.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Columns ``participant_id`` and ``session_id``.
-    table : DataFrame
-        From `read_participants`.
-    columns : sequence of str
-        What is wanted from it.
-    path : Path
-        For messages.
-
-    Returns
-    -------
-    DataFrame
-        `runs` with the columns, in the same order.
-
-    Raises
-    ------
-    LabelError
-        If a column is not there (the message lists those that are), or none of the participants is in the table.
-    """
-    for name in columns:
-        if name not in table.columns:
-            raise LabelError(f"{path} has no column {name!r}; it has {', '.join(table.columns)}.")
-    keys = ["participant_id"]
-    if "session_id" in table.columns and table["session_id"].notna().any() and (runs["session_id"] != "").any():
-        keys.append("session_id")
-    wanted = [*keys, *(name for name in dict.fromkeys(columns) if name not in keys)]
-    unique = table[wanted].drop_duplicates(keys) if len(keys) == 2 else _one_per_participant(table[wanted], path)
-    _require_common(runs, unique, keys, path)
-    return runs.merge(unique, on=keys, how="left", validate="many_to_one")
-
-
-def _require_common(runs: pd.DataFrame, table: pd.DataFrame, keys: list[str], path: Path) -> None:
-    """Refuse a table of other people: every label would be missing, and nobody would see why."""
-    if not runs[keys].merge(table[keys], on=keys).empty:
-        return
-    what = "participants" if len(keys) == 1 else "participants and sessions"
-    raise LabelError(
-        f"{path} holds none of the {what} of the series: the series are of {_some(runs, keys)}; the table lists "
-        f"{_some(table, keys)}. Give the table of these participants with --participants-file, or spell them alike."
-    )
-
-
-def _some(table: pd.DataFrame, keys: list[str]) -> str:
-    """Name up to three participants (and sessions), and say how many more there are."""
-    rows = table[keys].dropna().drop_duplicates()
-    labels = [
-        " ".join(f"{prefix}-{label}" for prefix, label in zip(("sub", "ses"), row, strict=False))
-        for row in rows.head(3).itertuples(index=False)
-    ]
-    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-    return f"{', '.join(labels) or 'nobody'}{more}"
-
-
-def _one_per_participant(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    distinct = table.drop_duplicates()
-    twice = distinct[distinct.duplicated("participant_id")]
-    if len(twice):
-        name = twice.iloc[0]["participant_id"]
-        raise LabelError(
-            f"{path} gives sub-{name} different values in different sessions, but the series have no session; keep one "
-            "row for each participant."
-        )
-    return distinct
-
-
-def read_target(values: pd.Series[str], wanted: str, text: str) -> tuple[pd.Series[Any], TargetType]:
+def read_target(
+    values: pd.Series[Any], wanted: str, target: Target, people: pd.Series[str]
+) -> tuple[pd.Series[Any], TargetType, list[str]]:
     """Decide whether a column holds classes or numbers, and read it so.
 
     Parameters
     ----------
     values : Series of str
-        NaN where missing.
+        None where missing.
     wanted : {"auto", "class", "continuous"}
         As the user gave it. ``auto`` takes numbers for classes where there are two of them, or a few whole ones that
         each come often: a diagnosis coded 1 and 2 is a class.
-    text : str
-        The target, for messages.
+    target : Target
+        Where they come from.
+    people : Series of str
+        Participant of each value, for messages.
 
     Returns
     -------
     values : Series
         Text for classes, float for numbers.
     target_type : {"class", "continuous"}
+    notes : list of str
+        Cells that were read in another way than they are written, and classes that differ in case alone.
 
     Raises
     ------
     LabelError
-        If numbers are wanted and a value is none, or is not finite.
+        If numbers are wanted and a cell is none or is not finite, or if a column of numbers has odd cells.
     """
-    import pandas as pd
+    aged = target.column.casefold() == "age" and wanted != "class"
+    column, read = read_ages(values) if aged else (read_numbers(values), [])
+    notes = [f"--target {target.text}: {note}." for note in read]
+    if wanted == "continuous" or (wanted == "auto" and column.numeric):
+        if len(column.odd):
+            raise LabelError(
+                f"--target {target.text}: {odd_cells(column.odd, people)} {_are(column.odd)} no number; correct it in "
+                "the table, or write n/a where nothing is known."
+            )
+        if column.numbers.isin([float("inf"), float("-inf")]).any():
+            raise LabelError(f"--target {target.text}: a value is infinite; finite numbers or n/a are expected.")
+        if wanted == "continuous" or not _are_few(column.numbers):
+            return column.numbers, "continuous", notes
+    elif wanted == "auto":
+        _refuse_mostly_numeric(column, values, f"--target {target.text}", people)
+    classes = as_classes(values)
+    return classes, "class", [f"--target {target.text}: {note}." for note in alike_but_for_case(classes)]
 
-    numbers = pd.to_numeric(values, errors="coerce")
-    numeric = bool(numbers.notna().sum() == values.notna().sum())
-    if numeric and wanted != "class" and numbers.isin([float("inf"), float("-inf")]).any():
-        raise LabelError(f"--target {text}: a value is infinite; finite numbers or n/a are expected.")
-    if wanted == "continuous":
-        if not numeric:
-            bad = values[numbers.isna() & values.notna()].iloc[0]
-            raise LabelError(f"--target {text}: {bad!r} is not a number, so the column can not be continuous.")
-        return numbers.astype(float), "continuous"
-    if wanted == "auto" and numeric:
-        counts = numbers.value_counts()
-        whole = bool((counts.index == counts.index.astype(int)).all()) if len(counts) else False
-        few = len(counts) <= 2 or (whole and len(counts) <= 6 and int(counts.min()) >= max(5, 0.05 * len(numbers)))
-        if not few:
-            return numbers.astype(float), "continuous"
-    if numeric:
-        # 1.0 and 1 are one class.
-        return numbers.map(lambda value: f"{value:g}", na_action="ignore"), "class"
-    return values, "class"
+
+def _are(cells: pd.Series[str]) -> str:
+    return "is" if cells.nunique() == 1 else "are"
+
+
+def _are_few(numbers: pd.Series[float]) -> bool:
+    """Tell whether numbers look like codes of classes: two, or up to six whole ones that each come often."""
+    counts = numbers.value_counts()
+    whole = bool(len(counts)) and bool((counts.index == counts.index.astype(int)).all())
+    return len(counts) <= 2 or (whole and len(counts) <= 6 and int(counts.min()) >= max(5, 0.05 * len(numbers)))
+
+
+def _refuse_mostly_numeric(column: NumberColumn, values: pd.Series[Any], what: str, people: pd.Series[str]) -> None:
+    """Refuse a column of numbers in which a few cells are something else; one of them must not make it text."""
+    if has_decimal_commas(values):
+        raise LabelError(
+            f"{what}: {odd_cells(column.odd[column.odd.str.contains(',')], people)} have a decimal comma; write them "
+            "with a point."
+        )
+    if column.mostly(people):
+        known = int(column.numbers.notna().sum())
+        raise LabelError(
+            f"{what}: {known} of {known + len(column.odd)} cells are numbers, but not {odd_cells(column.odd, people)}; "
+            "correct it in the table, write n/a where nothing is known, or name what means missing with "
+            "--missing-values."
+        )
+
+
+def alike_but_for_case(classes: pd.Series[Any]) -> list[str]:
+    """Report classes whose names differ in case alone; they are two classes."""
+    counts = {str(name): int(number) for name, number in classes.dropna().value_counts().items()}
+    found: dict[str, list[str]] = {}
+    for name in sorted(counts):
+        found.setdefault(name.casefold(), []).append(f"{name!r} ({counts[name]})")
+    return [f"{' and '.join(names)} differ in case alone and are two classes" for names in found.values() if names[1:]]
+
+
+def read_covariate(
+    values: pd.Series[Any], name: str, people: pd.Series[str], *, named: bool
+) -> tuple[pd.Series[Any] | None, list[str]]:
+    """Read a covariate as numbers or as words.
+
+    Parameters
+    ----------
+    values : Series of str
+        None where missing.
+    name : str
+        The column.
+    people : Series of str
+        Participant of each value, for messages.
+    named : bool
+        Whether the user named the column; if not, one that cannot be used is set aside with a warning.
+
+    Returns
+    -------
+    values : Series or None
+        Float, or text; None where the column was set aside.
+    notes : list of str
+
+    Raises
+    ------
+    LabelError
+        If a column that the user named is numeric but for a few cells.
+    """
+    aged = name.casefold() == "age"
+    column, read = read_ages(values) if aged else (read_numbers(values), [])
+    notes = [f"Column {name}: {note}." for note in read]
+    if column.numeric:
+        return column.numbers, notes
+    unclear = (
+        column.mostly(people)
+        or (not aged and has_decimal_commas(values))
+        or (aged and bool(column.numbers.notna().any()))
+    )
+    if not unclear or not len(column.odd):
+        return values, notes
+    if named:
+        _refuse_mostly_numeric(column, values, f"--covariates {name}", people)
+    return None, [f"Column {name} is not used: {odd_cells(column.odd, people)} {_are(column.odd)} no number."]

@@ -130,3 +130,26 @@ def sanitised_labels(texts: Iterable[str], what: str) -> dict[str, str]:
         taken[label.lower()] = text
         labels[text] = label
     return labels
+
+
+def class_labels(classes: Iterable[str]) -> dict[str, str]:
+    """Give every class a label for file names; classes that differ in case alone are numbered.
+
+    Some file systems take ``label-AD`` and ``label-ad`` for one name.
+
+    Raises
+    ------
+    UsageError
+        If one has no letter or digit, or two become the same label.
+
+    Examples
+    --------
+    >>> class_labels(["AD", "HC", "ad"])
+    {'AD': 'AD', 'HC': 'HC', 'ad': 'ad2'}
+    """
+    labels: dict[str, str] = {}
+    for name in classes:
+        alike = [other for other in labels if other.casefold() == name.casefold()]
+        labels[name] = sanitised_label(name) + (str(len(alike) + 1) if alike else "")
+    sanitised_labels((f"{name}{labels[name].removeprefix(sanitised_label(name))}" for name in labels), "class")
+    return labels

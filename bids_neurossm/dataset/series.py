@@ -17,6 +17,7 @@ from bids_neurossm.config import Selection
 from bids_neurossm.dataset.names import build_name, parse_name, source_entities
 from bids_neurossm.dataset.producers import is_seconds, read_facts
 from bids_neurossm.errors import NoInputError, OtherRegionsError, RunError, UsageError
+from bids_neurossm.tables import MISSING_NUMBERS, read_delimited, read_first_row
 
 #: Entities that tell kinds of series apart: one analysis uses one kind.
 KIND_ENTITIES = ("space", "atlas", "seg", "scale", "res", "den", "stat", "desc")
@@ -185,7 +186,7 @@ def read_regions(path: Path) -> list[str]:
     RunError
         If the file can not be read as text, or its first column has no name.
     """
-    return _header(path).regions
+    return _names(read_first_row(path, RunError), path)[0]
 
 
 def common_regions(
@@ -235,34 +236,19 @@ def common_regions(
     return list(regions)
 
 
-@dataclass(frozen=True)
-class _Header:
-    """How a table begins: its separator, its regions, and whether the first line names them."""
-
-    separator: str
-    regions: list[str]
-    named: bool
-
-
-def _header(path: Path) -> _Header:
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            line = stream.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is not a readable table of numbers ({str(error)[:500]}).") from error
-    separator = "," if path.suffix == ".csv" and "\t" not in line else "\t"
-    cells = [cell.strip().strip('"') for cell in line.split(separator)]
-    if cells and not cells[0] and len(cells) > 1:
+def _names(first: Sequence[str], path: Path) -> tuple[list[str], bool]:
+    """Return the names of the regions, and whether the first row holds them."""
+    cells = [cell.strip() for cell in first]
+    if len(cells) > 1 and not cells[0] and not _is_data(cells):
         raise RunError(f"{path}: its first column has no name (row numbers?); write the table without it.")
-    if _is_data(cells):
-        return _Header(separator, [f"region{index + 1}" for index in range(len(cells))], False)
-    return _Header(separator, cells, True)
+    named = not _is_data(cells)
+    return cells if named else [f"region{index + 1}" for index in range(len(cells))], named
 
 
 def _is_data(cells: Sequence[str]) -> bool:
-    """Tell whether a first line holds numbers of a series; names may be numbers too, but whole ones that count up."""
+    """Tell whether a first row holds numbers of a series; names may be numbers too, but whole ones that count up."""
     try:
-        values = [float(cell) for cell in cells]
+        values = [float(cell) for cell in cells if cell not in MISSING_NUMBERS]
     except ValueError:
         return False
     counted = all(cell.isdigit() for cell in cells) and all(later > earlier for earlier, later in pairwise(values))
@@ -295,25 +281,20 @@ def read_series(
     RunError
         If the table is not readable, or a cell is no number.
     """
-    import pandas as pd
+    from pandas import to_numeric
+    from pandas.api.types import is_numeric_dtype
 
-    header = _header(path)
-    try:
-        table = pd.read_csv(
-            path,
-            sep=header.separator,
-            header=0 if header.named else None,
-            na_values=["n/a"],
-            encoding="utf-8-sig",
-            skipinitialspace=True,
+    content = read_delimited(path, RunError)
+    columns, named = _names(content.first, path)
+    table = content.typed() if named else content.typed(columns)
+    wrong = next((name for name in table.columns if not is_numeric_dtype(table[name])), None)
+    if wrong is not None:
+        column = table[wrong]
+        row = int(np.flatnonzero(to_numeric(column, errors="coerce").isna() & column.notna())[0])
+        raise RunError(
+            f"{path}: volume {row + 1} of {wrong} is {str(column.iloc[row])[:60]!r}; numbers or n/a are expected."
         )
-        values = table.to_numpy(dtype=np.float64)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise RunError(f"{path} is not a readable table of numbers ({str(error)[:500]}).") from error
-    if not isinstance(table.index, pd.RangeIndex):
-        # pandas would take the first cells for row names and shift every region by one.
-        raise RunError(f"{path} has rows with more cells than the {len(table.columns)} names in its first line.")
-    columns = header.regions
+    values = table.to_numpy(dtype=np.float64)
     if not same(columns, list(regions)):
         different = next(
             (

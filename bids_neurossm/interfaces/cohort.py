@@ -18,7 +18,7 @@ from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.config import Evaluation
 from bids_neurossm.dataset.series import SeriesFile, read_series
 from bids_neurossm.dataset.write import write_tsv
-from bids_neurossm.errors import LabelError, OtherRegionsError, RunError
+from bids_neurossm.errors import LabelError, NoInputError, OtherRegionsError, RunError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.records import Record, write_record
@@ -36,7 +36,8 @@ from bids_neurossm.training.splits import (
     write_splits,
 )
 
-EXCLUSION_COLUMNS = ["run", "participant_id", "reason", "detail"]
+#: ``excluded`` is ``no`` where a row only records how an identifier was paired.
+EXCLUSION_COLUMNS = ["run", "participant_id", "excluded", "reason", "detail"]
 
 
 @dataclass(frozen=True)
@@ -82,50 +83,55 @@ class BuildCohort(RecordingInterface):
     output_spec = BuildCohortOutputSpec
 
     def _work(self, cwd: Path) -> None:
-        kept, excluded = [], [dict(row) for row in self.inputs.excluded or []]
-        for row in self.inputs.runs:
-            reason = self._reason_against(row)
-            if reason is None:
-                kept.append(row)
-            else:
-                excluded.append({"run": row["run"], "participant_id": row["participant_id"], **reason})
-        folder = self.inputs.analysis.outputs.folder
-        write_tsv(folder / "exclusions.tsv", pd.DataFrame(excluded, columns=EXCLUSION_COLUMNS))
-        if not kept:
-            raise LabelError(f"No run is left to train on; {folder / 'exclusions.tsv'} says why each was left out.")
-        table = pd.DataFrame(kept)
+        runs = pd.DataFrame(self.inputs.runs)
         if self.inputs.target_type == "continuous":
-            table["label"] = table["label"].astype(float)
-        cohort = Cohort.create(
-            cwd / "cohort",
-            table.drop(columns="path"),
-            _stream(table["path"], self.inputs.regions),
-            self.inputs.regions,
-            self.inputs.networks,
-            self.inputs.target_type,
-            dict(self.inputs.extra or {}),
-        )
+            runs["label"] = runs["label"].astype(float)
+        excluded = [dict(row) for row in self.inputs.excluded or []]
+        folder = self.inputs.analysis.outputs.folder
+        try:
+            cohort = Cohort.create(
+                cwd / "cohort",
+                runs.drop(columns="path"),
+                self._series(excluded),
+                self.inputs.regions,
+                self.inputs.networks,
+                self.inputs.target_type,
+                dict(self.inputs.extra or {}),
+            )
+        except NoInputError as error:
+            told = folder / "exclusions.tsv"
+            raise LabelError(f"No run is left to train on; {told} says why each was left out.") from error
+        finally:
+            write_tsv(folder / "exclusions.tsv", exclusion_table(excluded))
         self._results["cohort"] = str(cohort.folder)
 
-    def _reason_against(self, row: dict[str, Any]) -> dict[str, str] | None:
-        """Say why a run can not be used, or None; a damaged table is a failure besides."""
+    def _series(self, excluded: list[dict[str, str]]) -> Iterator[npt.NDArray[np.float64] | None]:
+        """Read every table once; None for a run that cannot be used, which is added to `excluded`."""
+        for row in self.inputs.runs:
+            series, reason = self._read(row)
+            if reason is not None:
+                excluded.append({"run": row["run"], "participant_id": row["participant_id"], **reason})
+            yield series if reason is None else None
+
+    def _read(self, row: dict[str, Any]) -> tuple[npt.NDArray[np.float64] | None, dict[str, str] | None]:
+        """Read a run, or say why it cannot be used; a damaged table is a failure besides."""
         try:
             series = read_series(Path(row["path"]), self.inputs.regions, same_parcels)
         except OtherRegionsError as error:
-            return {"reason": "other regions", "detail": str(error)}
+            return None, {"reason": "other regions", "detail": str(error)}
         except RunError as error:
             write_record(Path(self.inputs.records), Record(row["run"], "BuildCohort", str(error), RunError.exit_code))
-            return {"reason": "unreadable", "detail": str(error)}
+            return None, {"reason": "unreadable", "detail": str(error)}
         dead = _without_signal(series)
         needed = self.inputs.shortest
         length = len(series) * (row["repetition_time"] if needed.unit == "seconds" else 1)
         if length < needed.length:
             detail = f"{length:g} {needed.unit}; the model's largest scale needs {needed.length:g}"
-            return {"reason": "too few volumes", "detail": detail}
+            return None, {"reason": "too few volumes", "detail": detail}
         if dead.mean() > self.inputs.max_uncovered:
             detail = f"{dead.mean():.0%} of the regions; --max-uncovered allows {self.inputs.max_uncovered:.0%}"
-            return {"reason": "too many regions without signal", "detail": detail}
-        return None
+            return None, {"reason": "too many regions without signal", "detail": detail}
+        return series, None
 
 
 def series_facts(file: SeriesFile) -> dict[str, Any]:
@@ -150,9 +156,9 @@ def _without_signal(series: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     return missing | constant
 
 
-def _stream(paths: Sequence[str] | pd.Series[str], regions: Sequence[str]) -> Iterator[npt.NDArray[np.float64]]:
-    for path in paths:
-        yield read_series(Path(path), regions, same_parcels)
+def exclusion_table(rows: Sequence[dict[str, str]]) -> pd.DataFrame:
+    """Make the table of runs that were left out, and of identifiers that were paired under another spelling."""
+    return pd.DataFrame([{"excluded": "yes", **row} for row in rows], columns=EXCLUSION_COLUMNS)
 
 
 class MakeSplitsInputSpec(RecordingInputSpec):

@@ -12,7 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from bids_neurossm.dataset.write import write_tsv
+from bids_neurossm.errors import RunError
 from bids_neurossm.interfaces.analysis import Analysis
+from bids_neurossm.tables import read_output
 
 FILE = "holdout_ledger.tsv"
 COLUMNS = ["look", "configuration", "analysis", "model", "target", "n", "metric", "value"]
@@ -75,7 +77,7 @@ def _looks(folder: Path, target: str) -> pd.DataFrame:
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         return _table([])
-    return pd.read_csv(path, sep="\t", dtype={"configuration": str, "target": str, "analysis": str}, na_values="n/a")
+    return read_output(path, RunError)
 
 
 def _table(rows: list[list[object]]) -> pd.DataFrame:

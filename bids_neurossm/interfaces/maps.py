@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.attribution.maps import ClassMap, class_maps
-from bids_neurossm.dataset.names import sanitised_labels
+from bids_neurossm.dataset.names import class_labels
 from bids_neurossm.dataset.write import write_json, write_tsv
-from bids_neurossm.errors import UsageError
+from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.interfaces.analysis import Analysis, Cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.experts import matched_cells, write_experts
@@ -27,6 +26,7 @@ from bids_neurossm.interfaces.map_tables import DISCRIMINATIVE, REGION_COLUMNS, 
 from bids_neurossm.interfaces.painting import Namer, Painter
 from bids_neurossm.reference.regions import region_geometry
 from bids_neurossm.reference.scoring import ReferenceScores, score_maps
+from bids_neurossm.tables import read_output
 from bids_neurossm.training.cohort import Cohort
 
 
@@ -84,7 +84,7 @@ class WriteMaps(RecordingInterface):
         analysis: Analysis = self.inputs.analysis
         p = float("nan")
         if self.inputs.controls:
-            p = permutation_p(pd.read_csv(self.inputs.controls, sep="\t", na_values="n/a"))
+            p = permutation_p(read_output(Path(self.inputs.controls), RunError))
         shown = [each for each in maps if each.label or len(cohort.classes) <= 2]
         checks, deletion = check_maps(analysis, cohort, cells, found, shown, p)
         write_tsv(analysis.outputs.table("cpa_checks"), checks)
@@ -162,7 +162,7 @@ def _write_images(
     literature: Mapping[str, str],
 ) -> None:
     """Write the images of every class; `literature` says for the sidecars what the reference is."""
-    names = sanitised_labels(cohort.classes, "class")
+    names = class_labels(cohort.classes)
     for each in maps:
         if not each.label and len(cohort.classes) > 2:
             continue  # with three classes and more there is no single contrast

@@ -9,11 +9,13 @@ import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.dataset.write import write_json, write_text, write_tsv
+from bids_neurossm.errors import RunError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.joined import checkpoints_of, joined_weights, weights_notes
 from bids_neurossm.interfaces.methods_text import methods_text
 from bids_neurossm.interfaces.provenance import software_versions
+from bids_neurossm.tables import read_output, read_table
 from bids_neurossm.training.cohort import Cohort
 
 
@@ -48,10 +50,10 @@ class WriteSummary(RecordingInterface):
     def _work(self, cwd: Path) -> None:
         analysis: Analysis = self.inputs.analysis
         cohort = Cohort.open(self.inputs.cohort)
-        metrics = pd.read_csv(self.inputs.metrics, sep="\t", na_values="n/a")
-        comparison = pd.read_csv(self.inputs.comparison, sep="\t", na_values="n/a")
-        controls = pd.read_csv(self.inputs.controls, sep="\t", na_values="n/a")
-        splits = pd.read_csv(analysis.outputs.table("splits"), sep="\t", dtype=str, keep_default_na=False)
+        metrics = read_output(Path(self.inputs.metrics), RunError)
+        comparison = read_output(Path(self.inputs.comparison), RunError)
+        controls = read_output(Path(self.inputs.controls), RunError)
+        splits = read_table(analysis.outputs.table("splits"), RunError)
         notes: list[str] = []
         folds = int(pd.to_numeric(splits["fold"], errors="coerce").max())
         checkpoints = checkpoints_of(analysis, folds)

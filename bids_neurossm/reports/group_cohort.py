@@ -28,9 +28,15 @@ def cohort_tables(
     exclusions : DataFrame or None
         ``exclusions.tsv``.
     """
-    sets = reasons = listed = None
+    sets = reasons = listed = paired = None
     if splits is not None and {"label", "set"} <= set(splits.columns):
         sets = _counts(splits, [str(name) for name in summary.get("classes") or []], units, summary)
+    if exclusions is not None and "excluded" in exclusions.columns:
+        kept = exclusions[exclusions["excluded"] == "no"]
+        exclusions = exclusions[exclusions["excluded"] != "no"]
+        if len(kept):
+            columns = {"participant_id": "Series", "detail": "Table"}
+            paired = as_table(kept, "Participants whose identifiers are spelled differently", columns, sortable=True)
     if exclusions is not None and len(exclusions):
         if "reason" in exclusions.columns:
             counts = exclusions.groupby("reason", dropna=False).size().rename("n").reset_index()
@@ -39,7 +45,13 @@ def cohort_tables(
             )
         columns = {"run": "Run", "participant_id": "Participant", "reason": "Reason", "detail": "Detail"}
         listed = as_table(exclusions, "Excluded runs", columns, sortable=True, filters=("reason",))
-    return {"sets": sets, "reasons": reasons, "excluded": listed, "has_exclusions": exclusions is not None}
+    return {
+        "sets": sets,
+        "reasons": reasons,
+        "excluded": listed,
+        "paired": paired,
+        "has_exclusions": exclusions is not None,
+    }
 
 
 def labels_of(text: str, classes: Sequence[str]) -> list[str]:

@@ -16,13 +16,7 @@ from typing import Any
 import pandas as pd
 
 from bids_neurossm.errors import RunError
-
-# Columns that hold labels even where every label happens to be a number ("01", fold "2", diagnosis "1").
-TEXT_COLUMNS = (
-    "participant_id", "group", "set", "fold", "model", "unit", "baseline", "metric", "interval", "method", "sentence",
-    "run", "reason", "detail", "control", "verdict", "name", "network", "pathway", "stream", "check", "class",
-    "row_class", "column_class", "dominant_pathway", "label", "predicted", "site", "split",
-)  # fmt: skip
+from bids_neurossm.tables import read_output
 
 
 @dataclass(frozen=True)
@@ -76,20 +70,7 @@ def read_table(path: Path) -> pd.DataFrame | None:
     """
     if not path.is_file():
         return None
-    try:
-        # Only n/a is missing: a class may be called "NA" or "None".
-        return pd.read_csv(
-            path,
-            sep="\t",
-            dtype=dict.fromkeys(TEXT_COLUMNS, str),
-            na_values=["n/a", "nan"],
-            keep_default_na=False,
-            encoding="utf-8-sig",
-        )
-    except (ValueError, OSError) as error:
-        raise RunError(
-            f"{path} is not a readable table ({str(error).strip()}); delete it and run again to have it written anew."
-        ) from error
+    return read_output(path, RunError)
 
 
 def is_true(column: pd.Series[Any]) -> pd.Series[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.errors import RunError
+from bids_neurossm.tables import read_delimited
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,15 +36,7 @@ def read_table(table: Path, n_volumes: int) -> pd.DataFrame:
     RunError
         If it is no table, or has another number of rows.
     """
-    import pandas as pd
-
-    try:
-        with warnings.catch_warnings():
-            # Rows longer than the first line: pandas would shift or drop cells, and only warn.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            content = pd.read_csv(table, sep="\t", na_values=["n/a"], encoding="utf-8-sig", index_col=False)
-    except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise RunError(f"{table} is not a readable table of confounds ({error}); run fMRIPrep again for it.") from error
+    content = read_delimited(table, RunError).typed()
     if len(content) != n_volumes:
         raise RunError(
             f"{table} has {len(content)} rows, the image has {n_volumes} volumes; both must come from one run of "

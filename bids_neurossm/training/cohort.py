@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bids_neurossm.dataset.write import replacing, write_json, write_text
 from bids_neurossm.errors import LabelError, NoInputError, OutputNotWritableError, RunError, UsageError
+from bids_neurossm.tables import read_table
 
 FORMAT = 1
 _HEADER_BYTES = 128
@@ -62,7 +63,7 @@ class Cohort:
         cls,
         folder: Path | str,
         runs: pd.DataFrame,
-        series: Iterable[NDArray[Any]],
+        series: Iterable[NDArray[Any] | None],
         regions: Sequence[str],
         networks: Sequence[str],
         target_type: str,
@@ -77,8 +78,8 @@ class Cohort:
         runs : pandas.DataFrame
             One row per run in the order of `series`; ``run``, ``participant_id`` and ``label`` are required, the
             other columns are filled where they are absent (``group`` by the participant, ``segments`` by the run).
-        series : iterable of array (T_i, R)
-            Values as extracted.
+        series : iterable of array (T_i, R) or None
+            Values as extracted; a run whose series are None is left out of the cohort.
         regions, networks : sequence of str
             Names of the R columns.
         target_type : {"class", "continuous"}
@@ -90,6 +91,8 @@ class Cohort:
         ------
         RunError
             If a series does not have the shape that the table and the regions call for; the run is named.
+        NoInputError
+            If no run is left.
         LabelError
             If a label is missing or is not a number where the target is continuous.
         OutputNotWritableError
@@ -103,7 +106,8 @@ class Cohort:
         table = _completed(runs, target_type)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            digest, lengths = _write_series(folder, table, series, len(regions))
+            digest, lengths, kept = _write_series(folder, table, series, len(regions))
+            table = table[kept].reset_index(drop=True)
             table["n_volumes"] = lengths
             table["start"] = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
             table["segments"] = [
@@ -146,7 +150,7 @@ class Cohort:
                 raise NoInputError(f"{folder} holds a cohort of format {facts.get('format')}; {FORMAT} is expected.")
             kinds: dict[str, str] = facts["columns"]
             # Everything is read as text first: "01" is a name, and "n/a" is a word in a text column.
-            table = pd.read_csv(folder / "runs.tsv", sep="\t", dtype=str, keep_default_na=False)
+            table = read_table(folder / "runs.tsv", NoInputError)
             table = pd.DataFrame({name: _as_kind(table[name], kind) for name, kind in kinds.items()})
             rows = int(np.load(folder / "series.npy", mmap_mode="r").shape[0])
         except (OSError, ValueError, KeyError) as error:
@@ -243,16 +247,21 @@ def _completed(runs: pd.DataFrame, target_type: str) -> pd.DataFrame:
 
 
 def _write_series(
-    folder: Path, table: pd.DataFrame, series: Iterable[NDArray[Any]], n_regions: int
-) -> tuple[Any, list[int]]:
-    """Stream the runs into ``series.npy``; return the running hash and the length of each run."""
-    digest, lengths = hashlib.sha256(), []
+    folder: Path, table: pd.DataFrame, series: Iterable[NDArray[Any] | None], n_regions: int
+) -> tuple[Any, list[int], list[bool]]:
+    """Stream the runs into ``series.npy``; return the running hash, the length of each run, and which were kept."""
+    digest = hashlib.sha256()
+    lengths: list[int] = []
+    kept: list[bool] = []
     stated = table["n_volumes"].to_numpy()
     with replacing(folder / "series.npy") as temporary, temporary.open("wb") as file:
         file.write(b"\0" * _HEADER_BYTES)
         for number, values in enumerate(series):
             if number >= len(table):
                 raise UsageError(f"There are more series than the {len(table)} runs of the table.")
+            kept.append(values is not None)
+            if values is None:
+                continue
             run, block = table["run"].iloc[number], np.ascontiguousarray(values, dtype="<f4")
             if block.ndim != 2 or block.shape[1] != n_regions or not len(block):
                 raise RunError(f"{run}: the series has shape {block.shape}; (T, {n_regions}) is expected.")
@@ -261,12 +270,14 @@ def _write_series(
             file.write(block.tobytes())
             digest.update(block.tobytes())
             lengths.append(len(block))
-        if len(lengths) != len(table):
-            raise UsageError(f"There are {len(lengths)} series for the {len(table)} runs of the table.")
+        if len(kept) != len(table):
+            raise UsageError(f"There are {len(kept)} series for the {len(table)} runs of the table.")
+        if not lengths:
+            raise NoInputError("No run is left in the cohort.")
         # The number of rows is known only now; the header has a fixed size so that it can be laid in front.
         file.seek(0)
         _write_header(file, sum(lengths), n_regions)
-    return digest, lengths
+    return digest, lengths, kept
 
 
 def _write_header(file: BinaryIO, rows: int, columns: int) -> None:

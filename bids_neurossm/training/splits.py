@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import LabelError
+from bids_neurossm.tables import read_table
 from bids_neurossm.training.dealing import (
     TargetType,
     deal_folds,
@@ -270,10 +271,7 @@ def read_splits(path: Path) -> Splits:
     LabelError
         If the file can not be read, lacks a column, or holds a set or fold that does not exist.
     """
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise LabelError(f"{path} can not be read as a table of splits: {error}.") from error
+    table = read_table(path, LabelError)
     absent = [column for column in COLUMNS if column not in table]
     if absent:
         raise LabelError(f"{path} has no column {', '.join(absent)}; a table of splits has {', '.join(COLUMNS)}.")

@@ -91,7 +91,7 @@ def test_networks_are_read_from_names_of_schaefer(name: str, network: str) -> No
         ("a.tsv", "index\tname\none\tA\n", "'one' is not a label"),
         ("a.tsv", "index\tname\n1.5\tA\n", "'1.5' is not a label"),
         ("a.tsv", "index\tname\n-1\tA\n", "'-1' is not a label"),
-        ("a.tsv", "index\tname\n1\n", "has 1 cells; 2 are expected"),
+        ("a.tsv", "index\tname\n1\n", "has 1 cells, the first line has 2"),
         ("a.tsv", "index\tname\n", "names no region"),
         ("a.tsv", "index\tname\n0\tBackground\n", "names no region"),
         ("a.txt", "1\n", "has no name"),
@@ -116,5 +116,5 @@ def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 def test_an_absent_or_empty_table_is_a_missing_resource(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "a.tsv").write_bytes(content)
-    with pytest.raises(ResourceMissingError, match="is missing or empty"):
+    with pytest.raises(ResourceMissingError, match=r"is missing|is empty"):
         read_label_table(tmp_path / "a.tsv")

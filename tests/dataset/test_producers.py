@@ -189,7 +189,7 @@ def test_the_regions_of_most_runs_are_the_cohorts(tmp_path: Path) -> None:
     (tmp_path / "sub-9_timeseries.tsv").write_bytes(b"\xff\xfe\x00")
     files = find_series(tmp_path, Selection())
     assert common_regions(files) == ["b", "a"]
-    with pytest.raises(RunError, match=r"sub-9_timeseries\.tsv is not a readable table"):
+    with pytest.raises(RunError, match=r"sub-9_timeseries\.tsv is UTF-16 text"):
         common_regions(files[-1:])
 
 

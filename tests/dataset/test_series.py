@@ -126,10 +126,10 @@ def test_a_table_with_a_header_alone_has_no_volumes(tmp_path: Path) -> None:
         ("b\ta\n1\t2\n", "column 1 is 'b', 'a' is expected"),
         ("a\n1\n", "it has 1 columns, 2 are expected"),
         ("a\tb\tc\n1\t2\t3\n", "it has 3 columns, 2 are expected"),
-        ("a\tb\n1\tx\n", "is not a readable table of numbers"),
-        ("", "is not a readable table of numbers"),
+        ("a\tb\n1\tx\n", "volume 1 of b is 'x'; numbers or n/a are expected"),
+        ("", "is empty"),
         ("a\tb\n1\tinf\n", "holds infinite values"),
-        ("a\tb\n1\t2\t3\n", "rows with more cells than the 2 names"),
+        ("a\tb\n1\t2\t3\n", "line 2, which begins with '1', has 3 cells, the first line has 2"),
         ("0\ta\tb\n0\t1\t2\n", "column 1 is '0', 'a' is expected"),
     ],
 )
@@ -144,5 +144,5 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = add(tmp_path, "sub-01_task-rest")
     path.write_bytes(b"\xff\xfe\x00\x01")
     for read in (lambda: read_regions(path), lambda: read_series(path, ["a", "b"])):
-        with pytest.raises(RunError, match="is not a readable table of numbers"):
+        with pytest.raises(RunError, match="is UTF-16 text, not UTF-8 text"):
             read()

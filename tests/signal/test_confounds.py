@@ -136,14 +136,22 @@ def test_text_in_a_column_is_said(staged: dict[str, Path]) -> None:
 
 def test_rows_longer_than_the_header_are_never_shifted(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("csf\ttrans_x\n" + "900\t0.1\t7\n" * 30)
-    with pytest.raises(RunError, match="is not a readable table of confounds"):
+    with pytest.raises(RunError, match="line 2, which begins with '900', has 3 cells, the first line has 2"):
         load_confounds(tmp_path / "a.tsv", of_columns("csf"), 30)
+
+
+def test_a_row_that_lost_a_cell_is_never_shifted(tmp_path: Path) -> None:
+    rows = ["0.1\t900\tcalm"] * 30
+    rows[17] = "900\tcalm"
+    (tmp_path / "a.tsv").write_text("trans_x\tcsf\tremark\n" + "\n".join(rows) + "\n")
+    with pytest.raises(RunError, match="line 19, which begins with '900', has 2 cells, the first line has 3"):
+        load_confounds(tmp_path / "a.tsv", of_columns("trans_x"), 30)
 
 
 def test_a_file_that_is_no_table_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_bytes(b"\xff\xfe\x00")
     for table in (tmp_path / "a.tsv", tmp_path / "absent.tsv"):
-        with pytest.raises(RunError, match="is not a readable table of confounds"):
+        with pytest.raises(RunError, match=r"is UTF-16 text|cannot be read"):
             load_confounds(table, SIMPLE, 30)
 
 

@@ -229,7 +229,7 @@ def test_a_damaged_file_is_refused(tmp_path, old, new, message):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(LabelError, match="can not be read"):
+    with pytest.raises(LabelError, match="cannot be read"):
         read_splits(tmp_path / "absent.tsv")
 
 
