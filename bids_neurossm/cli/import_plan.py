@@ -126,7 +126,7 @@ def plan_import(options: ImportOptions) -> Import:
     count = usual_regions(found.runs, sides)
     atlas = _with_image(options, atlas, count, notes)
     regions = _region_names(options, found.runs, given, atlas, count)
-    matched = match_participants(found.runs, options.participants)
+    matched = match_participants(found.runs, options.participants, options.id_column, exact=options.exact_ids)
     notes += matched.notes
     entities = _atlas_entities_for(options, atlas, count, notes)
     drawn = atlas.parcellation if options.space is not None else None

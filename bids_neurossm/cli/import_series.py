@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bids_neurossm import __version__
 from bids_neurossm.cli.run import guarded
-from bids_neurossm.errors import NoInputError, OutputNotWritableError, RunError, UsageError
+from bids_neurossm.errors import LabelError, NoInputError, OutputNotWritableError, RunError, UsageError
 
 if TYPE_CHECKING:
     from bids_neurossm.cli.console import Console
@@ -59,6 +59,10 @@ class ImportOptions:
         Which side of an array is time.
     participants, regions : Path or None
         Table of participants; names of the regions.
+    id_column : str or None
+        Column of that table that holds the identifiers of the series; ``participant_id`` by default.
+    exact_ids : bool
+        Whether identifiers must match exactly, apart from ``sub-``.
     desc : str
         Label of how the series were cleaned.
     overwrite : bool
@@ -74,6 +78,8 @@ class ImportOptions:
     task: str | None = None
     orientation: Literal["time-roi", "roi-time", "auto"] = "auto"
     participants: Path | None = None
+    id_column: str | None = None
+    exact_ids: bool = False
     regions: Path | None = None
     desc: str = "imported"
     overwrite: bool = False
@@ -122,9 +128,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--participants-file",
         "--participants_file",
         type=Path,
-        metavar="TSV",
-        help="table of participants; matched by participant_id or any column that holds the identifiers",
+        metavar="TABLE",
+        help="table of participants (TSV or CSV)",
     )
+    add("--id-column", "--id_column", metavar="COLUMN", help="identifiers in that table (default: participant_id)")
+    add("--exact-ids", "--exact_ids", action="store_true", help="identifiers must match exactly, but for sub-")
     add("--regions", type=Path, metavar="TSV", help="names of the regions: a table with index and name, or a list")
     add("--desc", metavar="LABEL", help="label of how the series were cleaned (default: imported)")
     add("--overwrite", action="store_true", help="write finished runs again (default: resume)")
@@ -163,8 +171,6 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def _describe(options: ImportOptions, plan: Import) -> None:
     """Write what stands at the root of the dataset."""
-    import pandas as pd
-
     from bids_neurossm.cli.environment import check_writable
     from bids_neurossm.dataset.description import (
         write_atlas,
@@ -173,6 +179,7 @@ def _describe(options: ImportOptions, plan: Import) -> None:
     )
     from bids_neurossm.dataset.matching import merged
     from bids_neurossm.dataset.write import write_text, write_tsv
+    from bids_neurossm.tables import read_table
 
     out_dir = options.out_dir
     check_writable(out_dir, "output folder", "give another OUT_DIR")
@@ -184,8 +191,7 @@ def _describe(options: ImportOptions, plan: Import) -> None:
         path = out_dir / "participants.tsv"
         table = plan.participants
         if path.is_file():
-            known = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-            table = merged(known, table)
+            table = merged(read_table(path, LabelError), table)
         write_tsv(path, table)
     if plan.parcellation is not None:
         write_atlas(out_dir, [plan.parcellation])

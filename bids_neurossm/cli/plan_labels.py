@@ -192,16 +192,14 @@ class _Columns:
             raise absent or LabelError("There is no table of participants.")
         for name in lacking:
             if not any(name in table.columns for table in tables):
-                has = "; ".join(f"{table.path} has {', '.join(table.columns)}" for table in tables)
-                raise LabelError(f"No column is called {name!r}: {has}.")
+                raise _no_column(name, tables)
         return tables
 
     def joined_with(self, name: str) -> Joined:
         """Return the runs joined with the table that has a column."""
         found = next((each for each in self._joined if name in each.table.columns), None)
         if found is None:
-            has = "; ".join(f"{each.table.path} has {', '.join(each.table.columns)}" for each in self._joined)
-            raise LabelError(f"No column is called {name!r}: {has}.")
+            raise _no_column(name, [each.table for each in self._joined])
         return found
 
     def named(self, name: str) -> pd.Series[Any]:
@@ -278,6 +276,12 @@ class _Columns:
             for joined in self._joined
             for mine, theirs in joined.people.respelled
         ]
+
+
+def _no_column(name: str, tables: Sequence[ParticipantTable]) -> LabelError:
+    has = "; ".join(f"{table.path} has {', '.join(table.columns)}" for table in tables[1:])
+    first = tables[0]
+    return LabelError(f"{first.path} has no column {name!r}; it has {', '.join(first.columns)}{'; ' * bool(has)}{has}.")
 
 
 def plain_rows(runs: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Which participant an imported run belongs to: tables of participants, matched by whatever column fits."""
+"""Which participant an imported run belongs to, by one column of a table of participants."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_neurossm.dataset.arrays import ArrayRun
+from bids_neurossm.dataset.identifiers import listed as some
+from bids_neurossm.dataset.identifiers import pair_identifiers
 from bids_neurossm.dataset.names import sanitised_labels, source_entities
 from bids_neurossm.errors import LabelError, UsageError
+from bids_neurossm.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +65,9 @@ def stated_entities(run: ArrayRun) -> dict[str, str]:
     return {"sub": run.key, **run.entities}
 
 
-def match_participants(runs: Sequence[ArrayRun], path: Path | None) -> Matched:
+def match_participants(
+    runs: Sequence[ArrayRun], path: Path | None, id_column: str | None = None, *, exact: bool = False
+) -> Matched:
     """Give every run its participant, and make the table of participants that goes with the series.
 
     Parameters
@@ -70,8 +75,13 @@ def match_participants(runs: Sequence[ArrayRun], path: Path | None) -> Matched:
     runs : sequence of ArrayRun
         As `find_arrays` lists them.
     path : Path or None
-        Table of participants, separated by tabs or commas. The column is taken whose values equal the most keys,
-        ``participant_id`` before others. Without a table, what the source itself says of participants is used.
+        Table of participants, see `bids_neurossm.tables.read_table`. Without one, what the source itself says of
+        participants is used.
+    id_column : str, optional
+        Column that holds the keys of the runs; ``participant_id`` by default. A run is called by the ``participant_id``
+        of its row where the table has that column, else by its identifier.
+    exact : bool
+        Whether keys must match exactly, see `bids_neurossm.dataset.identifiers.pair_identifiers`.
 
     Returns
     -------
@@ -81,25 +91,20 @@ def match_participants(runs: Sequence[ArrayRun], path: Path | None) -> Matched:
     Raises
     ------
     LabelError
-        If the table can not be read, or matches nothing and names nobody.
+        If the table cannot be read, lacks the column, lists a participant twice, or the identifiers are ambiguous.
     UsageError
         If two identifiers become the same label.
     """
     stated = [stated_entities(run) for run in runs]
     keys = [entities["sub"] for entities in stated]
-    table = read_table(path) if path is not None else _table_of_facts(runs, keys)
+    table = read_table(path, LabelError) if path is not None else _table_of_facts(runs, keys)
     notes: list[str] = []
     people: Mapping[str, int] = {}
     if table is not None and path is not None:
-        column, people = _best_column(table, keys)
-        if not people and all(run.positional for run in runs) and len(table) == len(runs):
-            people = {key: index for index, key in enumerate(keys)}
-            notes.append(f"The runs carry no identifiers: they were taken in the order of the rows of {path}.")
-        elif people:
-            notes.append(
-                f"{len(set(keys) & set(people))} participants were matched by the column {column!r} of {path}."
-            )
-        table = _with_identifiers(table, column, path)
+        table = table.apply(lambda column: column.str.strip().replace("", "n/a"))
+        people, told = _rows_of(table, keys, path, id_column, exact, all(run.positional for run in runs))
+        notes += told
+        table = _with_identifiers(table, id_column, path)
     names = [
         str(table["participant_id"].iloc[people[key]]) if table is not None and key in people else key for key in keys
     ]
@@ -114,26 +119,38 @@ def match_participants(runs: Sequence[ArrayRun], path: Path | None) -> Matched:
     return Matched(entities, motion, table, unmatched, notes)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a table of participants as text; stray spaces are taken off.
+def _rows_of(
+    table: pd.DataFrame, keys: Sequence[str], path: Path, id_column: str | None, exact: bool, positional: bool
+) -> tuple[dict[str, int], list[str]]:
+    """Find the row of every key in the one column that holds the identifiers; no other column is ever tried."""
+    if positional and id_column is None and len(table) == len(keys):
+        note = f"The runs carry no identifiers: they were taken in the order of the rows of {path}."
+        return {key: index for index, key in enumerate(keys)}, [note]
+    column = id_column or "participant_id"
+    if column not in table.columns:
+        raise LabelError(
+            f"{path} has the columns {', '.join(table.columns)}; a column {column} is expected"
+            f"{'' if id_column else ', or name another one with --id-column'}.{_hint(table, keys)}"
+        )
+    identifiers = [str(value) for value in table[column] if value != "n/a"]
+    pairing = pair_identifiers(keys, identifiers, path.name, exact=exact)
+    rows: dict[str, int] = {}
+    for index, value in enumerate(table[column]):
+        rows.setdefault(str(value), index)
+    if not pairing.partner:
+        raise LabelError(
+            f"The column {column} of {path} holds none of the identifiers of the series: they are {some(keys)}; the "
+            f"table lists {some(identifiers)}.{_hint(table, keys)}"
+        )
+    notes = [f"{len(pairing.partner)} participants were matched by the column {column} of {path}."]
+    return {key: rows[theirs] for key, theirs in pairing.partner.items()}, [*notes, *pairing.notes(path.name)]
 
-    Raises
-    ------
-    LabelError
-        If it can not be read.
-    """
-    import pandas as pd
 
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            separator = "\t" if "\t" in stream.readline() or path.suffix == ".tsv" else ","
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise LabelError(f"{path} is not a readable table ({error}); tab-separated text is expected.") from error
-    table.columns = [str(name).strip() for name in table.columns]
-    for name in table.columns:
-        table[name] = table[name].str.strip().replace("", "n/a")
-    return table
+def _hint(table: pd.DataFrame, keys: Sequence[str]) -> str:
+    """Name a column that holds the identifiers; whether it is meant is for the user to say."""
+    wanted = {_bare(key) for key in keys}
+    found = [str(name) for name in table.columns if wanted <= {_bare(str(value)) for value in table[name]}]
+    return f" (All of them are in the column {found[0]}: --id-column {found[0]}.)" if found else ""
 
 
 def _table_of_facts(runs: Sequence[ArrayRun], keys: Sequence[str]) -> pd.DataFrame | None:
@@ -158,31 +175,12 @@ def _bare(name: str) -> str:
     return name.removeprefix("sub-")
 
 
-def _best_column(table: pd.DataFrame, keys: Sequence[str]) -> tuple[str, dict[str, int]]:
-    """Find the column that holds the most keys, and the row of each."""
-    wanted = {_bare(key): key for key in keys}
-    best = "participant_id"
-    people: dict[str, int] = {}
-    for column in sorted(table.columns, key=lambda name: name != "participant_id"):
-        rows: dict[str, int] = {}
-        for index, value in enumerate(table[column]):
-            key = wanted.get(_bare(str(value)))
-            if key is not None:
-                rows.setdefault(key, index)
-        if len(rows) > len(people):
-            best, people = column, rows
-    return best, people
-
-
-def _with_identifiers(table: pd.DataFrame, column: str, path: Path) -> pd.DataFrame:
-    """Put ``participant_id`` first, made from the column that matched where the table has none."""
+def _with_identifiers(table: pd.DataFrame, id_column: str | None, path: Path) -> pd.DataFrame:
+    """Put ``participant_id`` first, made from the column of identifiers where the table declares none."""
     if "participant_id" not in table.columns:
-        if column not in table.columns:
-            raise LabelError(
-                f"{path} has no participant_id, and none of its columns ({', '.join(table.columns)}) holds the "
-                "identifiers of the series."
-            )
-        table.insert(0, "participant_id", table[column])
+        if id_column is None:
+            raise LabelError(f"{path} has no column participant_id; name the identifiers with --id-column.")
+        table.insert(0, "participant_id", table[id_column])
     table["participant_id"] = table["participant_id"].map(_bare)
     return table[["participant_id", *(name for name in table.columns if name != "participant_id")]].copy()
 

@@ -36,7 +36,16 @@ def imported(shared_data: Path, environment: dict[str, str], tmp_path_factory: p
         name = f"cc200_filtglobal_site-{site}.npz"
         (source / name).symlink_to(shared_data / "abide" / name)
     command = [sys.executable, "-m", "bids_neurossm.cli.import_series", source, folder / "imported"]
-    options = ["--atlas", "CC200", "--task", "rest", "--participants", shared_data / "abide" / "participants.tsv"]
+    options = [
+        "--atlas",
+        "CC200",
+        "--task",
+        "rest",
+        "--participants",
+        shared_data / "abide" / "participants.tsv",
+        "--id-column",
+        "file_id",
+    ]
     done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "imported"

@@ -155,7 +155,7 @@ def labelled(participant_results: Path, tmp_path_factory: pytest.TempPathFactory
         (["--target", "diagnosis"], 7, "no column 'diagnosis'; it has participant_id, dx"),
         (["--target", "same"], 7, "one class"),
         (["--target", "rare"], 7, "fold"),
-        (["--target", "word", "--target-type", "continuous"], 7, "'x' is not a number"),
+        (["--target", "word", "--target-type", "continuous"], 7, "sub-01 'x', sub-02 'y', sub-03 'z'"),
         (["--target", "phenotype/../secret:x"], 2, "directly under phenotype/"),
         (["--target", "dx", "--model", "oracle"], 2, "known are"),
         (["--target", "dx", "--recipe", "nowhere"], 2, "recipe"),

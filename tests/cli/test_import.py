@@ -47,7 +47,20 @@ def _snapshot(out: Path) -> dict[str, tuple[bytes, int]]:
 def test_series_come_back_as_exact_float32_under_the_participants_labels(source, tmp_path, capsys):
     out = tmp_path / "out"
     facts = ["--atlas", "My-Atlas", "--tr", "2", "--space", "MNI152NLin6Asym", "--task", "rest", "--desc", "aroma"]
-    assert main([str(source), str(out), *facts, "--participants", str(source / "participants.tsv")]) == 0
+    assert (
+        main(
+            [
+                str(source),
+                str(out),
+                *facts,
+                "--participants",
+                str(source / "participants.tsv"),
+                "--id-column",
+                "file",
+            ]
+        )
+        == 0
+    )
     told = capsys.readouterr().out
     assert "2 participants were matched by the column 'file'" in told
     assert "1 participants of the series are not in" in told
@@ -82,7 +95,16 @@ def test_what_is_not_known_is_left_out(source, tmp_path):
 
 
 def test_a_second_import_changes_nothing_and_a_changed_source_is_read_again(source, tmp_path, capsys):
-    command = [str(source), str(tmp_path / "out"), "--task", "rest", "--participants", str(source / "participants.tsv")]
+    command = [
+        str(source),
+        str(tmp_path / "out"),
+        "--task",
+        "rest",
+        "--participants",
+        str(source / "participants.tsv"),
+        "--id-column",
+        "file",
+    ]
     assert main(command) == 0
     before = _snapshot(tmp_path / "out")
     capsys.readouterr()
@@ -215,7 +237,16 @@ def test_the_records_of_neurossm_bring_their_own_participants(tmp_path):
 @pytest.mark.slow
 def test_the_group_level_finds_all_of_abide(shared_data, tmp_path, capsys):
     abide = shared_data / "abide"
-    options = ["--atlas", "CC200", "--task", "rest", "--participants", str(abide / "participants.tsv")]
+    options = [
+        "--atlas",
+        "CC200",
+        "--task",
+        "rest",
+        "--participants",
+        str(abide / "participants.tsv"),
+        "--id-column",
+        "file_id",
+    ]
     assert main([str(abide), str(tmp_path / "abide"), *options]) == 0
     capsys.readouterr()
     command = [str(tmp_path / "abide"), str(tmp_path / "out"), "group", "--target", "dx", "--holdout", "0", "--dry-run"]

@@ -293,15 +293,30 @@ def test_lists_that_repeat_themselves_are_not_unrolled(tmp_path):
 # --- participants -------------------------------------------------------------------------------------------------
 
 
-def test_runs_are_matched_by_the_column_that_holds_their_keys(shared_data):
+def test_runs_are_matched_by_the_column_that_the_user_names_and_keep_the_declared_identifier(shared_data):
     runs = find_arrays(shared_data / "abide").runs
-    matched = match_participants(runs, shared_data / "abide" / "participants.tsv")
+    table = shared_data / "abide" / "participants.tsv"
+    with pytest.raises(LabelError, match=r"participant_id of .* holds none of the identifiers.*--id-column file_id"):
+        match_participants(runs, table)
+    matched = match_participants(runs, table, "file_id")
     assert matched.entities[0] == {"sub": "0051456"}
     assert matched.motion[0] == 0.1862015944
     assert matched.unmatched == []
     assert matched.table is not None
     assert list(matched.table.columns)[:2] == ["participant_id", "file_id"]
-    assert "'file_id'" in matched.notes[0]
+    assert matched.notes[0] == f"754 participants were matched by the column file_id of {table}."
+
+
+def test_no_other_column_is_ever_tried(tmp_path):
+    """Ages that look like identifiers: the zeros that a spreadsheet kept must not hand series to other people."""
+    rows = [f"sub-{number:03d}\t{65 - number}\t{'pat' if number % 2 else 'con'}" for number in range(21, 45)]
+    (tmp_path / "p.tsv").write_text("participant_id\tage\tdx\n" + "\n".join(rows) + "\n")
+    runs = [_run(2, 3, str(number)) for number in range(21, 45)]
+    matched = match_participants(runs, tmp_path / "p.tsv")
+    assert [each["sub"] for each in matched.entities] == [f"{number:03d}" for number in range(21, 45)]
+    assert "24 participants are spelled differently" in matched.notes[1]
+    with pytest.raises(LabelError, match="holds none of the identifiers"):
+        match_participants(runs, tmp_path / "p.tsv", exact=True)
 
 
 def test_who_is_not_in_the_table_is_listed_and_kept(tmp_path):
@@ -326,16 +341,16 @@ def test_a_stack_without_identifiers_follows_the_rows_of_the_table(tmp_path):
     assert "in the order of the rows" in matched.notes[0]
 
 
-def test_a_table_without_participant_id_takes_it_from_the_column_that_matches(tmp_path):
+def test_a_table_without_participant_id_takes_it_from_the_column_that_is_named(tmp_path):
     (tmp_path / "p.tsv").write_text("dx\tBIDS_ID\n1\tsub-001\n")
-    matched = match_participants([_run(2, 3, "sub-001")], tmp_path / "p.tsv")
+    with pytest.raises(LabelError, match=r"a column participant_id is expected.*--id-column BIDS_ID"):
+        match_participants([_run(2, 3, "sub-001")], tmp_path / "p.tsv")
+    matched = match_participants([_run(2, 3, "sub-001")], tmp_path / "p.tsv", "BIDS_ID")
     assert matched.table is not None
     assert matched.table.to_dict("list") == {"participant_id": ["sub-001"], "dx": ["1"], "BIDS_ID": ["sub-001"]}
-    with pytest.raises(LabelError, match="has no participant_id"):
-        match_participants([_run(2, 3, "nobody")], tmp_path / "p.tsv")
     (tmp_path / "p.tsv").write_text("BIDS_ID\tdx\nsub-001\t1\nsub-001\t2\n")
     with pytest.raises(LabelError, match="001 more than once"):
-        match_participants([_run(2, 3, "sub-001")], tmp_path / "p.tsv")
+        match_participants([_run(2, 3, "sub-001")], tmp_path / "p.tsv", "BIDS_ID")
 
 
 def test_a_key_that_is_a_bids_name_states_its_entities():
