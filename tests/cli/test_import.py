@@ -62,7 +62,7 @@ def test_series_come_back_as_exact_float32_under_the_participants_labels(source,
         == 0
     )
     told = capsys.readouterr().out
-    assert "2 participants were matched by the column 'file'" in told
+    assert "2 participants were matched by the column file of" in told
     assert "1 participants of the series are not in" in told
     series = _imported(out)
     for label, key in (("7", "id_0"), ("8", "id_1"), ("id2", "id_2")):
