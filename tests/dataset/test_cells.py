@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+import re
+from decimal import Decimal
+
 import pandas as pd
 import pytest
 
@@ -89,3 +94,28 @@ def test_ages() -> None:
 )
 def test_labels_are_one_class_only_as_the_same_decimal(labels: list[str], expected: list[str]) -> None:
     assert as_classes(cells(*labels, None)).tolist()[:-1] == expected
+
+
+PIECES = ("", "0", "00", "1", "10", ".", ".0", ".50", "e1", "-", "+", "a", "A")
+
+
+@pytest.mark.parametrize("start", [0, pytest.param(1_000, marks=pytest.mark.exhaustive)])
+def test_two_labels_merge_only_as_the_same_decimal(start: int) -> None:
+    merged = kept = 0
+    for seed in range(start, start + (1_000 if start == 0 else 9_000)):
+        chance = random.Random(seed)
+        numeric = chance.random() < 0.7
+        pieces = PIECES[:-2] if numeric else PIECES
+        labels = ["".join(chance.choices(pieces, k=chance.randint(1, 3))) or "x" for _ in range(6)]
+        named = dict(zip(labels, as_classes(cells(*labels)), strict=True))
+        for one, other in itertools.combinations(dict.fromkeys(labels), 2):
+            if named[one] != named[other]:
+                kept += 1
+                continue
+            merged += 1
+            assert all(re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[0-9]+)?", label) for label in labels), labels
+            assert Decimal(one) == Decimal(other)
+            assert not any(re.match(r"[+-]?0[0-9]", label) for label in (one, other))
+        assert set(named.values()) <= set(labels)
+    assert merged > 5
+    assert kept > 1_000

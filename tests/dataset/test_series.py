@@ -146,3 +146,18 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     for read in (lambda: read_regions(path), lambda: read_series(path, ["a", "b"])):
         with pytest.raises(RunError, match="is UTF-16 text, not UTF-8 text"):
             read()
+
+
+@pytest.mark.parametrize("first", ["0.25\t-1", "n/a\t-1", "nan\tNaN", "3\t2", "1e-3\tn/a"])
+def test_a_table_without_names_is_not_read_one_row_short(tmp_path: Path, first: str) -> None:
+    path = add(tmp_path, "sub-01_task-rest", text=f"{first}\n1.5\t2\n2.5\t3\n")
+    assert read_regions(path) == ["region1", "region2"]
+    values = read_series(path, ["region1", "region2"])
+    assert values.shape == (3, 2)
+    assert values[1:].tolist() == [[1.5, 2], [2.5, 3]]
+
+
+def test_names_that_are_numbers_are_names(tmp_path: Path) -> None:
+    path = add(tmp_path, "sub-01_task-rest", text="1\t2\n0.5\t2\n")
+    assert read_regions(path) == ["1", "2"]
+    assert read_series(path, ["1", "2"]).tolist() == [[0.5, 2]]

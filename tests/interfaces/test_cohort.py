@@ -11,6 +11,7 @@ import pytest
 
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.outputs import GroupOutputs
+from bids_neurossm.errors import LabelError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import BuildCohort, Shortest
 from bids_neurossm.interfaces.records import read_records
@@ -105,3 +106,23 @@ def test_another_release_of_one_atlas_is_the_same_regions(build: Any, tmp_path: 
     assert (excluded, failed) == ({}, [])
     assert cohort.regions == REGIONS
     np.testing.assert_allclose(cohort.raw(1), 2 * values, rtol=1e-6)
+
+
+def test_every_table_is_read_once_and_a_cohort_that_is_left_empty_says_where_the_reasons_are(
+    build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bids_neurossm.interfaces import cohort as module
+
+    read: list[str] = []
+    original = module.read_series
+    monkeypatch.setattr(module, "read_series", lambda path, *more: read.append(path.name) or original(path, *more))
+    values = np.random.default_rng(0).normal(size=(80, 100))
+    tables = {name: write(tmp_path / f"{name}.tsv", values[: 80 - 50 * (name == "b")]) for name in "abc"}
+    found, excluded, _ = build(tables)
+    assert read == ["a.tsv", "b.tsv", "c.tsv"]
+    assert found.runs["run"].tolist() == ["a", "c"]
+    assert np.allclose(found.raw(1), values, atol=1e-6)
+    assert excluded == {"b": "too few volumes"}
+    with pytest.raises(LabelError, match=r"No run is left to train on; .*exclusions\.tsv says why"):
+        build({"b": tables["b"]})
+    assert pd.read_csv(tmp_path / "out" / "group" / "x" / "exclusions.tsv", sep="\t")["run"].tolist() == ["b"]
