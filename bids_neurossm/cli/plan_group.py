@@ -67,7 +67,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
     spec, training = plan_model(config)
     source, files = series_of(config)
     strategy = str(files[0].sidecar.get("DenoisingStrategy") or files[0].entities.get("desc", ""))
-    labelled = label_runs(config, files)
+    labelled = label_runs(config, files, source)
     kept, target_type = labelled.runs, labelled.target_type
     classes = _classes(kept["label"], f"--target {target.text} ({labelled.source})") if target_type == "class" else []
     regions = common_regions(files, same_parcels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -73,8 +74,16 @@ def run_facts(file: SeriesFile) -> dict[str, Any]:
     }
 
 
-def label_runs(config: RunConfig, files: Sequence[SeriesFile]) -> LabelledRuns:
+def label_runs(config: RunConfig, files: Sequence[SeriesFile], source: Path) -> LabelledRuns:
     """Give runs their labels and covariates.
+
+    Parameters
+    ----------
+    config : RunConfig
+    files : sequence of SeriesFile
+        The runs.
+    source : Path
+        Their dataset.
 
     Raises
     ------
@@ -85,13 +94,14 @@ def label_runs(config: RunConfig, files: Sequence[SeriesFile]) -> LabelledRuns:
     target = parse_target(evaluation.target or "")
     runs = pd.DataFrame([run_facts(file) for file in files])
     exclusions = [file.sidecar.get("Exclusion") for file in files]
-    columns = _Columns(config, target, runs)
+    everyone = [path.name.removeprefix("sub-") for path in sorted(source.glob("sub-*")) if path.is_dir()]
+    columns = _Columns(config, target, runs, everyone)
     if target.kind == "entity":
         labels = pd.Series([file.entities.get(target.column) for file in files], dtype=object)
-        source = "file names"
+        labels_from = "file names"
     else:
         labels = columns.named(target.column)
-        source = str(columns.joined_with(target.column).table.path)
+        labels_from = str(columns.joined_with(target.column).table.path)
     people = runs["participant_id"]
     labels, target_type, notes = read_target(labels, evaluation.target_type, target, people)
     covariates = columns.covariates(evaluation, target, people)
@@ -126,7 +136,7 @@ def label_runs(config: RunConfig, files: Sequence[SeriesFile]) -> LabelledRuns:
     return LabelledRuns(
         runs[keep].reset_index(drop=True),
         target_type,
-        source,
+        labels_from,
         used,
         left_out + columns.respelled(),
         [*columns.notes(), *notes],
@@ -159,6 +169,7 @@ class _Columns:
     config: RunConfig
     target: Target
     runs: pd.DataFrame
+    everyone: Sequence[str]
     _joined: list[Joined] = field(default_factory=list)
     _notes: list[str] = field(default_factory=list)
 
@@ -171,7 +182,7 @@ class _Columns:
             return
         told = self.target if self.target.kind != "entity" else parse_target(wanted[0])
         for table in self._tables(told, [name for name in wanted if name != "site"]):
-            self._joined.append(join(self.runs, table, exact=evaluation.exact_ids))
+            self._joined.append(join(self.runs, table, exact=evaluation.exact_ids, others=self.everyone))
 
     def _tables(self, told: Target, wanted: Sequence[str]) -> list[ParticipantTable]:
         """Read the table of participants, and those of sessions where it lacks a column."""

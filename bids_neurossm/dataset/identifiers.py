@@ -80,7 +80,13 @@ def normalised(identifier: str, prefix: str = "sub-") -> str:
 
 
 def pair_identifiers(
-    series: Iterable[str], table: Iterable[str], where: str, *, exact: bool = False, prefix: str = "sub-"
+    series: Iterable[str],
+    table: Iterable[str],
+    where: str,
+    *,
+    exact: bool = False,
+    prefix: str = "sub-",
+    others: Iterable[str] = (),
 ) -> Pairing:
     """Pair the identifiers of series with those of a table.
 
@@ -98,6 +104,8 @@ def pair_identifiers(
         Exact matches only.
     prefix : str
         Prefix that may be there or not.
+    others : iterable of str
+        Identifiers of the dataset besides those of the series: the table may mean them.
 
     Returns
     -------
@@ -114,12 +122,13 @@ def pair_identifiers(
     partner = {name: known[bare(name, prefix)] for name in ours if bare(name, prefix) in known}
     left = [name for name in ours if name not in partner]
     if left and not exact:
-        keys = {name: normalised(name, prefix) for name in (*ours, *theirs)}
+        everyone = list(dict.fromkeys([*ours, *others]))
+        keys = {name: normalised(name, prefix) for name in (*everyone, *theirs)}
         available = {keys[name] for name in theirs}
         if any(keys[name] in available for name in left):
             what = "sessions" if prefix == "ses-" else "participants"
             left = [name for name in left if keys[name] in available]
-            _refuse_collisions({"the series": ours, where: theirs}, keys, f"{len(left)} {what}", left, where)
+            _refuse_collisions({"the series": everyone, where: theirs}, keys, f"{len(left)} {what}", left, where)
             by_key = {keys[name]: name for name in theirs}
             partner = {name: by_key[keys[name]] for name in ours if keys[name] in by_key}
     taken = set(partner.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +175,7 @@ def read_target(
     elif wanted == "auto":
         _refuse_mostly_numeric(column, values, f"--target {target.text}", people)
     classes = as_classes(values)
-    return classes, "class", [f"--target {target.text}: {note}." for note in alike_but_for_case(classes)]
+    return classes, "class", [f"--target {target.text}: {note}." for note in lookalikes(classes)]
 
 
 def _are(cells: pd.Series[str]) -> str:
@@ -204,13 +205,14 @@ def _refuse_mostly_numeric(column: NumberColumn, values: pd.Series[Any], what: s
         )
 
 
-def alike_but_for_case(classes: pd.Series[Any]) -> list[str]:
-    """Report classes whose names differ in case alone; they are two classes."""
+def lookalikes(classes: pd.Series[Any]) -> list[str]:
+    """Report classes whose names look alike (case, spaces, how accents are encoded); they are two classes."""
     counts = {str(name): int(number) for name, number in classes.dropna().value_counts().items()}
     found: dict[str, list[str]] = {}
     for name in sorted(counts):
-        found.setdefault(name.casefold(), []).append(f"{name!r} ({counts[name]})")
-    return [f"{' and '.join(names)} differ in case alone and are two classes" for names in found.values() if names[1:]]
+        alike = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        found.setdefault(alike, []).append(f"{name!r} ({counts[name]})")
+    return [f"{' and '.join(names)} look alike and are two classes" for names in found.values() if names[1:]]
 
 
 def read_covariate(

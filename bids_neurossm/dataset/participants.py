@@ -231,7 +231,7 @@ class Joined:
         return pd.Series(found, index=self.runs.index, dtype=object), notes
 
 
-def join(runs: pd.DataFrame, table: ParticipantTable, *, exact: bool = False) -> Joined:
+def join(runs: pd.DataFrame, table: ParticipantTable, *, exact: bool = False, others: Iterable[str] = ()) -> Joined:
     """Find the rows of the runs in a table: by participant, and by session where both sides have sessions.
 
     Parameters
@@ -241,6 +241,8 @@ def join(runs: pd.DataFrame, table: ParticipantTable, *, exact: bool = False) ->
     table : ParticipantTable
     exact : bool
         Whether identifiers must match exactly.
+    others : iterable of str
+        Participants of the dataset that were not asked for.
 
     Raises
     ------
@@ -248,7 +250,8 @@ def join(runs: pd.DataFrame, table: ParticipantTable, *, exact: bool = False) ->
         If identifiers are ambiguous, or none of the runs is in the table.
     """
     where = table.path.name
-    people = pair_identifiers(runs["participant_id"], table.rows["participant_id"], where, exact=exact)
+    listed = table.rows["participant_id"]
+    people = pair_identifiers(runs["participant_id"], listed, where, exact=exact, others=others)
     sessions = Pairing({})
     if table.has_sessions:
         labels = [label for label in runs["session_id"] if label]

@@ -160,6 +160,9 @@ def test_1_and_01_are_two_people(tmp_path: Path) -> None:
     people = table(tmp_path / "p.tsv", {"participant_id": ["1", "2", "3"], "dx": ["a", "b", "a"]})
     with pytest.raises(LabelError, match=r"the series has both (1 and 01|01 and 1)"):
         plan(dataset, tmp_path / "out", "--target", "dx", "--participants-file", people)
+    chosen = ["--participant-label", "01", "2", "3"]  # sub-1 is still there, and the table means it
+    with pytest.raises(LabelError, match=r"the series has both (1 and 01|01 and 1)"):
+        plan(dataset, tmp_path / "out", "--target", "dx", "--participants-file", people, *chosen)
 
 
 def test_a_missing_value_and_a_missing_row_are_two_reasons(cohort: Path, tmp_path: Path) -> None:

@@ -66,6 +66,12 @@ def test_different_spellings_that_all_have_exact_partners_are_different_people()
     assert pair(["1", "01"], ["01", "1"]).partner == {"1": "1", "01": "01"}
 
 
+def test_people_who_were_not_asked_for_count_too() -> None:
+    assert pair(["01"], ["1"]).partner == {"01": "1"}
+    with pytest.raises(LabelError, match="the series has both 01 and 1"):
+        pair(["01"], ["1"], others=["01", "1"])
+
+
 def test_who_has_no_partner_under_any_spelling_does_not_stop_the_others() -> None:
     assert pair(["1", "01", "x"], ["1", "01"]).only_series == ("x",)
 

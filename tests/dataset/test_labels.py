@@ -173,7 +173,7 @@ class TestReadTarget:
     def test_labels_that_differ_in_case_alone_are_two_classes_and_are_reported(self) -> None:
         values, _, notes = self.read(["AD"] * 5 + ["ad"] * 2 + ["HC"] * 5, column="dx")
         assert set(values) == {"AD", "ad", "HC"}
-        assert notes == ["--target dx: 'AD' (5) and 'ad' (2) differ in case alone and are two classes."]
+        assert notes == ["--target dx: 'AD' (5) and 'ad' (2) look alike and are two classes."]
 
 
 class TestReadCovariate:
