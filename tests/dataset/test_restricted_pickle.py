@@ -11,8 +11,10 @@ from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from bids_neurossm.dataset.pickled_tables import Frame
 from bids_neurossm.dataset.restricted_pickle import load_restricted
 from bids_neurossm.errors import UsageError
 
@@ -111,7 +113,7 @@ def test_the_attacks_of_these_tests_do_run_where_nothing_holds_them_back(tmp_pat
     [
         (b"cnumpy\ndtype\n}b.", "change of numpy.dtype"),
         (b"cnumpy._core.multiarray\n_reconstruct\n(N}S'_build'\nNstb.", "change of"),
-        (b"\x80\x02cnumpy\nndarray\n(t\x81.", "readable pickle"),
+        (b"\x80\x02cnumpy\nndarray\n(t\x81.", "call of numpy.ndarray"),
         (b"cnumpy\nndarray\n(I9\ntR.", "call of numpy.ndarray"),
         (b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000000\ntS'b'\ntR.", "not empty at first"),
         (b"cnumpy\ndtype\n(S'V9'\nI00\nI01\ntR.", "numpy.dtype 'V9'"),
@@ -184,3 +186,75 @@ def test_damage_of_any_kind_is_one_clear_refusal(tmp_path):
         except UsageError:
             refused += 1
     assert refused > 300
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_tables_of_pandas_come_back_as_columns_and_rows(tmp_path, protocol):
+    frame = pd.DataFrame(
+        {
+            "name": ["a", "bé", None],
+            "count": [1, 2, 3],
+            "score": [0.1, np.nan, 3.0],
+            "truth": [True, False, True],
+            "series": [np.ones((2, 3)), np.zeros((1, 3)), np.ones((3, 3))],
+            "text": pd.array(["q", None, "s"], dtype=pd.StringDtype("python")),
+            "bytes": pd.Series([b"\xff", b"", b"x"], dtype=object),
+        }
+    )[["score", "name", "series", "truth", "text", "count", "bytes"]]
+    content = {"frame": frame, "part": frame.iloc[1:], "row": frame.loc[1], "column": frame["count"]}
+    loaded = load_restricted(_write(tmp_path / "x.pickle", pickle.dumps(content, protocol)))
+    assert isinstance(loaded["frame"], Frame)
+    columns = loaded["frame"].columns
+    assert list(columns) == list(frame.columns)
+    assert [list(columns[name]) for name in ("name", "count", "truth")] == [["a", "bé", None], [1, 2, 3], [1, 0, 1]]
+    assert [np.asarray(columns["score"]).tobytes(), columns["text"]] == [
+        frame["score"].to_numpy().tobytes(),
+        ["q", None, "s"],
+    ]
+    assert [each.shape for each in columns["series"]] == [(2, 3), (1, 3), (3, 3)]
+    assert list(columns["bytes"]) == [b"\xff", b"", b"x"]
+    assert list(loaded["part"].columns["name"]) == ["bé", None]
+    assert (loaded["row"]["name"], loaded["row"]["count"]) == ("bé", 2)
+    assert loaded["column"] == {"0": 1, "1": 2, "2": 3}
+
+
+@pytest.mark.parametrize(
+    ("column", "refused"),
+    [
+        (pd.Categorical(["a", "b"]), r"asks for pandas\..*Categorical"),
+        (pd.to_datetime(["2020-01-01", "2020-01-02"]), "asks for "),
+        (pd.array([1, None], dtype="Int64"), r"asks for pandas\..*Integer"),
+    ],
+)
+def test_columns_of_another_kind_are_refused_by_name(tmp_path, column, refused):
+    with pytest.raises(UsageError, match=refused):
+        load_restricted(_write(tmp_path / "x.pickle", pickle.dumps(pd.DataFrame({"x": column}))))
+
+
+def test_a_key_is_a_plain_value(tmp_path):
+    # The hash of tuples in tuples takes a stack as deep as they are, or a time that doubles with each level.
+    deep = b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x01s."
+    doubling = b"\x80\x02}K\x01" + b"".join(b"q%ch%c\x86" % (each, each) for each in range(45)) + b"K\x01s."
+    in_a_set = b"\x80\x04\x8f(K\x01\x85\x90."
+    for content in (deep, doubling, in_a_set):
+        with pytest.raises(UsageError, match="a key that is no plain value"):
+            load_restricted(_write(tmp_path / "x.pickle", content))
+
+
+@pytest.mark.parametrize(
+    ("content", "refused"),
+    [
+        (b"\x80\x02cpandas\nDataFrame\n)\x81}U\x04_mgrK\x01sb.", "a pandas.DataFrame of another layout"),
+        (b"cpandas\nDataFrame\n(I1\ntR.", "not a readable pickle"),
+        (b"cpandas\nIndex\n(tR.", "a bare object"),
+        (b"ccopy_reg\n_reconstructor\n(cnumpy\nndarray\ncbuiltins\nobject\nNtR.", "call of numpy.ndarray"),
+        (b"cbuiltins\nslice\n(NNN(ltR.", "builtins.slice"),
+        (b"cbuiltins\nbytearray\n(I1000000000000\ntR.", "builtins.bytearray"),
+        (b"cpyarrow.lib\nchunked_array\n(I1\ntR.", "Arrow array"),
+        (b"\x80\x02]Nb.", "a change of list"),
+        (b"\x80\x02K\x01)R.", "a call of a int"),
+    ],
+)
+def test_stand_ins_of_tables_can_not_be_misused(tmp_path, content, refused):
+    with pytest.raises(UsageError, match=refused):
+        load_restricted(_write(tmp_path / "x.pickle", content))
