@@ -146,6 +146,17 @@ def atlas_entities(name_or_file: str, atlas_space: str | None = None) -> dict[st
     return {"atlas": atlas, "scale": str(facts["regions"])}
 
 
+def absent_labels(name: str) -> tuple[int, ...]:
+    """List the whole numbers up to the highest label of a known atlas that are no label (of AAL3 four).
+
+    Raises
+    ------
+    UsageError
+        If the name is not known.
+    """
+    return tuple(_recognise(name)[1].get("absent_labels", ()))
+
+
 def _recognise(name: str) -> tuple[str, dict[str, Any], re.Match[str]]:
     for atlas, facts in known_atlases().items():
         match = re.fullmatch(facts["pattern"], name, flags=re.IGNORECASE)

@@ -11,21 +11,57 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm import __version__
-from bids_neurossm.atlas.catalogue import atlas_entities, load_parcellation
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.atlas.tables import read_label_table
+from bids_neurossm.cli.import_atlas import (
+    drawn,
+    entities_for,
+    find_atlas,
+    kept_columns,
+    read_names,
+    region_names,
+    with_image,
+)
 from bids_neurossm.dataset.arrays import ArrayRun, Matrix
+from bids_neurossm.dataset.facts import table_of_facts, with_facts
 from bids_neurossm.dataset.hashing import hash_content, hash_file
 from bids_neurossm.dataset.matching import Matched, match_participants
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.outputs import RunOutputs
+from bids_neurossm.dataset.phenotypes import find_phenotypes, id_column, keep_release, with_phenotypes
+from bids_neurossm.dataset.published import check_length, read_task_codes
+from bids_neurossm.dataset.records import Reading
 from bids_neurossm.dataset.sources import Orientation, find_arrays, orientations, usual_regions
-from bids_neurossm.errors import NeuroSSMError, ResourceMissingError, RunError, UsageError
+from bids_neurossm.errors import NeuroSSMError, RunError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bids_neurossm.cli.import_series import ImportOptions
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the series of one atlas are laid out.
+
+    Parameters
+    ----------
+    atlas : str or None
+        Its name.
+    entities : mapping
+        BIDS entities that name it.
+    regions : list of str
+        Names of the regions that are written, R of them.
+    kept : tuple of int or None
+        Columns that are regions; None keeps all.
+    parcellation : Parcellation or None
+        Where maps can be drawn.
+    """
+
+    atlas: str | None
+    entities: Mapping[str, str]
+    regions: list[str]
+    kept: tuple[int, ...] | None = None
+    parcellation: Parcellation | None = None
 
 
 @dataclass(frozen=True)
@@ -44,8 +80,10 @@ class PlannedRun:
         BIDS entities of the recording.
     path : Path
         The table that is written.
-    mean_displacement : float
-        Mean framewise displacement in mm; NaN where it is not known.
+    layout : Layout
+        Its atlas and regions.
+    repetition_time, mean_displacement : float or None, float
+        In seconds; in mm, NaN where it is not known.
     digest : str
         Hash of all that the table depends on.
     """
@@ -57,10 +95,12 @@ class PlannedRun:
     load: Callable[[], Matrix]
     entities: Mapping[str, str]
     path: Path
-    mean_displacement: float
-    digest: str
+    layout: Layout
+    repetition_time: float | None = None
+    mean_displacement: float = float("nan")
+    digest: str = ""
 
-    def read(self, n_regions: int) -> npt.NDArray[np.float64]:
+    def read(self) -> npt.NDArray[np.float64]:
         """Read the series.
 
         Returns
@@ -71,21 +111,38 @@ class PlannedRun:
         Raises
         ------
         RunError
-            If they can not be read, have another number of regions, or hold infinite values.
+            If they cannot be read, have another number of regions, hold infinite values or no number at all, or have
+            numbers in columns that are no region of the atlas.
         """
-        where = f"{self.source}: {self.key}"
+        where, kept = f"{self.source}: {self.key}", self.layout.kept
         try:
             array = np.asarray(self.load(), dtype=np.float64)
         except NeuroSSMError:
             raise
         except Exception as error:  # as with bids_neurossm.dataset.sources: damage makes readers fail in any way
-            raise RunError(f"{where} can not be read ({type(error).__name__}: {error}).") from error
+            raise RunError(f"{where} cannot be read ({type(error).__name__}: {error}).") from error
         series = array if self.orientation == "time-roi" else array.T
-        if series.shape[1] != n_regions:
-            raise RunError(f"{where} has {series.shape[1]} regions; {n_regions} are expected.")
+        n_columns = len(self.layout.regions) if kept is None else kept[-1] + 1
+        if series.shape[1] != n_columns:
+            raise RunError(f"{where} has {series.shape[1]} regions; {n_columns} are expected.")
         if np.isinf(series).any():
             raise RunError(f"{where} holds infinite values; numbers are expected.")
-        return series
+        if not np.isfinite(series).any():
+            raise RunError(f"{where} holds no number at all (every value is NaN).")
+        return series if kept is None else self._regions_alone(series, where)
+
+    def _regions_alone(self, series: npt.NDArray[np.float64], where: str) -> npt.NDArray[np.float64]:
+        """Leave out columns for numbers that are no label, which must be empty."""
+        kept = self.layout.kept or ()
+        others = np.delete(series, kept, axis=1)
+        filled = np.ptp(np.nan_to_num(others), axis=0) > 0
+        if filled.any():
+            columns = np.delete(np.arange(series.shape[1]), kept)[filled] + 1
+            raise RunError(
+                f"{where} has numbers in column {columns[0]}, which is no region of {self.layout.atlas}: its columns "
+                "are in another order, or of another atlas."
+            )
+        return series[:, kept]
 
 
 @dataclass(frozen=True)
@@ -93,10 +150,8 @@ class Import:
     """An import that is ready to be carried out."""
 
     runs: list[PlannedRun]
-    regions: list[str]
-    parcellation: Parcellation | None
+    layouts: list[Layout]
     participants: pd.DataFrame | None
-    unmatched: list[str]
     notes: list[str]
     failures: list[RunError]
     source_dir: Path
@@ -109,161 +164,184 @@ def plan_import(options: ImportOptions) -> Import:
     Raises
     ------
     NeuroSSMError
-        If something is missing or could be understood in two ways; the message says what mends it.
+        If something is missing or could be understood in two ways; the message says how to fix it.
     """
-    leave_out = [each for each in (options.out_dir, options.participants, options.regions) if each is not None]
-    found = find_arrays(options.source, leave_out)
+    codes = None if options.task_codes is None else read_task_codes(options.task_codes)
+    tables = [options.participants, options.regions, options.task_codes]
+    found = find_arrays(
+        options.source,
+        [each for each in (options.out_dir, *tables) if each is not None],
+        Reading(options.id_key, options.task, codes),
+    )
+    notes = list(found.notes)
+    table = find_phenotypes(options.source, [options.out_dir], options.participants)
+    column, exact = id_column(options.participants, options.id_column), options.exact_ids
+    runs = found.runs
+    if table is not None:
+        mine = options.participants in (None, table)
+        told: list[str] = []
+        runs = with_phenotypes(runs, table, told, column=column if mine else None, exact=exact, known_studies=not mine)
+        notes += told if table != options.participants else []  # of that table they come from the matching below
+    runs = keep_release(runs, options.release, notes)
+    _refuse_two_studies(runs)
+    notes += _by_name(runs)
     source_dir = options.source if options.source.is_dir() else options.source.parent
     source_name = sanitised_label(source_dir.name) or "source"
-    given = _read_names(options.regions) if options.regions is not None else None
-    notes = list(found.notes)
-    if not found.runs:
-        return Import([], given or [], None, None, [], notes, found.failures, source_dir, source_name)
-    atlas = _atlas(options, notes)
-    expected = len(given) if given is not None else atlas.n_regions
-    sides, reason = orientations(found.runs, options.orientation, expected)
-    notes.append(f"Orientation {' and '.join(sorted(set(sides)))}: {reason}.")
-    count = usual_regions(found.runs, sides)
-    atlas = _with_image(options, atlas, count, notes)
-    regions = _region_names(options, found.runs, given, atlas, count)
-    matched = match_participants(found.runs, options.participants, options.id_column, exact=options.exact_ids)
-    notes += matched.notes
-    entities = _atlas_entities_for(options, atlas, count, notes)
-    drawn = atlas.parcellation if options.space is not None else None
-    parcellation = drawn if drawn is not None and list(drawn.names) == regions else None
-    runs = _named(options, found.runs, sides, matched, entities, regions)
-    return Import(
-        runs, regions, parcellation, matched.table, matched.unmatched, notes, found.failures, source_dir, source_name
-    )
-
-
-@dataclass(frozen=True)
-class _Atlas:
-    """What is known of the atlas: names of entities, the image where it is at hand, the number of regions."""
-
-    entities: dict[str, str]
-    parcellation: Parcellation | None = None
-    n_regions: int | None = None
-
-
-def _atlas(options: ImportOptions, notes: list[str]) -> _Atlas:
-    """Look the atlas up; a name that is not known is as good as any, but has no image."""
-    name = options.atlas
-    if name is None:
-        notes.append("Without --atlas the regions have no image, and there will be no maps.")
-        return _Atlas({})
-    if options.space is None:
+    if not runs:
+        return Import([], [], None, notes, found.failures, source_dir, source_name)
+    groups: dict[str | None, list[int]] = {}
+    for index, run in enumerate(runs):
+        groups.setdefault(options.atlas or run.published.atlas, []).append(index)
+    sides: dict[int, Orientation] = {}
+    layouts: dict[int, Layout] = {}
+    for atlas, indices in groups.items():
+        layout, group_sides = _laid_out(options, atlas, [runs[index] for index in indices], notes)
+        sides |= dict(zip(indices, group_sides, strict=True))
+        layouts |= dict.fromkeys(indices, layout)
+    if options.space is None and any(layout.atlas for layout in layouts.values()):
         notes.append("Without --space there will be no maps.")
-    if name.endswith((".nii", ".nii.gz")):
-        parcellation = load_parcellation(name, options.space, atlas_space=options.space)
-        return _Atlas(dict(parcellation.entities), parcellation, parcellation.n_regions)
-    try:
-        entities = atlas_entities(name)
-    except UsageError:
-        if not sanitised_label(name):
-            raise
-        notes.append(f"The atlas {name} has no image here, so there will be no maps.")
-        return _Atlas({"atlas": sanitised_label(name)})
-    return _Atlas(entities, None, int(entities["scale"]))
+    matched = match_participants(runs, options.participants, column, exact=exact)
+    notes += matched.notes
+    facts = table_of_facts(runs, [each["sub"] for each in matched.entities], notes)
+    participants = facts if matched.table is None else with_facts(matched.table, facts)
+    in_order = range(len(runs))
+    planned = _named(options, runs, [sides[i] for i in in_order], [layouts[i] for i in in_order], matched)
+    unique = list({id(layout): layout for layout in layouts.values()}.values())
+    return Import(planned, unique, participants, notes, found.failures, source_dir, source_name)
 
 
-def _with_image(options: ImportOptions, atlas: _Atlas, count: int, notes: list[str]) -> _Atlas:
-    """Load a known atlas, once it is clear that it fits: TemplateFlow may have to download it."""
-    if atlas.parcellation is not None or atlas.n_regions != count or options.atlas is None:
-        return atlas
-    try:
-        parcellation = load_parcellation(options.atlas, options.space, atlas_dir=options.atlas_dir)
-    except (ResourceMissingError, UsageError) as error:
-        notes.append(f"The atlas could not be had, so its names are not used and there will be no maps: {error}")
-        return atlas
-    return _Atlas(atlas.entities, parcellation, atlas.n_regions)
+def _refuse_two_studies(runs: Sequence[ArrayRun]) -> None:
+    """Refuse an identifier that two studies use: they would become one person."""
+    studies: dict[str, str] = {}
+    for run in runs:
+        study = run.published.study
+        known = studies.setdefault(run.key, study) if study and not run.positional else study
+        if known != study:
+            raise UsageError(
+                f"{run.key} is a participant of {known} and of {study} ({run.source}): import the files of each study "
+                "into an OUT_DIR of its own."
+            )
 
 
-def _atlas_entities_for(options: ImportOptions, atlas: _Atlas, count: int, notes: list[str]) -> dict[str, str]:
-    """Name the atlas in file names; one of another size must not go by the name of the known one."""
-    if not atlas.entities or count == atlas.n_regions:
-        return dict(atlas.entities)
-    if atlas.n_regions is not None:
-        notes.append(
-            f"The series have {count} regions and {options.atlas} has {atlas.n_regions}: they are not called by its "
-            "names, and there will be no maps."
+def _by_name(runs: Sequence[ArrayRun]) -> list[str]:
+    """Report what was read off the names of files."""
+    files: dict[Path, list[ArrayRun]] = {}
+    for run in runs:
+        files.setdefault(run.source, []).append(run)
+    known = {path: each for path, each in files.items() if each[0].published.atlas or each[0].published.study}
+    return [
+        f"{path.name}: {len(each)} runs; by its name of the atlas {each[0].published.atlas or 'that --atlas names'}, "
+        f"{'task ' if each[0].published.task else ''}{each[0].published.task or 'with the task in each record'}."
+        for path, each in known.items()
+    ]
+
+
+def _laid_out(
+    options: ImportOptions, name: str | None, runs: Sequence[ArrayRun], notes: list[str]
+) -> tuple[Layout, list[Orientation]]:
+    """Find out how the series of one atlas are laid out, and which side of each is time."""
+    given = read_names(options.regions) if options.regions is not None else None
+    atlas = find_atlas(options, name, notes)
+    sides, reason = orientations(runs, options.orientation, [len(given)] if given is not None else atlas.sizes)
+    _check_tasks(runs, sides)
+    count = usual_regions(runs, sides)
+    atlas = with_image(options, atlas, count, notes)
+    kept = kept_columns(atlas, count)
+    of = f" of {name}" if name else ""
+    notes.append(f"{len(runs)} runs{of}: orientation {' and '.join(sorted(set(sides)))}, as {reason}.")
+    if kept is not None:
+        labels = ", ".join(map(str, atlas.absent))
+        notes.append(f"{name} has no labels {labels}: their columns, which hold nothing, are left out.")
+    entities = entities_for(atlas, count, notes)
+    names = region_names(options, runs, given, atlas, count if kept is None else len(kept))
+    return Layout(name, entities, names, kept, drawn(options, atlas, names)), sides
+
+
+def _check_tasks(runs: Sequence[ArrayRun], sides: Sequence[Orientation]) -> None:
+    """Compare the tasks that records state with the lengths of the runs."""
+    for run, side in zip(runs, sides, strict=True):
+        if run.is_record and run.published.task is None and "task" in run.entities:
+            check_length(run.published, run.entities["task"], _volumes(run, side), f"{run.source}: {run.key}")
+
+
+def _volumes(run: ArrayRun, side: Orientation) -> int:
+    return run.shape[0 if side == "time-roi" else 1]
+
+
+def _repetition_time(options: ImportOptions, run: ArrayRun, task: str, side: Orientation) -> float | None:
+    """Take the repetition time that was given, or the study's where a run is one of the study's whole runs.
+
+    Raises
+    ------
+    UsageError
+        If they differ.
+    """
+    known = run.published.repetition_time if run.published.volumes.get(task) == _volumes(run, side) else None
+    given = options.repetition_time
+    if known is not None and given is not None and abs(given - known) > 0.001:
+        raise UsageError(
+            f"{run.source}: runs of the {run.published.study} have a repetition time of {known:g} s, and --tr says "
+            f"{given:g}; import files of other studies by a command of their own."
         )
-        stem = sanitised_label(Path(str(options.atlas)).name.partition(".")[0])
-        return {"atlas": stem, "scale": str(count)}
-    return {**atlas.entities, "scale": str(count)}
-
-
-def _read_names(path: Path) -> list[str]:
-    """Read names of regions: a table with index and name, or a list with one name a line."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--regions {path} can not be read ({error}); UTF-8 text is expected.") from error
-    if not lines or any(separator in lines[0] for separator in "\t,"):
-        return list(read_label_table(path).names)
-    names = lines[1:] if lines[0].lower() in ("name", "region", "label") else lines
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(f"--regions {path} has the name {twice[0]!r} more than once; each region needs its own.")
-    return names
-
-
-def _region_names(
-    options: ImportOptions, runs: Sequence[ArrayRun], given: list[str] | None, atlas: _Atlas, count: int
-) -> list[str]:
-    """Take names from the table, the atlas, or the columns that all text tables share; else number the regions."""
-    if given is not None:
-        if len(given) != count:
-            raise UsageError(f"--regions {options.regions} names {len(given)} regions; the series have {count}.")
-        return given
-    if atlas.parcellation is not None and atlas.n_regions == count:
-        return list(atlas.parcellation.names)
-    shared = runs[0].columns
-    if len(shared) == count == len(set(shared)) and all(run.columns == shared for run in runs):
-        return list(shared)
-    width = max(3, len(str(count)))
-    return [f"region-{index + 1:0{width}d}" for index in range(count)]
+    return known if given is None else given
 
 
 def _named(
     options: ImportOptions,
     runs: Sequence[ArrayRun],
     sides: Sequence[Orientation],
+    layouts: Sequence[Layout],
     matched: Matched,
-    atlas: Mapping[str, str],
-    regions: Sequence[str],
 ) -> list[PlannedRun]:
     """Give every run its file, and refuse two that would be the same file."""
     hashes: dict[Path, str] = {}
-    taken: dict[Path, ArrayRun] = {}
+    taken: dict[object, ArrayRun] = {}
     planned = []
-    for run, side, stated, motion in zip(runs, sides, matched.entities, matched.motion, strict=True):
+    for run, side, layout, stated, motion in zip(runs, sides, layouts, matched.entities, matched.motion, strict=True):
         task = stated.get("task") or options.task
         if task is None:
-            raise UsageError(f"{run.source}: nothing states the task of {run.key}; add --task rest or so.")
+            raise UsageError(f"{run.source}: nothing states the task of {run.key}; add --task rest, for example.")
+        seconds = _repetition_time(options, run, task, side)
         entities = {**stated, "task": task, **({"space": options.space} if options.space else {})}
-        path = RunOutputs(options.out_dir, entities, atlas, options.desc).timeseries
-        if path in taken:
-            other = taken[path]
-            raise UsageError(
-                f"{other.key!r} in {other.source} and {run.key!r} in {run.source} would both become {path.name}; "
-                "rename one of them."
-            )
-        taken[path] = run
+        path = RunOutputs(options.out_dir, entities, layout.entities, options.desc).timeseries
+        _refuse_second(run, path, entities, layout, taken)
         if run.source not in hashes:
             hashes[run.source] = hash_file(run.source)
-        depends = [__version__, hashes[run.source], run.key, side, options.repetition_time, repr(motion), list(regions)]
+        digest = hash_content([__version__, hashes[run.source], run.key, side, seconds, repr(motion), layout.regions])
         planned.append(
             PlannedRun(
-                run.key,
-                run.source,
-                hashes[run.source],
-                side,
-                run.load,
-                entities,
-                path,
-                motion,
-                hash_content(depends),
+                key=run.key,
+                source=run.source,
+                source_sha256=hashes[run.source],
+                orientation=side,
+                load=run.load,
+                entities=entities,
+                path=path,
+                layout=layout,
+                repetition_time=seconds,
+                mean_displacement=motion,
+                digest=digest,
             )
         )
     return planned
+
+
+def _refuse_second(
+    run: ArrayRun, path: Path, entities: Mapping[str, str], layout: Layout, taken: dict[object, ArrayRun]
+) -> None:
+    """Refuse two runs of one name, and two files of records that both hold runs of one person and task."""
+    other = taken.setdefault(path, run)
+    if other is not run:
+        raise UsageError(
+            f"{other.key!r} in {other.source} and {run.key!r} in {run.source} would both become {path.name}; "
+            "rename one of them."
+        )
+    if not run.is_record:
+        return
+    recording = (entities["sub"], entities.get("ses"), entities["task"], tuple(layout.entities.items()))
+    other = taken.setdefault(recording, run)
+    if other.source != run.source:
+        raise UsageError(
+            f"{other.source} and {run.source} both hold runs of {entities['task']} of participant {run.key}: import "
+            "one of the two files."
+        )

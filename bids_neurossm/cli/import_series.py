@@ -1,8 +1,8 @@
 """``bids-neurossm-import``: ROI arrays become a BIDS derivatives dataset that the group level reads.
 
 Many cohorts are shared as regional series and not as images: ``.npz`` with a key for each participant, ``.npy``, text
-tables, ``.mat``, and the pickled records that NeuroSSM and BolT describe. (That last layout is built from its public
-description and from test files made after it; see `bids_neurossm.dataset.records`.)
+tables, ``.mat``, and the records of NeuroSSM and BolT in files of torch, numpy or pickle. (These layouts are known
+from the public code of BolT, and tested with files made after it; see `bids_neurossm.dataset.layouts`.)
 """
 
 from __future__ import annotations
@@ -14,15 +14,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from bids_neurossm import __version__
 from bids_neurossm.cli.run import guarded
-from bids_neurossm.errors import LabelError, NoInputError, OutputNotWritableError, RunError, UsageError
-
-if TYPE_CHECKING:
-    from bids_neurossm.cli.console import Console
-    from bids_neurossm.cli.import_plan import Import, PlannedRun
+from bids_neurossm.errors import NoInputError, UsageError
 
 _DESCRIPTION = """\
 Turn ROI arrays into BIDS time-series derivatives, which `bids-neurossm OUT_DIR RESULTS group` reads.
@@ -32,8 +28,10 @@ SOURCE is a file, or a folder that is searched with its subfolders:
   .npy               one run (2-D), runs first (3-D), or an object array of records
   .csv .tsv .1D      one run for each file, with or without a line of names
   .mat               MATLAB up to v7; v7.3 where h5py is installed
-  .pickle            records with roiTimeseries and pheno, as NeuroSSM and BolT describe their data
-Pickles are read by a loader that admits arrays and plain values alone; nothing in them is run.
+  .pickle .save .pt  records with roiTimeseries and pheno, as in the data of NeuroSSM and BolT
+The published tree of NeuroSSM (Dataset/Data) is imported as it is: atlas and task of each file come from its name,
+labels and release from pheno.csv. Pickles and files of torch are read by a loader that admits arrays, tables and
+plain values alone; nothing in them is run.
 """
 
 
@@ -63,6 +61,14 @@ class ImportOptions:
         Column of that table that holds the identifiers of the series; ``participant_id`` by default.
     exact_ids : bool
         Whether identifiers must match exactly, apart from ``sub-``.
+    numbered_regions : bool
+        Go on with numbered regions where a known atlas is not available.
+    id_key : str or None
+        Key that names the participant in records.
+    task_codes : Path or None
+        Table with the columns code and task, for records that give the task as a number.
+    release : str or None
+        Release of the HCP whose task runs are kept; ``all`` keeps every one. Q1 by default, as published.
     desc : str
         Label of how the series were cleaned.
     overwrite : bool
@@ -81,6 +87,10 @@ class ImportOptions:
     id_column: str | None = None
     exact_ids: bool = False
     regions: Path | None = None
+    numbered_regions: bool = False
+    id_key: str | None = None
+    task_codes: Path | None = None
+    release: str | None = None
     desc: str = "imported"
     overwrite: bool = False
 
@@ -93,10 +103,10 @@ class ImportOptions:
                     raise UsageError(f"--{name} {label!r} is not a BIDS label: letters and digits are expected.")
         if self.repetition_time is not None and not 0 < self.repetition_time < math.inf:
             raise UsageError(f"--tr {self.repetition_time}: a positive number of seconds is expected.")
-        for name in ("participants", "regions"):
+        for name in ("participants", "regions", "task_codes"):
             path = getattr(self, name)
             if path is not None and not path.is_file():
-                raise UsageError(f"--{name} {path}: there is no such file.")
+                raise UsageError(f"--{name.replace('_', '-')} {path}: there is no such file.")
         if self.out_dir.resolve() == self.source.resolve():
             raise UsageError(f"SOURCE and OUT_DIR are both {self.source}: the input is never written to.")
 
@@ -121,7 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--orientation",
         choices=("time-roi", "roi-time", "auto"),
-        help="time-roi: one row for each volume; auto (default) tells it where it can be told",
+        help="time-roi: one row for each volume; auto (default) infers it where it is unambiguous",
     )
     add(
         "--participants",
@@ -134,6 +144,21 @@ def build_parser() -> argparse.ArgumentParser:
     add("--id-column", "--id_column", metavar="COLUMN", help="identifiers in that table (default: participant_id)")
     add("--exact-ids", "--exact_ids", action="store_true", help="identifiers must match exactly, but for sub-")
     add("--regions", type=Path, metavar="TSV", help="names of the regions: a table with index and name, or a list")
+    add(
+        "--numbered-regions",
+        "--numbered_regions",
+        action="store_true",
+        help="number the regions where the atlas is not available (default: exit code 4)",
+    )
+    add("--id-key", "--id_key", metavar="KEY", help="key of the participant in records, where it is none of the usual")
+    add(
+        "--task-codes",
+        "--task_codes",
+        type=Path,
+        metavar="TSV",
+        help="tasks of records that give a number: a table with code and task (default: those of the HCP's files)",
+    )
+    add("--release", metavar="NAME", help="release whose HCP task runs are kept, or all (default: Q1, as published)")
     add("--desc", metavar="LABEL", help="label of how the series were cleaned (default: imported)")
     add("--overwrite", action="store_true", help="write finished runs again (default: resume)")
     add("--version", action="version", version=f"bids-neurossm {__version__}")
@@ -153,136 +178,15 @@ def _run(argv: Sequence[str] | None) -> int:
     # Nothing heavy is imported before the arguments are known to be good.
     from bids_neurossm.cli.console import Console
     from bids_neurossm.cli.import_plan import plan_import
+    from bids_neurossm.cli.import_write import write_import
 
     console = Console()
     plan = plan_import(options)
     for note in plan.notes:
         console.event("note", note)
-    if plan.unmatched:
-        listed = ", ".join(plan.unmatched)
-        console.event(
-            "warning", f"{len(plan.unmatched)} participants of the series are not in {options.participants}: {listed}."
-        )
     if not plan.runs and not plan.failures:
         raise NoInputError(f"{options.source} holds no regional series.")
-    _describe(options, plan)
-    return _write_all(options, plan, console)
-
-
-def _describe(options: ImportOptions, plan: Import) -> None:
-    """Write what stands at the root of the dataset."""
-    from bids_neurossm.cli.environment import check_writable
-    from bids_neurossm.dataset.description import (
-        write_atlas,
-        write_desc_labels,
-        write_description,
-    )
-    from bids_neurossm.dataset.matching import merged
-    from bids_neurossm.dataset.write import write_text, write_tsv
-    from bids_neurossm.tables import read_table
-
-    out_dir = options.out_dir
-    check_writable(out_dir, "output folder", "give another OUT_DIR")
-    if not (out_dir / "README.md").exists() and not (out_dir / "dataset_description.json").exists():
-        write_text(out_dir / "README.md", _README)
-    write_description(out_dir, {plan.source_name: plan.source_dir})
-    write_desc_labels(out_dir, {options.desc: "Regional series as they were imported; cleaned by others."})
-    if plan.participants is not None:
-        path = out_dir / "participants.tsv"
-        table = plan.participants
-        if path.is_file():
-            table = merged(read_table(path, LabelError), table)
-        write_tsv(path, table)
-    if plan.parcellation is not None:
-        write_atlas(out_dir, [plan.parcellation])
-
-
-def _write_all(options: ImportOptions, plan: Import, console: Console) -> int:
-    """Write every run, go on after one that can not be read, and say at the end which those were."""
-    failures = list(plan.failures)
-    done = kept = 0
-    with console.start(len(plan.runs), "runs"):
-        for run in plan.runs:
-            try:
-                if not options.overwrite and _is_finished(run):
-                    kept += 1
-                else:
-                    _write_run(options, plan, run)
-                    done += 1
-                console.advance(run.path.name.removesuffix("_timeseries.tsv"))
-            except OutputNotWritableError:
-                raise
-            except RunError as error:
-                failures.append(error)
-                console.advance(run.path.name.removesuffix("_timeseries.tsv"), failed=True)
-    for failure in failures:
-        console.event("error", f"failed: {failure}")
-    people = len({run.entities["sub"] for run in plan.runs})
-    console.event(
-        "done",
-        f"{options.out_dir}: {done} runs written, {kept} were there already, {len(failures)} failed; {people} "
-        f"participants, {len(plan.regions)} regions.",
-    )
-    return RunError.exit_code if failures else 0
-
-
-def _is_finished(run: PlannedRun) -> bool:
-    from bids_neurossm.interfaces.resume import read_sidecar
-
-    return run.path.is_file() and read_sidecar(run.path).get("InputHash") == run.digest
-
-
-def _write_run(options: ImportOptions, plan: Import, run: PlannedRun) -> None:
-    """Write the series of a run, and after them the sidecar that vouches for them."""
-    import numpy as np
-
-    from bids_neurossm.dataset.series_text import series_text
-    from bids_neurossm.dataset.write import write_json, write_text
-
-    series = run.read(len(plan.regions))
-    write_text(run.path, series_text(series, plan.regions))
-    dead = ~np.isfinite(series).all(axis=0) | (np.ptp(np.nan_to_num(series), axis=0) == 0)
-    write_json(
-        run.path.with_suffix(".json"), _sidecar(options, plan, run, series.shape[0], np.flatnonzero(dead).tolist())
-    )
-
-
-def _sidecar(options: ImportOptions, plan: Import, run: PlannedRun, volumes: int, dead: list[int]) -> dict[str, Any]:
-    from bids_neurossm.interfaces.provenance import software_versions
-
-    atlas = f"of {options.atlas}" if options.atlas else "of an atlas that was not named"
-    relative = run.source.relative_to(plan.source_dir).as_posix()
-    seconds = options.repetition_time
-    timing = {} if seconds is None else {"RepetitionTime": seconds, "SamplingFrequency": 1 / seconds}
-    return {
-        "Description": f"Series of {len(plan.regions)} regions {atlas}, imported as they are in the source.",
-        "Sources": [f"bids:{plan.source_name}:{relative}"],
-        "SourceKey": run.key,
-        "SourceSHA256": run.source_sha256,
-        "SourceOrientation": run.orientation,
-        **timing,
-        **({} if math.isnan(run.mean_displacement) else {"MeanFramewiseDisplacement": run.mean_displacement}),
-        "NumberOfVolumesKept": volumes,
-        "DenoisingStrategy": options.desc,
-        "DenoisingDescription": "Not known to this program: the series were cleaned before they were imported.",
-        "Atlas": {"Name": options.atlas or "n/a", "NumberOfRegions": len(plan.regions)},
-        "RegionsNotUsed": [plan.regions[index] for index in dead],
-        "InputHash": run.digest,
-        "SoftwareVersions": software_versions(),
-    }
-
-
-_README = """\
-# Imported regional series
-
-Written by bids-neurossm-import from regional series that others extracted and cleaned.
-
-- `sub-*/func/*_timeseries.tsv`: one row per volume, one named column per region; `n/a` where the source has no number.
-- The sidecar beside each table names the file it was imported from, with its SHA-256, and what is known of the run.
-- `participants.tsv`: the table of participants that was given, with `participant_id` as in the names of the folders.
-
-The licence of the series is that of their source.
-"""
+    return write_import(options, plan, console)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.dataset.published import Published
 from bids_neurossm.errors import RunError, UsageError
 
 Matrix = npt.NDArray[Any]
@@ -48,6 +49,10 @@ class ArrayRun:
         Names of the columns, where a text table has them.
     positional : bool
         Whether the key is no more than a position in a stack.
+    published : Published
+        What the name of the file says of all its runs.
+    is_record : bool
+        Whether it is a record of a file in which all runs have one orientation and one number of regions.
     """
 
     key: str
@@ -58,6 +63,8 @@ class ArrayRun:
     facts: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     positional: bool = False
+    published: Published = field(default_factory=Published)
+    is_record: bool = False
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ def match_participants(
     runs : sequence of ArrayRun
         As `find_arrays` lists them.
     path : Path or None
-        Table of participants, see `bids_neurossm.tables.read_table`. Without one, what the source itself says of
-        participants is used.
+        Table of participants, see `bids_neurossm.tables.read_table`. What the source itself says of participants is
+        added by `bids_neurossm.dataset.facts`.
     id_column : str, optional
         Column that holds the keys of the runs; ``participant_id`` by default. A run is called by the ``participant_id``
         of its row where the table has that column, else by its identifier.
@@ -97,7 +97,7 @@ def match_participants(
     """
     stated = [stated_entities(run) for run in runs]
     keys = [entities["sub"] for entities in stated]
-    table = read_table(path, LabelError) if path is not None else _table_of_facts(runs, keys)
+    table = None if path is None else read_table(path, LabelError)
     notes: list[str] = []
     people: Mapping[str, int] = {}
     if table is not None and path is not None:
@@ -153,24 +153,6 @@ def _hint(table: pd.DataFrame, keys: Sequence[str]) -> str:
     return f" (All of them are in the column {found[0]}: --id-column {found[0]}.)" if found else ""
 
 
-def _table_of_facts(runs: Sequence[ArrayRun], keys: Sequence[str]) -> pd.DataFrame | None:
-    """Make a table of what the source says of its participants, as far as it is the same in all their runs."""
-    import pandas as pd
-
-    if not any(run.facts for run in runs):
-        return None
-    people: dict[str, dict[str, str]] = {}
-    unsteady = set()
-    for run, key in zip(runs, keys, strict=True):
-        known = people.setdefault(key, {})
-        unsteady |= {name for name, value in run.facts.items() if known.setdefault(name, value) != value}
-    rows = [
-        {"participant_id": key, **{name: value for name, value in facts.items() if name not in unsteady}}
-        for key, facts in people.items()
-    ]
-    return pd.DataFrame(rows).fillna("n/a")
-
-
 def _bare(name: str) -> str:
     return name.removeprefix("sub-")
 
@@ -205,7 +187,9 @@ def _motion(table: pd.DataFrame | None, row: int | None) -> float:
 
 
 def merged(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Add participants to a table that is there; where both have one, the new row counts.
+    """Add participants to a table that is there.
+
+    Of a participant who is in both, the new table's columns count, and the columns that it lacks are kept.
 
     Raises
     ------
@@ -220,4 +204,7 @@ def merged(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
         )
     keys = ["participant_id", *(["session_id"] if "session_id" in new.columns else [])]
     again = pd.MultiIndex.from_frame(known[keys]).isin(pd.MultiIndex.from_frame(new[keys]))
-    return pd.concat([known[~again], new], ignore_index=True).fillna("n/a")
+    kept = [name for name in known.columns if name not in new.columns]
+    renewed = new.merge(known[[*keys, *kept]], on=keys, how="left")
+    columns = [*known.columns, *(name for name in new.columns if name not in known.columns)]
+    return pd.concat([known[~again], renewed], ignore_index=True)[columns].fillna("n/a")

@@ -1,79 +1,92 @@
-"""Series kept as pickled records: the layout that NeuroSSM and BolT describe for their data.
-
-The layout is known from its public description alone, and tested with files made after it: ``dataset_hcpRest_*.npy``
-and ``dataset_hcpTask_*.npy`` hold object arrays of records, ``dataset_ppmi_*.pickle`` a list of them; a record is a
-dictionary with the series (``roiTimeseries``) and a dictionary of facts (``pheno`` with ``subjectId``, ``gender``
-...). ``HCP_1200/Preprocessed/pheno.csv`` states the release in which a participant appeared. Files by others may
-differ; what can not be understood is refused by name rather than guessed.
-"""
+"""From records to runs: who they are of, which task, which facts; what could be understood in two ways is refused."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bids_neurossm.dataset.arrays import ArrayRun, Found, Matrix, stack_runs
-from bids_neurossm.errors import LabelError, RunError
+from bids_neurossm.dataset.arrays import ArrayRun, Matrix, stack_runs
+from bids_neurossm.dataset.layouts import Record, cell, find_key, listed, plain_name, records_of
+from bids_neurossm.dataset.pickled_tables import Frame
+from bids_neurossm.dataset.published import Published, stated_task, task_of_length
+from bids_neurossm.errors import RunError, UsageError
 
-#: Volumes of a run of the HCP's tasks; a resting run has 1,200.
-HCP_TASK_LENGTHS = {
-    "EMOTION": 176,
-    "GAMBLING": 253,
-    "LANGUAGE": 316,
-    "MOTOR": 284,
-    "RELATIONAL": 232,
-    "SOCIAL": 274,
-    "WM": 405,
-}
-HCP_REST_LENGTH = 1200
-
-_SERIES = ("roitimeseries", "timeseries", "series", "roisignals", "bold")
-_FACTS = ("pheno", "phenotype", "facts", "info")
 _IDENTIFIERS = ("subjectid", "participantid", "subject", "sub", "id", "fileid")
-_TASKS = ("task", "tasktype", "taskname", "modality", "condition", "label")
+_TASKS = ("task", "tasktype", "taskname")
+#: Further names of the task in a file that is known to hold several tasks.
+_TASKS_OF_SEVERAL = (*_TASKS, "modality", "condition", "label")
 
 #: Lists in lists are only turned into arrays up to this many numbers; a pickle can repeat one list for ever.
 _MAX_NUMBERS = 50_000_000
 
 
-def runs_of_content(content: Any, path: Path) -> list[ArrayRun]:
+@dataclass(frozen=True)
+class Reading:
+    """How a user wants records to be read.
+
+    Parameters
+    ----------
+    id_key : str or None
+        Key that names the participant, where it is none of the usual ones.
+    task : str or None
+        Task of all runs whose record gives no more than a code that is not known.
+    task_codes : mapping of str to str, optional
+        Tasks by the whole numbers that stand for them; they replace those of a published dataset.
+    """
+
+    id_key: str | None = None
+    task: str | None = None
+    task_codes: Mapping[str, str] | None = None
+
+
+def runs_of_content(content: Any, path: Path, published: Published, reading: Reading | None = None) -> list[ArrayRun]:
     """List the runs of a pickle's content.
 
     Parameters
     ----------
     content : object
-        As `load_restricted` gives it: a record, a list, an object array or a dictionary of records or of arrays.
+        As `load_restricted` gives it, in one of the layouts of `bids_neurossm.dataset.layouts`.
     path : Path
         Where it comes from.
+    published : Published
+        What the name of the file says.
+    reading : Reading, optional
+        What the user says.
 
     Returns
     -------
     list of ArrayRun
-        HCP task runs carry their task; the runs of one participant and task are numbered where there are several.
+        Runs carry their task where it is stated; those of one participant and task are numbered where there are
+        several.
 
     Raises
     ------
     RunError
         If a part is neither a record nor an array of numbers.
+    UsageError
+        If no key names the participant, a task is not understood, or the file could be read in two ways.
     """
     if isinstance(content, np.ndarray) and content.dtype != object:
         array = _numbers(content, str(path))
-        return stack_runs(array.shape, partial(_layer, array), path)
-    hcp_task = "hcptask" in path.name.lower()
-    listed = list(_records(content))
-    width = len(str(len(listed)))
+        return [replace(run, published=published) for run in stack_runs(array.shape, partial(_layer, array), path)]
+    reading = reading or Reading()
+    if reading.task_codes is not None:
+        published = replace(published, codes=reading.task_codes)
+    records = records_of(content, str(path))
+    roles = _roles(records, path, published, reading)
+    stem, width = path.name.removesuffix(path.suffix), len(str(len(records)))
     runs = []
-    for index, (key, record) in enumerate(listed):
-        where = f"{path}, record {index + 1}"
-        position = f"{path.name.removesuffix(path.suffix)}-{index + 1:0{width}d}"
-        runs.append(_run(record, key, position, where, path, hcp_task))
+    for index, record in enumerate(records):
+        where, position = f"{path}, record {index + 1}", f"{stem}-{index + 1:0{width}d}"
+        runs.append(_run(record, dict(zip(roles, record.keys, strict=True)), position, where, path, published, reading))
+    _refuse_mixture(runs, path)
     return _numbered(runs)
 
 
@@ -81,73 +94,141 @@ def _layer(array: Matrix, index: int) -> Matrix:
     return np.asarray(array[index] if array.ndim == 3 else array)
 
 
-def _plain_name(name: Any) -> str:
-    return re.sub(r"[^a-z]", "", str(name).lower())
+def _roles(records: Sequence[Record], path: Path, published: Published, reading: Reading) -> tuple[str, ...]:
+    """Tell what the keys are that records are filed under: ``sub``, ``task``, ``class`` or ``part``, from outside in.
+
+    Raises
+    ------
+    RunError
+        If records are filed at different depths.
+    UsageError
+        If the keys could be read in two ways.
+    """
+    depths = {len(record.keys) for record in records}
+    if len(depths) > 1:
+        raise RunError(f"{path} files some series in dictionaries of others; one layout for all of them is expected.")
+    if not depths or depths == {0}:
+        return ()
+    levels = list(zip(*(record.keys for record in records), strict=True))
+    tasks = [all(_is_task(key, published) for key in set(level)) for level in levels]
+    own = [_own_identifier(record.facts, reading)[1] for record in records]
+    if len(levels) == 1:
+        if tasks[0]:
+            return ("task",)
+        if all(own):
+            return ("sub",) if tuple(own) == levels[0] else ("class",)
+        if len(set(levels[0])) == len(records):
+            return ("sub",)
+    elif tasks[0] != tasks[1]:
+        return ("task", "sub") if tasks[0] else ("sub", "task")
+    elif all(own):
+        return ("sub", "part") if tuple(own) == levels[0] else ("class", "sub")
+    elif len(set(levels[1])) == len(records):
+        return ("class", "sub")
+    raise UsageError(
+        f"{path} files several series under one key ({listed(dict.fromkeys(levels[-1]))}), and nothing says whether "
+        "the keys are participants, classes or runs: give each record a subjectId."
+    )
 
 
-def _pick(record: Mapping[Any, Any], names: tuple[str, ...]) -> Any:
-    """Take the first entry with one of the names, whatever their case and underscores."""
-    known = {_plain_name(key): value for key, value in record.items() if isinstance(key, str)}
-    return next((known[name] for name in names if known.get(name) is not None), None)
+def _is_task(key: str, published: Published) -> bool:
+    if not published.codes:
+        return False
+    try:
+        return bool(stated_task(published, key, "")) and (bool(published.volumes) or key in published.codes)
+    except UsageError:
+        return False
 
 
-def _records(content: Any) -> Iterator[tuple[str | None, Any]]:
-    """Take containers apart, down to records and arrays; a dictionary of them names its parts."""
-    if isinstance(content, np.ndarray) and content.dtype == object:
-        content = content.item() if content.ndim == 0 else list(content.ravel())
-    if isinstance(content, dict) and _pick(content, _SERIES) is None:
-        for key, value in content.items():
-            yield _cell(key), value
-    elif isinstance(content, (list, tuple)):
-        for part in content:
-            # A list of lists holds the records of one participant after another.
-            inner = part if isinstance(part, (list, tuple)) and part and isinstance(part[0], dict) else [part]
-            yield from ((None, each) for each in inner)
-    else:
-        yield None, content
-
-
-def _run(record: Any, key: str | None, position: str, where: str, path: Path, hcp_task: bool) -> ArrayRun:
-    facts: Mapping[Any, Any] = {}
-    series = record
-    if isinstance(record, dict):
-        series = _pick(record, _SERIES)
-        told = _pick(record, _FACTS)
-        facts = (
-            told if isinstance(told, dict) else {name: value for name, value in record.items() if value is not series}
-        )
-        identifier = _pick(facts, _IDENTIFIERS)
-        identifier = _pick(record, _IDENTIFIERS) if identifier is None else identifier
-        key = _cell(identifier) or key
-    if series is None:
-        raise RunError(
-            f"{where} has no {_SERIES[0]}; it has {', '.join(str(name)[:40] for name in list(record)[:20])}."
-        )
-    array = _numbers(series, where)
+def _run(
+    record: Record,
+    filed: Mapping[str, str],
+    position: str,
+    where: str,
+    path: Path,
+    published: Published,
+    reading: Reading,
+) -> ArrayRun:
+    array, columns = _series_of(record.series, where)
     if array.ndim != 2:
         raise RunError(f"{where} has {array.ndim} dimensions; a matrix of one run is expected.")
-    entities = {"task": _hcp_task(record, facts, array.shape, where)} if hcp_task else {}
-    named = {_cell(name): _cell(value) for name, value in facts.items()}
-    plain = {
-        name: cell
-        for name, cell in named.items()
-        if name and cell is not None and _plain_name(name) not in _IDENTIFIERS
+    key = _identifier(record, filed.get("sub"), where, reading)
+    task = _task(record, filed.get("task"), array.shape, where, published, reading)
+    left_out = {*_IDENTIFIERS, *(_TASKS if task is not None else ())}
+    named = {cell(name): cell(value) for name, value in record.facts.items()}
+    facts = {
+        name: value
+        for name, value in named.items()
+        if name and value is not None and name != reading.id_key and plain_name(name) not in left_out
     }
-    shape = (array.shape[0], array.shape[1])
-    return ArrayRun(key or position, path, shape, partial(_layer, array, 0), entities, plain, positional=key is None)
+    return ArrayRun(
+        key or position,
+        path,
+        (array.shape[0], array.shape[1]),
+        partial(_layer, array, 0),
+        {} if task is None else {"task": task},
+        {"class": filed["class"], **facts} if "class" in filed else facts,
+        columns,
+        positional=key is None,
+        published=published,
+        is_record=True,
+    )
 
 
-def _cell(value: Any) -> str | None:
-    """Write a plain value as the cell of a table; anything else is none."""
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.item()
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bytes):
-        value = value.decode("latin-1")
-    if isinstance(value, float):
-        return f"{value:.17g}" if np.isfinite(value) else "n/a"
-    return re.sub(r"\s+", " ", str(value)).strip() if isinstance(value, (str, int, bool)) else None
+def _own_identifier(facts: Mapping[Any, Any], reading: Reading) -> tuple[Any, str | None]:
+    """Find the key that names the participant, and what it says; None for each that is not there."""
+    key = next((each for each in facts if reading.id_key is not None and str(each) == reading.id_key), None)
+    key = find_key(facts, _IDENTIFIERS) if key is None else key
+    value = None if key is None else cell(facts[key])
+    return key, None if value in ("", "n/a") else value
+
+
+def _identifier(record: Record, filed: str | None, where: str, reading: Reading) -> str | None:
+    """Find who a run is of; None where there is an array and nothing else.
+
+    Raises
+    ------
+    UsageError
+        If there are facts and none of them names the participant, or two places name different ones.
+    """
+    key, told = _own_identifier(record.facts, reading)
+    if told is not None and filed is not None and told != filed:
+        raise UsageError(f"{where} is filed under {filed!r} and its {key} is {told!r}: nothing says which is right.")
+    if told is None and filed is None and key is not None:
+        raise UsageError(f"{where} has nothing in {key!r}, which names the participant; every record needs a value.")
+    if told is None and filed is None and record.facts:
+        wanted = reading.id_key or "subjectId, participant_id, subject, sub, id, file_id"
+        raise UsageError(
+            f"{where} has the keys {listed(record.facts)}; none of {wanted} is among them: give --id-key with the one "
+            "that names the participant."
+        )
+    return told if told is not None else filed
+
+
+def _task(
+    record: Record, filed: str | None, shape: tuple[int, ...], where: str, published: Published, reading: Reading
+) -> str | None:
+    """Find the task that the name of the file, a record or the keys above it state, or the length of the run."""
+    if published.task is not None:
+        return published.task
+    key = find_key(record.facts, _TASKS_OF_SEVERAL if published.volumes else _TASKS)
+    told = filed if filed is not None else None if key is None else cell(record.facts[key])
+    if told in (None, "", "n/a"):
+        return task_of_length(published, shape, where) if published.volumes else None
+    if re.fullmatch(r"[+-]?\d+", str(told)) and not published.codes and reading.task is not None:
+        return reading.task
+    return stated_task(published, str(told), where) or None
+
+
+def _series_of(series: Any, where: str) -> tuple[Matrix, tuple[str, ...]]:
+    """Read series with the names of their columns, where they have any."""
+    if not isinstance(series, Frame):
+        return _numbers(series, where), ()
+    columns = [np.asarray(column) for column in series.columns.values()]
+    if not columns or any(column.dtype.kind not in "biuf" for column in columns):
+        raise RunError(f"{where} holds a table with text; a table of numbers is expected.")
+    names = tuple(series.columns)
+    return np.column_stack(columns), () if all(name.isdigit() for name in names) else names
 
 
 def _numbers(series: Any, where: str) -> Matrix:
@@ -166,55 +247,42 @@ def _numbers(series: Any, where: str) -> Matrix:
     return np.asarray(series)
 
 
-def _hcp_task(record: Mapping[Any, Any], facts: Mapping[Any, Any], shape: tuple[int, ...], where: str) -> str:
-    """Find the task of a run in what the record says of it, else in its length, which no two tasks share."""
-    for source in (record, facts):
-        told = (_cell(_pick(source, _TASKS)) or "").upper()
-        named = [task for task in HCP_TASK_LENGTHS if re.search(rf"(?<![A-Z]){task}(?![A-Z])", told)]
-        if len(named) == 1:
-            return named[0]
-    fitting = [task for task, length in HCP_TASK_LENGTHS.items() if length in shape]
-    if len(fitting) != 1:
-        raise RunError(
-            f"{where} names no HCP task, and none of the lengths {HCP_TASK_LENGTHS} is one side of "
-            f"{' x '.join(map(str, shape))}."
+def _refuse_mixture(runs: Sequence[ArrayRun], path: Path) -> None:
+    """Refuse a file whose series have no side in common: they are of several atlases.
+
+    Raises
+    ------
+    UsageError
+        With how many series there are of each shape.
+    """
+    if runs and not set(runs[0].shape).intersection(*(run.shape for run in runs)):
+        counts = Counter(run.shape for run in runs).most_common(4)
+        shapes = ", ".join(f"{count} of {rows} x {columns}" for (rows, columns), count in counts)
+        raise UsageError(
+            f"{path} mixes series of different numbers of regions ({shapes}): save one file for each atlas."
         )
-    return fitting[0]
 
 
 def _numbered(runs: list[ArrayRun]) -> list[ArrayRun]:
-    """Give a number to the runs of one participant and task where there are several."""
+    """Give a number to the runs of one participant and task where there are several.
+
+    Raises
+    ------
+    UsageError
+        If there are more than the study has.
+    """
     counts = Counter((run.key, run.entities.get("task")) for run in runs)
     seen: Counter[tuple[str, str | None]] = Counter()
     numbered = []
     for run in runs:
         what = (run.key, run.entities.get("task"))
+        most = run.published.runs
+        if most is not None and counts[what] > most:
+            raise UsageError(
+                f"{run.source} has {counts[what]} runs of {what[1] or 'one task'} of participant {run.key}; the study "
+                f"has at most {most}: check which key names the participant (--id-key), and the task."
+            )
         seen[what] += 1
         number = {"run": str(seen[what])} if counts[what] > 1 else {}
         numbered.append(replace(run, entities={**run.entities, **number}))
     return numbered
-
-
-def keep_first_release(found: Found, source: Path) -> Found:
-    """Keep the HCP task runs of release Q1, where a ``pheno.csv`` with a Release column stands in the source.
-
-    Raises
-    ------
-    LabelError
-        If the table has no column of subjects.
-    """
-    tables = sorted(source.rglob("pheno.csv")) if source.is_dir() else []
-    if not tables or not any("hcptask" in run.source.name.lower() for run in found.runs):
-        return found
-    import pandas as pd
-
-    table = pd.read_csv(tables[0], dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    if "Release" not in table.columns:
-        return found
-    subject = next((name for name in table.columns if _plain_name(name) in _IDENTIFIERS), None)
-    if subject is None:
-        raise LabelError(f"{tables[0]} has the columns {', '.join(table.columns)}; Subject is expected among them.")
-    first = set(table.loc[table["Release"] == "Q1", subject])
-    kept = [run for run in found.runs if "hcptask" not in run.source.name.lower() or run.key in first]
-    note = f"{len(found.runs) - len(kept)} task runs of participants outside release Q1 ({tables[0]}) were left out."
-    return Found(kept, [*found.notes, note], found.failures)

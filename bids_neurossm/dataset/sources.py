@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from bids_neurossm.dataset.arrays import ArrayRun, Found, run_of_text, runs_of_mat, runs_of_npy, runs_of_npz
-from bids_neurossm.dataset.records import HCP_REST_LENGTH, HCP_TASK_LENGTHS, keep_first_release, runs_of_content
+from bids_neurossm.dataset.published import published_by_name
+from bids_neurossm.dataset.records import Reading, runs_of_content
 from bids_neurossm.dataset.restricted_pickle import load_restricted
+from bids_neurossm.dataset.torch_files import LEGACY_MAGIC, TENSORS, is_torch_zip, load_torch_legacy, load_torch_zip
 from bids_neurossm.errors import NeuroSSMError, NoInputError, RunError, UsageError
 
 Orientation = Literal["time-roi", "roi-time"]
 
-BINARY_SUFFIXES = (".npz", ".npy", ".mat", ".pickle", ".pkl")
+TORCH_SUFFIXES = (".save", ".pt", ".pth")
+BINARY_SUFFIXES = (".npz", ".npy", ".mat", ".pickle", ".pkl", *TORCH_SUFFIXES)
 TEXT_SUFFIXES = (".csv", ".tsv", ".1D")
 
 #: Tables of a study that are no series.
 _NO_SERIES = re.compile(r"(participants|sessions|descriptions|pheno|.*_(scans|events|confounds_timeseries))\.(tsv|csv)")
 
-#: Sides that give the orientation away: lengths of the HCP's runs; Schaefer's 400 and AAL3's 166 regions.
-_CANONICAL_LENGTHS = {HCP_REST_LENGTH, *HCP_TASK_LENGTHS.values()}
-_CANONICAL_REGIONS = {400, 166}
+#: Sides that give the orientation away: lengths of the HCP's runs; Schaefer's 400 and AAL3's 166 or 170 regions.
+_CANONICAL_LENGTHS = {1200, 176, 253, 316, 284, 232, 274, 405}
+_CANONICAL_REGIONS = {400, 166, 170}
 
 
-def find_arrays(source: Path, leave_out: Iterable[Path] = ()) -> Found:
+def find_arrays(source: Path, leave_out: Iterable[Path] = (), reading: Reading | None = None) -> Found:
     """Look through a file or a folder for regional series.
 
     Parameters
@@ -36,6 +40,8 @@ def find_arrays(source: Path, leave_out: Iterable[Path] = ()) -> Found:
         taken for labels and not for series.
     leave_out : iterable of Path
         Files and folders that are not looked at.
+    reading : Reading, optional
+        How the records of pickles are to be read.
 
     Returns
     -------
@@ -47,15 +53,16 @@ def find_arrays(source: Path, leave_out: Iterable[Path] = ()) -> Found:
     NoInputError
         If there is no file of a known kind.
     UsageError
-        If a pickle asks for more than arrays and plain values, or a format can not be read here.
+        If a pickle asks for more than arrays and plain values, its records could be read in two ways, or a format
+        cannot be read here.
     """
     found = Found([], [], [])
     for path in _files(source, [each.resolve() for each in leave_out]):
         try:
-            found.runs.extend(_runs_in(path, found.notes))
+            found.runs.extend(_runs_in(path, found.notes, reading))
         except RunError as error:
             found.failures.append(error)
-    return keep_first_release(found, source)
+    return found
 
 
 def _files(source: Path, leave_out: Sequence[Path]) -> list[Path]:
@@ -74,38 +81,51 @@ def _files(source: Path, leave_out: Sequence[Path]) -> list[Path]:
     return binary or text
 
 
-def _runs_in(path: Path, notes: list[str]) -> list[ArrayRun]:
+def _runs_in(path: Path, notes: list[str], reading: Reading | None) -> list[ArrayRun]:
     """List the runs of one file; what is wrong with it is a RunError that names it."""
+    published = published_by_name(path)
+
+    def records(content: object) -> list[ArrayRun]:
+        return runs_of_content(content, path, published, reading)
+
+    def npy(file: Path) -> list[ArrayRun]:
+        runs = runs_of_npy(file)
+        return records(load_restricted(file, runs, TENSORS)) if isinstance(runs, int) else runs
+
+    def pickled(file: Path) -> list[ArrayRun]:
+        if _starts_like_a_zip(file):
+            raise UsageError(f"{file} is no complete archive of torch; if the file is cut short, copy it again.")
+        content = load_restricted(file, more=TENSORS)
+        return records(load_torch_legacy(file) if isinstance(content, int) and content == LEGACY_MAGIC else content)
+
     readers: dict[str, Callable[[Path], Iterable[ArrayRun]]] = {
         ".npz": lambda file: runs_of_npz(file, notes),
-        ".npy": _runs_of_npy,
+        ".npy": npy,
         ".mat": runs_of_mat,
-        ".pickle": _runs_of_pickle,
-        ".pkl": _runs_of_pickle,
+        **dict.fromkeys((".pickle", ".pkl", *TORCH_SUFFIXES), pickled),
     }
     try:
-        return list(readers.get(path.suffix, _runs_of_text)(path))
+        if is_torch_zip(path):
+            return records(load_torch_zip(path))
+        runs = readers[path.suffix](path) if path.suffix in readers else [run_of_text(path)]
+        return [replace(run, published=published, entities=_with_task(run, published.task)) for run in runs]
     except NeuroSSMError:
         raise
     except Exception as error:  # a damaged file makes the readers of arrays fail in any way there is
-        raise RunError(f"{path} can not be read ({type(error).__name__}: {str(error)[:500]}).") from error
+        raise RunError(f"{path} cannot be read ({type(error).__name__}: {str(error)[:500]}).") from error
 
 
-def _runs_of_text(path: Path) -> list[ArrayRun]:
-    return [run_of_text(path)]
+def _starts_like_a_zip(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(4) == b"PK\x03\x04"
 
 
-def _runs_of_npy(path: Path) -> list[ArrayRun]:
-    runs = runs_of_npy(path)
-    return runs_of_content(load_restricted(path, runs), path) if isinstance(runs, int) else runs
-
-
-def _runs_of_pickle(path: Path) -> list[ArrayRun]:
-    return runs_of_content(load_restricted(path), path)
+def _with_task(run: ArrayRun, task: str | None) -> dict[str, str]:
+    return {**({} if task is None else {"task": task}), **run.entities}
 
 
 def orientations(
-    runs: Sequence[ArrayRun], wanted: Literal["time-roi", "roi-time", "auto"], n_regions: int | None
+    runs: Sequence[ArrayRun], wanted: Literal["time-roi", "roi-time", "auto"], sizes: Collection[int] = ()
 ) -> tuple[list[Orientation], str]:
     """Tell which side of each array is time.
 
@@ -119,8 +139,8 @@ def orientations(
         At least one.
     wanted : {"time-roi", "roi-time", "auto"}
         As the user gave it.
-    n_regions : int or None
-        Where it is known.
+    sizes : collection of int
+        Numbers of regions that series of the atlas can have; empty where it is not known.
 
     Returns
     -------
@@ -132,18 +152,20 @@ def orientations(
     Raises
     ------
     UsageError
-        If `wanted` is ``auto`` and an array could be either, or neither.
+        If `wanted` is ``auto`` and an array could be either, or neither, or records of one file lie both ways.
     """
     if wanted != "auto":
-        return [wanted] * len(runs), "as --orientation says"
-    if n_regions is not None:
-        return _decided(runs, {n_regions}, set()), f"the side of {n_regions} is regions"
+        return [wanted] * len(runs), "--orientation says"
+    if sizes:
+        decided = _decided(runs, set(sizes), set())
+        _refuse_both_ways(runs, decided)
+        return decided, f"one side has {' or '.join(map(str, sorted(sizes)))} regions"
     sides = [{run.shape[index] for run in runs} for index in (0, 1)]
     if (len(sides[0]) == 1) != (len(sides[1]) == 1):
         constant = 0 if len(sides[0]) == 1 else 1
         orientation: Orientation = "roi-time" if constant == 0 else "time-roi"
-        return [orientation] * len(runs), f"the side that is {min(sides[constant])} in all runs is regions"
-    return _decided(runs, _CANONICAL_REGIONS, _CANONICAL_LENGTHS), "known lengths of runs and sizes of atlases"
+        return [orientation] * len(runs), f"one side is {min(sides[constant])} in all runs, which are the regions"
+    return _decided(runs, _CANONICAL_REGIONS, _CANONICAL_LENGTHS), "known lengths of runs and sizes of atlases tell"
 
 
 def _decided(runs: Sequence[ArrayRun], regions: set[int], lengths: set[int]) -> list[Orientation]:
@@ -156,10 +178,23 @@ def _decided(runs: Sequence[ArrayRun], regions: set[int], lengths: set[int]) -> 
             expected = f", {min(regions)} regions are expected" if not lengths else ""
             raise UsageError(
                 f"{run.source}: {run.key} is {rows} x {columns}{expected}, and nothing tells which side is time: give "
-                "--orientation time-roi (one row for each volume) or --orientation roi-time."
+                "--orientation time-roi (one row for each volume) or --orientation roi-time"
+                f"{', and the right --atlas' if expected and not {rows, columns} & regions else ''}."
             )
         decided.append("time-roi" if upright else "roi-time")
     return decided
+
+
+def _refuse_both_ways(runs: Sequence[ArrayRun], sides: Sequence[Orientation]) -> None:
+    first: dict[Path, tuple[ArrayRun, Orientation]] = {}
+    for run, side in zip(runs, sides, strict=True):
+        other, known = first.setdefault(run.source, (run, side)) if run.is_record else (run, side)
+        if known != side:
+            raise UsageError(
+                f"{run.source}: {other.key} is {' x '.join(map(str, other.shape))} and {run.key} is "
+                f"{' x '.join(map(str, run.shape))}, so that one of them lies the other way or is of another atlas: "
+                "save series of one atlas and one orientation in a file."
+            )
 
 
 def usual_regions(runs: Sequence[ArrayRun], sides: Sequence[Orientation]) -> int:

@@ -71,3 +71,10 @@ def group_results(command: Command, simulated: Path, participant_results: Path, 
     done = command(simulated, participant_results, "group", *task_arguments)
     assert done.returncode == 0, done.stderr + done.stdout
     return participant_results
+
+
+@pytest.fixture
+def atlases(shared_data: Path, templateflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Options with which Schaefer400 and AAL3 are found without a network."""
+    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(templateflow_home))
+    return ["--atlas-dir", str(shared_data / "atlases" / "aal3")]

@@ -63,7 +63,7 @@ def test_series_come_back_as_exact_float32_under_the_participants_labels(source,
     )
     told = capsys.readouterr().out
     assert "2 participants were matched by the column file of" in told
-    assert "1 participants of the series are not in" in told
+    assert "1 participant of the series is not in participants.tsv: id_2." in told
     series = _imported(out)
     for label, key in (("7", "id_0"), ("8", "id_1"), ("id2", "id_2")):
         np.testing.assert_array_equal(series[label].astype("f4"), SERIES[key])
@@ -156,6 +156,19 @@ def test_a_known_atlas_gives_names_and_image_where_its_size_fits(templateflow_ho
     assert "_atlas-Schaefer400_scale-419_" in file.path.name
 
 
+def test_regions_are_named_by_an_atlas_that_is_not_drawn_in_the_space_of_the_series(
+    templateflow_home, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(templateflow_home))
+    np.savez(tmp_path / "x.npz", a=np.random.default_rng(0).normal(size=(60, 400)))
+    options = ["--task", "rest", "--atlas", "Schaefer400", "--space", "T1w"]
+    assert main([str(tmp_path / "x.npz"), str(tmp_path / "out"), *options]) == 0
+    assert "There will be no maps: --atlas Schaefer400 exists in" in capsys.readouterr().out
+    (file,) = find_series(tmp_path / "out", Selection())
+    assert read_regions(file.path)[0] == "7Networks_LH_Vis_1"
+    assert not list((tmp_path / "out").glob("tpl-*"))
+
+
 def test_runs_that_can_not_be_used_are_named_and_the_rest_is_written(source, tmp_path, capsys):
     infinite = SERIES["id_0"].copy()
     infinite[0, 0] = np.inf
@@ -165,7 +178,7 @@ def test_runs_that_can_not_be_used_are_named_and_the_rest_is_written(source, tmp
     told = capsys.readouterr().out
     assert "site-C.npz: narrow has 3 regions; 4 are expected" in told
     assert "site-C.npz: infinite holds infinite values" in told
-    assert "site-D.npz can not be read" in told
+    assert "site-D.npz cannot be read" in told
     assert len(_imported(tmp_path / "out")) == 3
 
 
@@ -217,15 +230,17 @@ def test_a_malicious_pickle_exits_2_and_runs_nothing(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_records_of_neurossm_bring_their_own_participants(tmp_path):
+def test_the_records_of_neurossm_bring_their_own_participants(shared_data, tmp_path, capsys):
+    rng = np.random.default_rng(0)
     records = [
-        {"roiTimeseries": np.ones((166, 210)) * index, "pheno": {"subjectId": index, "disease": "PD", "visit": visit}}
+        {"roiTimeseries": rng.normal(size=(210, 166)), "pheno": {"subjectId": index, "disease": "PD", "visit": visit}}
         for index, visit in ((1, "BL"), (2, "BL"), (2, "V04"))
     ]
     (tmp_path / "dataset_ppmi_atlas-AAL-3V2.pickle").write_bytes(pickle.dumps(records))
-    assert main([str(tmp_path), str(tmp_path / "out"), "--task", "rest"]) == 0
+    atlas = ["--atlas-dir", str(shared_data / "atlases" / "aal3")]
+    assert main([str(tmp_path), str(tmp_path / "out"), *atlas]) == 0
+    assert "visit differs between runs of one participant (sub-2: BL and V04)" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "out" / "participants.tsv", sep="\t", dtype=str)
-    # The visit differs between the runs of participant 2, so it says nothing of the participant.
     assert table.to_dict("list") == {"participant_id": ["sub-1", "sub-2"], "disease": ["PD", "PD"]}
     assert [file.run for file in find_series(tmp_path / "out", Selection())] == [
         "sub-1_task-rest",
@@ -258,15 +273,20 @@ def test_the_group_level_finds_all_of_abide(shared_data, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_atlas_that_can_not_be_had_leaves_the_regions_numbered(shared_data, tmp_path, monkeypatch, capsys):
+def test_an_atlas_that_is_not_available_ends_the_import_unless_numbered_regions_are_wanted(
+    shared_data, tmp_path, monkeypatch, capsys
+):
     np.savez(tmp_path / "x.npz", a=np.random.default_rng(0).normal(size=(60, 166)))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path))
     for name in ("NILEARN_DATA", "NILEARN_SHARED_DATA"):
         monkeypatch.delenv(name, raising=False)
     options = ["--task", "rest", "--atlas", "AAL3", "--space", "MNI152NLin6Asym"]
-    assert main([str(tmp_path / "x.npz"), str(tmp_path / "out"), *options]) == 0
-    assert "The atlas could not be had" in capsys.readouterr().out
+    assert main([str(tmp_path / "x.npz"), str(tmp_path / "out"), *options]) == 4
+    assert "--numbered-regions numbers the regions" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([str(tmp_path / "x.npz"), str(tmp_path / "out"), *options, "--numbered-regions"]) == 0
+    assert "AAL3 is not available, so there will be no maps" in capsys.readouterr().out
     (file,) = find_series(tmp_path / "out", Selection())
     assert "_atlas-AAL3v2_scale-166_" in file.path.name
     assert read_regions(file.path)[165] == "region-166"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import sys
 import types
 import zipfile
@@ -15,10 +14,11 @@ import scipy.io
 
 from bids_neurossm.dataset.arrays import ArrayRun
 from bids_neurossm.dataset.matching import match_participants, stated_entities
-from bids_neurossm.dataset.records import HCP_TASK_LENGTHS
+from bids_neurossm.dataset.published import published_by_name
 from bids_neurossm.dataset.sources import find_arrays, orientations
 from bids_neurossm.errors import LabelError, NoInputError, UsageError
 
+HCP_TASK_LENGTHS = published_by_name(Path("dataset_hcpTask_schaefer.npy")).volumes
 SERIES = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
 
 
@@ -142,10 +142,10 @@ def test_an_archive_that_inflates_beyond_the_limit_is_not_read(tmp_path, monkeyp
     ("name", "content", "told"),
     [
         ("a.npz", b"no archive", "BadZipFile"),
-        ("a.npy", b"\x93NUMPY", "can not be read"),
+        ("a.npy", b"\x93NUMPY", "cannot be read"),
         ("a.npy", _header((2, 2), "<c16") + bytes(64), "complex128 values"),
         ("a.csv", b"a,b\n1,x\n", "column 'b' holds text"),
-        ("a.csv", b"", "can not be read"),
+        ("a.csv", b"", "cannot be read"),
         ("a.mat", b"MATLAB", "MATLAB file"),
     ],
 )
@@ -182,112 +182,32 @@ def test_a_source_without_arrays_is_no_input(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shapes", "n_regions", "expected"),
+    ("shapes", "sizes", "expected"),
     [
-        ([(419, 234)], 419, ["roi-time"]),
-        ([(146, 200), (200, 146)], 200, ["time-roi", "roi-time"]),
-        ([(146, 200), (78, 200)], None, ["time-roi", "time-roi"]),
-        ([(200, 146), (200, 78)], None, ["roi-time", "roi-time"]),
-        ([(1200, 400)], None, ["time-roi"]),
-        ([(400, 1200)], None, ["roi-time"]),
-        ([(166, 210)], None, ["roi-time"]),
-        ([(400, 405)], None, ["roi-time"]),
-        ([(405, 400)], None, ["time-roi"]),
-        *[([(length, 300)], None, ["time-roi"]) for length in HCP_TASK_LENGTHS.values()],
+        ([(419, 234)], {419}, ["roi-time"]),
+        ([(146, 200), (200, 146)], {200}, ["time-roi", "roi-time"]),
+        ([(146, 200), (78, 200)], (), ["time-roi", "time-roi"]),
+        ([(200, 146), (200, 78)], (), ["roi-time", "roi-time"]),
+        ([(1200, 400)], (), ["time-roi"]),
+        ([(400, 1200)], (), ["roi-time"]),
+        ([(166, 210)], (), ["roi-time"]),
+        ([(400, 405)], (), ["roi-time"]),
+        ([(405, 400)], (), ["time-roi"]),
+        *[([(length, 300)], (), ["time-roi"]) for length in HCP_TASK_LENGTHS.values()],
     ],
 )
-def test_the_side_that_is_time_is_told_where_it_can_be(shapes, n_regions, expected):
-    assert orientations([_run(*shape) for shape in shapes], "auto", n_regions)[0] == expected
+def test_the_side_that_is_time_is_told_where_it_can_be(shapes, sizes, expected):
+    assert orientations([_run(*shape) for shape in shapes], "auto", sizes)[0] == expected
 
 
 @pytest.mark.parametrize(
-    ("shapes", "n_regions"),
-    [([(400, 400)], 400), ([(100, 90)], None), ([(1200, 284)], None), ([(166, 400)], None), ([(100, 90)], 200)],
+    ("shapes", "sizes"),
+    [([(400, 400)], {400}), ([(100, 90)], ()), ([(1200, 284)], ()), ([(166, 400)], ()), ([(100, 90)], {200})],
 )
-def test_an_array_that_could_be_either_needs_the_users_word(shapes, n_regions):
+def test_an_array_that_could_be_either_needs_the_users_word(shapes, sizes):
     with pytest.raises(UsageError, match="give --orientation time-roi"):
-        orientations([_run(*shape) for shape in shapes], "auto", n_regions)
-    assert orientations([_run(*shape) for shape in shapes], "roi-time", n_regions)[0] == ["roi-time"]
-
-
-# --- pickled records ----------------------------------------------------------------------------------------------
-
-
-def _record(subject: int, rows: int, columns: int, **facts: object) -> dict[str, object]:
-    return {"roiTimeseries": np.full((rows, columns), subject, "f4"), "pheno": {"subjectId": subject, **facts}}
-
-
-def _objects(path: Path, records: list[object]) -> None:
-    array = np.empty(len(records), dtype=object)
-    array[:] = records
-    np.save(path, array, allow_pickle=True)
-
-
-def test_the_hcp_rest_layout_gives_subjects_and_their_facts(tmp_path):
-    _objects(tmp_path / "dataset_hcpRest_schaefer.npy", [_record(100307, 400, 1200, gender=np.int64(1), age="26-30")])
-    (run,) = find_arrays(tmp_path).runs
-    assert (run.key, run.shape, dict(run.facts)) == ("100307", (400, 1200), {"gender": "1", "age": "26-30"})
-    assert float(run.load()[3, 4]) == 100307
-
-
-def test_a_pickled_list_in_a_0d_array_is_read_too(tmp_path):
-    np.save(tmp_path / "dataset_hcpRest_schaefer.npy", np.array({"records": 1}, dtype=object), allow_pickle=True)
-    (failure,) = find_arrays(tmp_path).failures
-    assert "int values; an array of numbers is expected" in str(failure)
-    wrapped = np.array(None, dtype=object)
-    wrapped[()] = [_record(1, 400, 1200), _record(2, 400, 1200)]
-    np.save(tmp_path / "dataset_hcpRest_schaefer.npy", wrapped, allow_pickle=True)
-    assert [run.key for run in find_arrays(tmp_path).runs] == ["1", "2"]
-
-
-def test_hcp_task_runs_take_their_task_from_the_record_or_from_their_length(tmp_path):
-    records = [_record(1, 400, length) for length in HCP_TASK_LENGTHS.values()]
-    records.append(_record(2, 400, 180, taskType="tfMRI_EMOTION_LR"))
-    _objects(tmp_path / "dataset_hcpTask_schaefer.npy", records)
-    runs = find_arrays(tmp_path).runs
-    assert [run.entities["task"] for run in runs] == [*HCP_TASK_LENGTHS, "EMOTION"]
-    _objects(tmp_path / "dataset_hcpTask_schaefer.npy", [_record(2, 400, 180)])
-    (failure,) = find_arrays(tmp_path).failures
-    assert "names no HCP task" in str(failure)
-
-
-def test_hcp_task_runs_are_those_of_release_q1(tmp_path):
-    _objects(tmp_path / "dataset_hcpTask_schaefer.npy", [_record(subject, 400, 176) for subject in (1, 2, 3)])
-    table = tmp_path / "HCP_1200" / "Preprocessed" / "pheno.csv"
-    table.parent.mkdir(parents=True)
-    table.write_text("Subject,Release\n1,Q1\n2,S500\n")
-    found = find_arrays(tmp_path)
-    assert [run.key for run in found.runs] == ["1"]
-    assert found.notes[0].startswith("2 task runs of participants outside release Q1")
-    table.write_text("Name,Release\n1,Q1\n")
-    with pytest.raises(LabelError, match="Subject is expected"):
-        find_arrays(tmp_path)
-
-
-def test_several_runs_of_one_participant_and_task_are_numbered(tmp_path):
-    _objects(tmp_path / "dataset_hcpTask_schaefer.npy", [_record(1, 400, 176), _record(1, 400, 176)])
-    assert [dict(run.entities) for run in find_arrays(tmp_path).runs] == [
-        {"task": "EMOTION", "run": "1"},
-        {"task": "EMOTION", "run": "2"},
-    ]
-
-
-def test_the_ppmi_layout_is_a_pickled_list(tmp_path):
-    content = [{"roi_timeseries": np.ones((166, 210)), "subject_id": "P1", "disease": 1}]
-    (tmp_path / "dataset_ppmi_atlas-AAL-3V2.pickle").write_bytes(pickle.dumps(content))
-    (run,) = find_arrays(tmp_path).runs
-    assert (run.key, run.shape, dict(run.facts)) == ("P1", (166, 210), {"disease": "1"})
-    (tmp_path / "dataset_ppmi_atlas-AAL-3V2.pickle").write_bytes(pickle.dumps({"P1": np.ones((166, 210))}))
-    assert [run.key for run in find_arrays(tmp_path).runs] == ["P1"]
-
-
-def test_lists_that_repeat_themselves_are_not_unrolled(tmp_path):
-    nested: list[object] = [1.0]
-    for _ in range(30):
-        nested = [nested, nested]
-    (tmp_path / "x.pickle").write_bytes(pickle.dumps([{"series": nested, "pheno": {"task": nested}}]))
-    (failure,) = find_arrays(tmp_path).failures
-    assert "rows of numbers" in str(failure)
+        orientations([_run(*shape) for shape in shapes], "auto", sizes)
+    assert orientations([_run(*shape) for shape in shapes], "roi-time", sizes)[0] == ["roi-time"]
 
 
 # --- participants -------------------------------------------------------------------------------------------------

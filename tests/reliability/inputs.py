@@ -343,22 +343,24 @@ def checkpoints(folder: Path) -> Iterator[Bad]:
 
 def arrays() -> Iterator[Bad]:
     """Arrays for the import."""
-    from bids_neurossm.cli.import_plan import PlannedRun
+    from bids_neurossm.cli.import_plan import Layout, PlannedRun
     from bids_neurossm.dataset.sources import find_arrays
 
     def use(path: Path) -> object:
         found = find_arrays(path)
         if found.failures:
             raise found.failures[0]
-        planned = [
-            PlannedRun(run.key, run.source, "", "time-roi", run.load, {}, path, float("nan"), "") for run in found.runs
+        return [
+            PlannedRun(
+                run.key, run.source, "", "time-roi", run.load, {}, path, Layout(None, {}, ["r"] * run.shape[1])
+            ).read()
+            for run in found.runs
         ]
-        return [run.read(each.shape[1]) for run, each in zip(planned, found.runs, strict=True)]
 
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("x.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (9, 9)}")
-    endings = {".npy": 1, ".npz": 1, ".mat": 1, ".csv": 1, ".1D": 1, ".pkl": 2}
+    endings = {".npy": 1, ".npz": 1, ".mat": 1, ".csv": 1, ".1D": 1, ".pkl": 2, ".save": 2}
     for ending, code in endings.items():
         for what, content in GARBAGE.items():
             yield Bad(f"a {ending} that is {what}", 3 if content is None else code, content, f"array{ending}", use)

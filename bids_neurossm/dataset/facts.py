@@ -1,0 +1,95 @@
+"""What the source of imported series says of participants, as a table with one row each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bids_neurossm.dataset.arrays import ArrayRun
+from bids_neurossm.dataset.layouts import plain_name
+from bids_neurossm.errors import LabelError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Sex as records write it (0 female, 1 male, as the public code of BolT says) and as tables do.
+_SEX = {"0": "female", "f": "female", "female": "female", "1": "male", "m": "male", "male": "male"}
+
+
+def sex_of(facts: Mapping[str, str]) -> str | None:
+    """Read the sex that facts state, in whichever of the known spellings; None where they state none."""
+    named = (value for name, value in facts.items() if plain_name(name) in ("sex", "gender"))
+    return next((_SEX[value.lower()] for value in named if value.lower() in _SEX), None)
+
+
+def table_of_facts(runs: Sequence[ArrayRun], labels: Sequence[str], notes: list[str]) -> pd.DataFrame | None:
+    """Make a table of what the source says of its participants.
+
+    Parameters
+    ----------
+    runs : sequence of ArrayRun
+        With their facts.
+    labels : sequence of str
+        BIDS label of the participant of each run, without ``sub-``.
+    notes : list of str
+        Takes a line for every fact that differs between runs of one participant: it is left out.
+
+    Returns
+    -------
+    DataFrame of str or None
+        ``participant_id`` and a column for each fact; None where nothing is said.
+
+    Raises
+    ------
+    LabelError
+        If two runs of one participant state different sexes.
+    """
+    import pandas as pd
+
+    if not any(run.facts for run in runs):
+        return None
+    people: dict[str, dict[str, str]] = {}
+    differing: dict[str, list[str]] = defaultdict(list)
+    for run, label in zip(runs, labels, strict=True):
+        known = people.setdefault(label, {})
+        mine, other = sex_of(run.facts), sex_of(known)
+        if mine and other and mine != other:
+            raise LabelError(
+                f"{run.source}: runs of participant {run.key} are labelled female and male: two people have one "
+                "identifier, or a label is wrong."
+            )
+        for name, value in run.facts.items():
+            if value != "n/a" and known.setdefault(name, value) != value:
+                differing[name].append(f"sub-{label}: {known[name]} and {value}")
+    for name, examples in differing.items():
+        notes.append(
+            f"{name} differs between runs of one participant ({examples[0]}), so it is left out of participants.tsv."
+        )
+    rows = [
+        {"participant_id": f"sub-{label}", **{name: value for name, value in facts.items() if name not in differing}}
+        for label, facts in people.items()
+    ]
+    return pd.DataFrame(rows, dtype=object).fillna("n/a")
+
+
+def with_facts(table: pd.DataFrame, facts: pd.DataFrame | None) -> pd.DataFrame:
+    """Add to a table of participants what the source says and the table does not: columns, and people with facts.
+
+    Parameters
+    ----------
+    table : DataFrame of str
+        The one that the user gave, with ``participant_id``; what it says counts.
+    facts : DataFrame of str or None
+        As `table_of_facts` makes it.
+    """
+    import pandas as pd
+
+    if facts is None:
+        return table
+    new = [name for name in facts.columns if name not in table.columns]
+    joined = table.merge(facts[["participant_id", *new]], on="participant_id", how="left")
+    others = facts[~facts["participant_id"].isin(table["participant_id"])]
+    if "session_id" not in table.columns:
+        joined = pd.concat([joined, others], ignore_index=True)
+    return joined.fillna("n/a")
