@@ -21,13 +21,12 @@ from bids_neurossm.cli.import_atlas import (
     region_names,
     with_image,
 )
-from bids_neurossm.dataset.arrays import ArrayRun, Matrix
-from bids_neurossm.dataset.facts import table_of_facts, with_facts
+from bids_neurossm.cli.import_people import people_of, runs_with_facts
+from bids_neurossm.dataset.arrays import ArrayRun, Found, Matrix
 from bids_neurossm.dataset.hashing import hash_content, hash_file
-from bids_neurossm.dataset.matching import Matched, match_participants
+from bids_neurossm.dataset.matching import Matched
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.outputs import RunOutputs
-from bids_neurossm.dataset.phenotypes import find_phenotypes, id_column, keep_release, with_phenotypes
 from bids_neurossm.dataset.published import check_length, read_task_codes
 from bids_neurossm.dataset.records import Reading
 from bids_neurossm.dataset.sources import Orientation, find_arrays, orientations, usual_regions
@@ -166,61 +165,46 @@ def plan_import(options: ImportOptions) -> Import:
     NeuroSSMError
         If something is missing or could be understood in two ways; the message says how to fix it.
     """
-    codes = None if options.task_codes is None else read_task_codes(options.task_codes)
-    tables = [options.participants, options.regions, options.task_codes]
-    found = find_arrays(
-        options.source,
-        [each for each in (options.out_dir, *tables) if each is not None],
-        Reading(options.id_key, options.task, codes),
-    )
+    found = _found(options)
     notes = list(found.notes)
-    table = find_phenotypes(options.source, [options.out_dir], options.participants)
-    column, exact = id_column(options.participants, options.id_column), options.exact_ids
-    runs = found.runs
-    if table is not None:
-        mine = options.participants in (None, table)
-        told: list[str] = []
-        runs = with_phenotypes(runs, table, told, column=column if mine else None, exact=exact, known_studies=not mine)
-        notes += told if table != options.participants else []  # of that table they come from the matching below
-    runs = keep_release(runs, options.release, notes)
-    _refuse_two_studies(runs)
-    notes += _by_name(runs)
+    runs = runs_with_facts(options, found.runs, notes)
     source_dir = options.source if options.source.is_dir() else options.source.parent
     source_name = sanitised_label(source_dir.name) or "source"
     if not runs:
         return Import([], [], None, notes, found.failures, source_dir, source_name)
-    groups: dict[str | None, list[int]] = {}
-    for index, run in enumerate(runs):
-        groups.setdefault(options.atlas or run.published.atlas, []).append(index)
-    sides: dict[int, Orientation] = {}
-    layouts: dict[int, Layout] = {}
-    for atlas, indices in groups.items():
-        layout, group_sides = _laid_out(options, atlas, [runs[index] for index in indices], notes)
-        sides |= dict(zip(indices, group_sides, strict=True))
-        layouts |= dict.fromkeys(indices, layout)
-    if options.space is None and any(layout.atlas for layout in layouts.values()):
-        notes.append("Without --space there will be no maps.")
-    matched = match_participants(runs, options.participants, column, exact=exact)
-    notes += matched.notes
-    facts = table_of_facts(runs, [each["sub"] for each in matched.entities], notes)
-    participants = facts if matched.table is None else with_facts(matched.table, facts)
-    in_order = range(len(runs))
-    planned = _named(options, runs, [sides[i] for i in in_order], [layouts[i] for i in in_order], matched)
-    unique = list({id(layout): layout for layout in layouts.values()}.values())
+    notes += _by_name(runs)
+    layouts, sides = _layouts(options, runs, notes)
+    matched, participants = people_of(options, runs, notes)
+    planned = _named(options, runs, sides, layouts, matched)
+    unique = list({id(layout): layout for layout in layouts}.values())
     return Import(planned, unique, participants, notes, found.failures, source_dir, source_name)
 
 
-def _refuse_two_studies(runs: Sequence[ArrayRun]) -> None:
-    """Refuse an identifier that two studies use: they would become one person."""
-    studies: dict[str, str] = {}
-    for run in runs:
-        study = run.published.study
-        known = studies.setdefault(run.key, study) if study and not run.positional else study
-        if known != study:
-            raise UsageError(
-                f"{run.key} is a participant of {known} and of {study} ({run.source}): import the files of each study "
-                "into an OUT_DIR of its own."
-            )
+def _found(options: ImportOptions) -> Found:
+    """List the runs of the source."""
+    codes = None if options.task_codes is None else read_task_codes(options.task_codes)
+    besides = (options.out_dir, options.participants, options.regions, options.task_codes)
+    leave_out = [each for each in besides if each is not None]
+    return find_arrays(options.source, leave_out, Reading(options.id_key, options.task, codes))
+
+
+def _layouts(
+    options: ImportOptions, runs: Sequence[ArrayRun], notes: list[str]
+) -> tuple[list[Layout], list[Orientation]]:
+    """Find the layout and the orientation of every run, atlas by atlas."""
+    groups: dict[str | None, list[int]] = {}
+    for index, run in enumerate(runs):
+        groups.setdefault(options.atlas or run.published.atlas, []).append(index)
+    layouts: dict[int, Layout] = {}
+    sides: dict[int, Orientation] = {}
+    for atlas, indices in groups.items():
+        layout, group_sides = _laid_out(options, atlas, [runs[index] for index in indices], notes)
+        layouts |= dict.fromkeys(indices, layout)
+        sides |= dict(zip(indices, group_sides, strict=True))
+    if options.space is None and any(layout.atlas for layout in layouts.values()):
+        notes.append("Without --space there will be no maps.")
+    in_order = range(len(runs))
+    return [layouts[index] for index in in_order], [sides[index] for index in in_order]
 
 
 def _by_name(runs: Sequence[ArrayRun]) -> list[str]:

@@ -151,7 +151,7 @@ Written by bids-neurossm-import from regional series that others extracted and c
 
 - `sub-*/func/*_timeseries.tsv`: one row per volume, one named column per region; `n/a` where the source has no number.
 - The sidecar next to each table names the file it was imported from, with its SHA-256, and what is known of the run.
-- `participants.tsv`: the table of participants that was given, with `participant_id` as in the names of the folders.
+- `participants.tsv`: what the table of participants that was given, or the source itself, says of each participant.
 
 The licence of the series is that of their source.
 """

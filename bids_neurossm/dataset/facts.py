@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_neurossm.dataset.arrays import ArrayRun
@@ -13,14 +14,37 @@ from bids_neurossm.errors import LabelError
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Sex as records write it (0 female, 1 male, as the public code of BolT says) and as tables do.
-_SEX = {"0": "female", "f": "female", "female": "female", "1": "male", "m": "male", "male": "male"}
+_SEX = {"f": "female", "female": "female", "m": "male", "male": "male"}
+
+#: Codes of sex in records, as the public code of BolT has them; tables of others may use any.
+_SEX_CODES = {"0": "female", "1": "male"}
 
 
-def sex_of(facts: Mapping[str, str]) -> str | None:
-    """Read the sex that facts state, in whichever of the known spellings; None where they state none."""
+#: Columns that have a meaning of their own in participants.tsv.
+_KEYS = ("participant_id", "session_id")
+
+
+def sex_of(facts: Mapping[str, str], codes: bool = False) -> str | None:
+    """Read the sex that facts state in words, or in the codes of records as well; None where they state none."""
+    known = {**_SEX, **(_SEX_CODES if codes else {})}
     named = (value for name, value in facts.items() if plain_name(name) in ("sex", "gender"))
-    return next((_SEX[value.lower()] for value in named if value.lower() in _SEX), None)
+    return next((known[value.lower()] for value in named if value.lower() in known), None)
+
+
+def refuse_other_sex(run: ArrayRun, row: Mapping[str, str], where: Path) -> None:
+    """Refuse a table that states another sex of a participant than the participant's own record.
+
+    Raises
+    ------
+    LabelError
+        It is most likely a table of other people.
+    """
+    stated, tabulated = sex_of(run.facts, codes=True), sex_of(row)
+    if stated and tabulated and stated != tabulated:
+        raise LabelError(
+            f"{run.source} says that {run.key} is {stated}, and {where} says {tabulated}: one of the two is of other "
+            "people."
+        )
 
 
 def table_of_facts(runs: Sequence[ArrayRun], labels: Sequence[str], notes: list[str]) -> pd.DataFrame | None:
@@ -53,14 +77,14 @@ def table_of_facts(runs: Sequence[ArrayRun], labels: Sequence[str], notes: list[
     differing: dict[str, list[str]] = defaultdict(list)
     for run, label in zip(runs, labels, strict=True):
         known = people.setdefault(label, {})
-        mine, other = sex_of(run.facts), sex_of(known)
+        mine, other = sex_of(run.facts, codes=True), sex_of(known, codes=True)
         if mine and other and mine != other:
             raise LabelError(
                 f"{run.source}: runs of participant {run.key} are labelled female and male: two people have one "
                 "identifier, or a label is wrong."
             )
         for name, value in run.facts.items():
-            if value != "n/a" and known.setdefault(name, value) != value:
+            if name not in _KEYS and value != "n/a" and known.setdefault(name, value) != value:
                 differing[name].append(f"sub-{label}: {known[name]} and {value}")
     for name, examples in differing.items():
         notes.append(

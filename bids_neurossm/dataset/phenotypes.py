@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_neurossm.dataset.arrays import ArrayRun
-from bids_neurossm.dataset.facts import sex_of
+from bids_neurossm.dataset.facts import refuse_other_sex
 from bids_neurossm.dataset.identifiers import bare, listed, pair_identifiers
 from bids_neurossm.dataset.matching import stated_entities
 from bids_neurossm.errors import LabelError, NoInputError, UsageError
@@ -149,12 +149,7 @@ def _rows(table: pd.DataFrame, column: str, path: Path) -> dict[str, dict[str, s
 
 
 def _joined(run: ArrayRun, row: dict[str, str], path: Path) -> ArrayRun:
-    stated, tabulated = sex_of(run.facts), sex_of(row)
-    if stated and tabulated and stated != tabulated:
-        raise LabelError(
-            f"{run.source} says that {run.key} is {stated}, and {path} says {tabulated}: one of the two is of other "
-            "people."
-        )
+    refuse_other_sex(run, row, path)
     return replace(run, facts={**row, **run.facts})
 
 

@@ -137,6 +137,15 @@ def test_a_given_table_counts_and_what_records_say_besides_is_added(tmp_path, at
     assert table.loc["sub-3"].tolist() == ["23", "n/a", "1"]
 
 
+def test_a_column_of_identifiers_and_the_names_of_participants_may_be_two(tmp_path, atlases):
+    path = save(tmp_path / "dataset_hcpTask_schaefer.pickle", runs_of("WM", subject="100307"))
+    (tmp_path / "labels.csv").write_text("participant_id,HCP,Release,dx\nA1,100307,Q1,2\nA2,100308,Q1,1\n")
+    options = ["--participants", str(tmp_path / "labels.csv"), "--id-column", "HCP"]
+    assert main([str(path), str(tmp_path / "out"), *atlases, *options]) == 0
+    assert list(imported(tmp_path / "out")) == ["sub-A1_task-WM"]
+    assert participants(tmp_path / "out")["dx"].to_dict() == {"sub-A1": "2", "sub-A2": "1"}
+
+
 # --- layouts and containers ---------------------------------------------------------------------------------------
 
 

@@ -178,6 +178,16 @@ def test_bad_input_is_one_sentence_and_the_right_exit_code(tmp_path, atlases, ca
         assert not (tmp_path / "out").exists()
 
 
+def test_a_given_table_that_states_another_sex_is_refused(tmp_path, atlases, capsys):
+    path = save(tmp_path / "dataset_hcpRest_schaefer.pickle", [record(1, RNG.normal(size=(1200, 400)), gender=1)])
+    (tmp_path / "labels.tsv").write_text("participant_id\tsex\nsub-1\tF\n")
+    options = [*atlases, "--participants", str(tmp_path / "labels.tsv")]
+    assert main([str(path), str(tmp_path / "out"), *options]) == 7
+    assert "says that 1 is male, and" in capsys.readouterr().err
+    (tmp_path / "labels.tsv").write_text("participant_id\tsex\nsub-1\t0\n")  # whose codes are not known
+    assert main([str(path), str(tmp_path / "out"), *options]) == 0
+
+
 def test_a_repetition_time_that_contradicts_the_protocol_is_refused(tmp_path, atlases, capsys):
     path = save(tmp_path / "dataset_hcpRest_schaefer.pickle", [record(1, RNG.normal(size=(1200, 400)))])
     assert main([str(path), str(tmp_path / "out"), *atlases, "--tr", "2"]) == 2
