@@ -75,6 +75,11 @@ def published_by_name(path: Path) -> Published:
     return Published(atlas=_atlas(name) if known else None, **facts)
 
 
+def published_lengths() -> set[int]:
+    """Collect the volumes that a run of any known study has."""
+    return {length for facts in _datasets().values() for length in facts.get("volumes", {}).values()}
+
+
 def _atlas(name: str) -> str | None:
     if _AAL3.search(name):
         return "AAL3"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from bids_neurossm.dataset.arrays import ArrayRun, Found, run_of_text, runs_of_mat, runs_of_npy, runs_of_npz
-from bids_neurossm.dataset.published import published_by_name
+from bids_neurossm.dataset.published import published_by_name, published_lengths
 from bids_neurossm.dataset.records import Reading, runs_of_content
 from bids_neurossm.dataset.restricted_pickle import load_restricted
 from bids_neurossm.dataset.torch_files import LEGACY_MAGIC, TENSORS, is_torch_zip, load_torch_legacy, load_torch_zip
@@ -25,8 +25,7 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".1D")
 #: Tables of a study that are no series.
 _NO_SERIES = re.compile(r"(participants|sessions|descriptions|pheno|.*_(scans|events|confounds_timeseries))\.(tsv|csv)")
 
-#: Sides that give the orientation away: lengths of the HCP's runs; Schaefer's 400 and AAL3's 166 or 170 regions.
-_CANONICAL_LENGTHS = {1200, 176, 253, 316, 284, 232, 274, 405}
+#: Sides that give the orientation away, besides the lengths of published runs: Schaefer's 400 and AAL3's 166 or 170.
 _CANONICAL_REGIONS = {400, 166, 170}
 
 
@@ -165,7 +164,7 @@ def orientations(
         constant = 0 if len(sides[0]) == 1 else 1
         orientation: Orientation = "roi-time" if constant == 0 else "time-roi"
         return [orientation] * len(runs), f"one side is {min(sides[constant])} in all runs, which are the regions"
-    return _decided(runs, _CANONICAL_REGIONS, _CANONICAL_LENGTHS), "known lengths of runs and sizes of atlases tell"
+    return _decided(runs, _CANONICAL_REGIONS, published_lengths()), "known lengths of runs and sizes of atlases tell"
 
 
 def _decided(runs: Sequence[ArrayRun], regions: set[int], lengths: set[int]) -> list[Orientation]:
