@@ -26,6 +26,11 @@ def _require(condition: bool, message: str) -> None:
         raise UsageError(message)
 
 
+def _several(value: Any) -> tuple[Any, ...]:
+    """One value or several, as a settings file may give them."""
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which runs of the input dataset are wanted.
@@ -38,6 +43,10 @@ class Selection:
         Space of the preprocessed BOLD; by default MNI152NLin2009cAsym, else MNI152NLin6Asym.
     res : str or None
         ``res-`` entity, for datasets with several resolutions of one space.
+    filter : mapping of str to tuple of str
+        Labels that entities of file names may have, ``{"echo": ("1",)}``; an empty label means without the entity.
+    exclude : Path or None
+        Table of runs that are left out, by their entities.
     bids_filter_file : Path or None
         JSON of PyBIDS filters, ``{"bold": {...}}``, as fMRIPrep takes it.
     derivatives : mapping of str to Path
@@ -53,6 +62,8 @@ class Selection:
     run_id: tuple[str, ...] = ()
     space: str | None = None
     res: str | None = None
+    filter: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    exclude: Path | None = None
     bids_filter_file: Path | None = None
     derivatives: Mapping[str, Path] = field(default_factory=dict)
     bids_database_dir: Path | None = None
@@ -77,6 +88,17 @@ class Selection:
             object.__setattr__(self, "space", self.space.removeprefix("space-"))
         if self.res is not None:
             object.__setattr__(self, "res", str(self.res).removeprefix("res-"))
+        filters = {}
+        for name, value in self.filter.items():
+            labels = tuple(str(label).removeprefix(f"{name}-") for label in _several(value))
+            _require(
+                bool(re.fullmatch(r"[A-Za-z]+", name))
+                and all(re.fullmatch(r"[0-9A-Za-z+-]*", each) for each in labels),
+                f"--filter {name}={' '.join(labels)}: an entity of file names and its label are expected, for example "
+                "echo=1.",
+            )
+            filters[name] = labels
+        object.__setattr__(self, "filter", filters)
 
 
 @dataclass(frozen=True)
@@ -111,6 +133,8 @@ class Extraction:
         A run to which denoising leaves fewer degrees of freedom is excluded.
     connectivity : tuple of str
         Measures that are written beside Pearson's correlation: ``partial-correlation``, ``covariance``.
+    allow_missing_orientation : bool
+        Take images whose header has neither an sform nor a qform; their orientation is a guess.
     """
 
     atlas: tuple[str, ...] = ()
@@ -126,6 +150,7 @@ class Extraction:
     max_uncovered: float = 0.2
     min_dof: int = 15
     connectivity: tuple[str, ...] = ()
+    allow_missing_orientation: bool = False
 
     def __post_init__(self) -> None:
         _require(len(set(self.atlas)) == len(self.atlas), f"--atlas names one atlas twice: {' '.join(self.atlas)}.")

@@ -67,7 +67,7 @@ def init_run_wf(
     outputnode = pe.Node(
         utility.IdentityInterface(fields=["timeseries"]), name="outputnode", run_without_submitting=True
     )
-    extract = _extract_node(plan, places)
+    extract = _extract_node(plan, places, extraction)
     clean = _denoise_node(plan, places, extraction, strategy)
     write = _write_node(plan, places, extraction, strategy)
     workflow.connect(
@@ -92,18 +92,19 @@ def _common(plan: RunPlan, places: Places) -> dict[str, str]:
     return {"unit": plan.run.key, "records": str(places.records)}
 
 
-def _extract_node(plan: RunPlan, places: Places) -> pe.Node:
+def _extract_node(plan: RunPlan, places: Places, extraction: Extraction) -> pe.Node:
     interface = ExtractParcels(
-        parcellations=list(plan.parcellations), hash_cache=str(places.hash_cache or ""), **_common(plan, places)
+        parcellations=list(plan.parcellations),
+        hash_cache=str(places.hash_cache or ""),
+        allow_missing_orientation=extraction.allow_missing_orientation,
+        **_common(plan, places),
     )
     # One volume and the label maps are all that is held: 512 cubed voxels would still fit.
     return pe.Node(interface, name="extract", mem_gb=0.4, n_procs=1)
 
 
 def _denoise_node(plan: RunPlan, places: Places, extraction: Extraction, strategy: Strategy) -> pe.Node:
-    interface = DenoiseSeries(
-        dataset=str(places.dataset), strategy=strategy, extraction=extraction, **_common(plan, places)
-    )
+    interface = DenoiseSeries(strategy=strategy, extraction=extraction, **_common(plan, places))
     return pe.Node(interface, name="denoise", mem_gb=0.3)
 
 
@@ -112,7 +113,6 @@ def _write_node(plan: RunPlan, places: Places, extraction: Extraction, strategy:
         parcellations=list(plan.parcellations),
         strategy=strategy,
         extraction=extraction,
-        dataset=str(places.dataset),
         out_dir=str(places.out_dir),
         hash_cache=str(places.hash_cache or ""),
         **_common(plan, places),

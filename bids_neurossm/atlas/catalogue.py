@@ -17,8 +17,11 @@ import numpy.typing as npt
 from bids_neurossm.atlas.combined import combined_name, load_combined
 from bids_neurossm.atlas.dense import read_dense_labels
 from bids_neurossm.atlas.names import canonical_names
+from bids_neurossm.atlas.orientation import has_orientation, missing_orientation
 from bids_neurossm.atlas.parcellation import DENSE_EXTENSIONS, SPACE_ALIASES, Parcellation, read_label_image
 from bids_neurossm.atlas.tables import LabelTable, read_label_table
+from bids_neurossm.content import is_listed, missing_content
+from bids_neurossm.dataset.companions import LABEL_TABLE, Folders, find_companion
 from bids_neurossm.dataset.names import parse_name, sanitised_label
 from bids_neurossm.errors import ResourceMissingError, UsageError
 
@@ -41,6 +44,7 @@ def load_parcellation(
     atlas_dir: Path | None = None,
     atlas_space: str | None = None,
     download: bool = True,
+    allow_missing_orientation: bool = False,
 ) -> Parcellation:
     """Find a parcellation.
 
@@ -60,6 +64,8 @@ def load_parcellation(
         Space of a label image whose name does not say it.
     download : bool
         Whether TemplateFlow's client may be asked for what is not there.
+    allow_missing_orientation : bool
+        Take a label image whose header has neither an sform nor a qform.
 
     Returns
     -------
@@ -69,7 +75,7 @@ def load_parcellation(
     Raises
     ------
     UsageError
-        Unknown name, an atlas of another space, a table that does not fit the image.
+        Unknown name, an atlas of another space, an image without orientation, a table that does not fit the image.
     ResourceMissingError
         If a file is missing, empty or damaged, and can not be fetched.
     """
@@ -80,7 +86,13 @@ def load_parcellation(
             if part.endswith(".toml"):
                 raise UsageError(f"--atlas {path}: a part can not be a combination itself; list its parts.")
             return load_parcellation(
-                part, space, resolution, atlas_dir=atlas_dir, atlas_space=part_space or atlas_space, download=download
+                part,
+                space,
+                resolution,
+                atlas_dir=atlas_dir,
+                atlas_space=part_space or atlas_space,
+                download=download,
+                allow_missing_orientation=allow_missing_orientation,
             )
 
         parcellation = load_combined(path, load)
@@ -90,6 +102,9 @@ def load_parcellation(
         parcellation = _from_file(path, atlas_space)
     else:
         parcellation = _by_name(str(name_or_file), space, resolution or 2, atlas_dir, download)
+    checked = allow_missing_orientation or parcellation.dense or parcellation.layers
+    if not (checked or has_orientation(parcellation.image_file)):
+        raise UsageError(missing_orientation(parcellation.image_file))
     if space is not None and parcellation.dense != (space == DENSE_SPACE):
         raise UsageError(
             f"The runs are in {space}, the atlas {parcellation.image_file.name} is drawn in {parcellation.space}: runs "
@@ -169,30 +184,50 @@ def _recognise(name: str) -> tuple[str, dict[str, Any], re.Match[str]]:
 
 
 def _from_file(path: Path, atlas_space: str | None) -> Parcellation:
-    if not path.is_file():
-        raise UsageError(f"--atlas {path}: there is no such file.")
+    _require_content(path)
     entities, _, extension = parse_name(path)
     stem = path.name.removesuffix(extension)
     # CBIG's order files leave the template and the resolution out of their names.
-    stems = [stem, re.sub(r"_(FSLMNI152|space-).*$", "", stem)]
-    tables = [path.with_name(each + end) for each in stems for end in (".tsv", ".csv", ".txt", ".xml")]
-    table = next((candidate for candidate in tables if candidate.is_file()), None)
+    short = re.sub(r"_(FSLMNI152|space-).*$", "", stem)
+    table = _label_table(path, short)
     if table is None:
-        raise UsageError(f"--atlas {path}: no label table stands beside it; {tables[0].name} is expected.")
+        raise UsageError(f"--atlas {path}: no label table stands beside it; {stem}.tsv is expected.")
     space = atlas_space or entities.get("tpl") or entities.get("space")
     if space is None and "FSLMNI152" in stem:
         space = "FSLMNI152"
     if space is None:
         raise UsageError(f"--atlas {path}: its name does not say its space; add --atlas-space MNI152NLin6Asym or so.")
     labels = read_label_table(table)
-    named = _named(entities, stem, stems[1], len(labels.labels))
+    named = _named(entities, stem, short, len(labels.labels))
     return _assemble(path, table, named, SPACE_ALIASES.get(space, space), {"title": stem}, labels)
+
+
+def _require_content(path: Path) -> None:
+    """Refuse a file that was named and is not there, or whose content was not fetched."""
+    problem = missing_content(path)
+    if problem is not None:
+        raise UsageError(f"--atlas: {problem}")
+    if not path.is_file():
+        raise UsageError(f"--atlas {path}: there is no such file.")
+
+
+def _label_table(image: Path, short: str) -> Path | None:
+    """Find the table of a label image: by its entities, else under the shorter name that CBIG's order files have."""
+    found = find_companion(image, LABEL_TABLE, Folders(), UsageError)
+    if found is not None:
+        return found
+    tables = [image.with_name(short + end) for end in LABEL_TABLE.extensions]
+    return next((each for each in tables if is_listed(each)), None)
 
 
 def _named(entities: Mapping[str, str], stem: str, fallback: str, n_regions: int) -> dict[str, str]:
     """Tell how an atlas that is a file is called in the names of others."""
     cbig = re.match(r"(Schaefer2018)_(\d+)Parcels_(7|17)Networks_order", stem)
-    known = {"atlas": cbig[1], "seg": f"{cbig[3]}Networks", "scale": cbig[2]} if cbig else entities
+    # TemplateFlow: atlas-Schaefer2018_desc-400Parcels7Networks.
+    flow = re.fullmatch(r"(\d+)Parcels(7|17)Networks", entities.get("desc", ""))
+    known = {"atlas": cbig[1], "seg": f"{cbig[3]}Networks", "scale": cbig[2]} if cbig else dict(entities)
+    if flow:
+        known = {"seg": f"{flow[2]}Networks", "scale": flow[1], **known}
     named = {key: sanitised_label(known[key]) for key in ("atlas", "seg", "scale") if known.get(key)}
     named.setdefault("atlas", sanitised_label(fallback))
     named.setdefault("scale", str(n_regions))
@@ -200,13 +235,12 @@ def _named(entities: Mapping[str, str], stem: str, fallback: str, n_regions: int
 
 
 def _from_dense(path: Path, atlas_space: str | None) -> Parcellation:
-    if not path.is_file():
-        raise UsageError(f"--atlas {path}: there is no such file.")
+    _require_content(path)
     entities, _, extension = parse_name(path)
     stem = path.name.removesuffix(extension)
     labels, _, own = read_dense_labels(path.absolute())
-    beside = path.with_name(f"{stem}.tsv")
-    if own is None and not beside.is_file():
+    beside = _label_table(path, stem) or path.with_name(f"{stem}.tsv")
+    if own is None and not is_listed(beside):
         raise UsageError(
             f"--atlas {path}: it carries no names and no table stands beside it; {beside.name} is expected."
         )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.content import missing_content
 from bids_neurossm.dataset.hashing import hash_content, hash_file
 from bids_neurossm.errors import ResourceMissingError, UsageError
 
@@ -179,6 +180,9 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError, ImageDataError
 
+    problem = missing_content(path)
+    if problem is not None and (path.is_symlink() or path.stat().st_size > 0):
+        raise ResourceMissingError(problem)
     if not path.is_file() or path.stat().st_size == 0:
         state = "is empty (a stub that was never downloaded)" if path.is_file() else "does not exist"
         raise ResourceMissingError(

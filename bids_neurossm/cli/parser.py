@@ -15,6 +15,7 @@ from typing import Any
 
 from bids_neurossm import __version__
 from bids_neurossm import config as cfg
+from bids_neurossm.dataset.names import entity_name
 from bids_neurossm.errors import UsageError
 from bids_neurossm.toml import read_toml, section_from
 
@@ -30,7 +31,7 @@ _SECTIONS: dict[str, type[Any]] = {
 
 #: Settings that are paths, or names that may be paths.
 _PATHS = (
-    *(("selection", name) for name in ("bids_filter_file", "bids_database_dir")),
+    *(("selection", name) for name in ("exclude", "bids_filter_file", "bids_database_dir")),
     *(("extraction", name) for name in ("atlas", "atlas_dir", "denoise")),
     ("model", "recipe"),
     *(("evaluation", name) for name in ("participants_file", "splits", "checkpoint", "pretrain_from")),
@@ -96,6 +97,16 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
     _add(group, "selection", "--run-id", nargs="+", metavar="INDEX", help="runs")
     _add(group, "selection", "--space", metavar="NAME", help="space; default MNI152NLin2009cAsym, else MNI152NLin6Asym")
     _add(group, "selection", "--res", metavar="LABEL", help="resolution, where a space has several")
+    _add(
+        group,
+        "selection",
+        "--filter",
+        nargs="+",
+        action="extend",
+        metavar="ENTITY=VALUE",
+        help="labels that entities of file names must have: echo=1, feature=corrMatrix; ENTITY= for without it",
+    )
+    _add(group, "selection", "--exclude", type=Path, metavar="TSV", help="runs left out: entities, reason")
     _add(group, "selection", "--bids-filter-file", type=Path, metavar="JSON", help="PyBIDS filters, as fMRIPrep's")
     _add(
         group,
@@ -104,7 +115,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         "--derivatives",
         nargs="+",
         metavar="NAME=PATH",
-        help="further datasets: fmriprep=PATH where BIDS_DIR is raw, raw=PATH for labels",
+        help="further datasets: fmriprep=PATH where BIDS_DIR is raw, raw=PATH for labels and repetition times",
     )
     _add(group, "selection", "--bids-database-dir", type=Path, metavar="DIR", help="PyBIDS database to reuse or fill")
     group.add_argument(
@@ -157,6 +168,13 @@ def _add_signals(group: argparse._ArgumentGroup) -> None:
         type=float,
         metavar="SHARE",
         help="a run with more unusable regions is excluded (default: 0.2)",
+    )
+    _add(
+        group,
+        "extraction",
+        "--allow-missing-orientation",
+        action="store_true",
+        help="take images without an sform and a qform, with a warning",
     )
 
 
@@ -356,6 +374,8 @@ def _convert(tables: dict[str, dict[str, Any]]) -> None:
         if wrong:
             raise UsageError(f"-d {wrong[0]!r}: NAME=PATH is expected, for instance fmriprep=/data/fmriprep.")
         selection["derivatives"] = {name: str(Path(path).absolute()) for name, _, path in pairs}
+    if isinstance(selection.get("filter"), tuple):
+        selection["filter"] = _filters(selection["filter"])
     execution.setdefault("nprocs", len(os.sched_getaffinity(0)))
     for section, field in _PATHS:
         value = tables[section].get(field)
@@ -363,6 +383,18 @@ def _convert(tables: dict[str, dict[str, Any]]) -> None:
             many = isinstance(value, (tuple, list))  # a settings file gives lists
             absolute = tuple(_absolute(each) for each in (value if many else (value,)))
             tables[section][field] = absolute if many else absolute[0]
+
+
+def _filters(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Gather ``ENTITY=VALUE`` by entity."""
+    found: dict[str, tuple[str, ...]] = {}
+    for item in given:
+        name, equals, label = item.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--filter {item!r}: ENTITY=VALUE is expected, for example echo=1.")
+        entity = entity_name(name)
+        found[entity] = (*found.get(entity, ()), label)
+    return found
 
 
 def _absolute(value: str | Path) -> str | Path:

@@ -17,10 +17,12 @@ from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
 from bids_neurossm.config import Extraction, RunConfig
+from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.description import write_atlas, write_desc_labels, write_description
+from bids_neurossm.dataset.left_out import counted, sentences
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.dataset.quality import write_quality_table
-from bids_neurossm.dataset.query import BoldRun, find_bold_runs
+from bids_neurossm.dataset.query import RunIndex, index_runs
 from bids_neurossm.errors import NeuroSSMError, RunError, UsageError
 from bids_neurossm.interfaces.lifeline import end_with_parent
 from bids_neurossm.interfaces.plan import Places, RunPlan
@@ -43,10 +45,15 @@ class Plan:
     """What a participant command is about to do."""
 
     dataset: Path
-    runs: tuple[BoldRun, ...]
+    index: RunIndex
     strategy: Strategy
     parcellations: dict[str, tuple[Parcellation, ...]]  # by space
     to_do: tuple[RunPlan, ...]
+
+    @property
+    def runs(self) -> tuple[BoldRun, ...]:
+        """Runs that are processed, or were."""
+        return self.index.runs
 
     def outputs(self, out_dir: Path, run: BoldRun) -> list[RunOutputs]:
         """Files of a run, one set per parcellation."""
@@ -70,6 +77,7 @@ def run_participant(config: RunConfig, work_dir: Path) -> int:
         _print_plan(config, plan, Console(config.execution.log_format))
         return 0
     console, log_folder = begin(config)
+    _tell_left_out(plan, console)
     write_description(config.out_dir, {"fmriprep": plan.dataset}, config.execution.overwrite)
     write_desc_labels(config.out_dir, {plan.strategy.name: plan.strategy.description})
     everything = {(each.image_file, each.space): each for group in plan.parcellations.values() for each in group}
@@ -95,7 +103,8 @@ def make_plan(config: RunConfig, hash_cache: Path | None) -> Plan:
     strategy = load_strategy(
         config.extraction.denoise or DEFAULT_STRATEGY, config.extraction.high_pass, config.extraction.low_pass
     )
-    runs = _find_runs(config, dataset, strategy.image)
+    index = _find_runs(config, dataset, strategy)
+    runs = index.runs
     _refuse_same_names(runs)
     parcellations = {space: _parcellations(config.extraction, space) for space in sorted({run.space for run in runs})}
     if config.evaluation.checkpoint is not None:
@@ -112,33 +121,42 @@ def make_plan(config: RunConfig, hash_cache: Path | None) -> Plan:
         missing = [
             each
             for each in parcellations[run.space]
-            if config.execution.overwrite or not _finished(config, dataset, run, each, strategy, hash_cache)
+            if config.execution.overwrite or not _finished(config, run, each, strategy, hash_cache)
         ]
         if missing or config.evaluation.checkpoint is not None:
             to_do.append(RunPlan(run, tuple(missing or parcellations[run.space])))
-    return Plan(dataset, tuple(runs), strategy, parcellations, tuple(to_do))
+    return Plan(dataset, index, strategy, parcellations, tuple(to_do))
 
 
-def _find_runs(config: RunConfig, dataset: Path, image: str) -> list[BoldRun]:
+def _find_runs(config: RunConfig, dataset: Path, strategy: Strategy) -> RunIndex:
     """Query the dataset, where workers follow in a process of its own: PyBIDS and its index then go with it."""
+    raw = config.selection.derivatives.get("raw")
+    others = [path for path in (raw, config.bids_dir) if path is not None and path != dataset]
+    arguments = (dataset, config.selection, strategy.image, tuple(others), bool(strategy.non_aggressive))
     if config.execution.dry_run or config.execution.use_plugin is not None:
-        return find_bold_runs(dataset, config.selection, image)
+        return index_runs(*arguments)
     context = multiprocessing.get_context("forkserver")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
-        future = pool.submit(find_bold_runs, dataset, config.selection, image)
+        future = pool.submit(index_runs, *arguments)
         importlib.import_module("bids_neurossm.workflows.participant")  # needed next: the time of waiting is used
         try:
             return future.result()
         except BrokenProcessPool as error:
             raise RunError(
-                f"The process that looked for runs in {dataset} was killed from outside, most often by the kernel for "
-                "want of memory; give --participant-label."
+                f"The process that looked for runs in {dataset} was killed, most likely by the out-of-memory killer; "
+                "give --participant-label."
             ) from error
 
 
 def _parcellations(extraction: Extraction, space: str) -> tuple[Parcellation, ...]:
     found = tuple(
-        load_parcellation(name, space, atlas_dir=extraction.atlas_dir, atlas_space=extraction.atlas_space)
+        load_parcellation(
+            name,
+            space,
+            atlas_dir=extraction.atlas_dir,
+            atlas_space=extraction.atlas_space,
+            allow_missing_orientation=extraction.allow_missing_orientation,
+        )
         for name in extraction.atlas or (DEFAULT_ATLAS,)
     )
     names = [each.name for each in found]
@@ -158,20 +176,16 @@ def _refuse_same_names(runs: Sequence[BoldRun]) -> None:
 
 def _finished(
     config: RunConfig,
-    dataset: Path,
     run: BoldRun,
     parcellation: Parcellation,
     strategy: Strategy,
     hash_cache: Path | None,
 ) -> bool:
     outputs = RunOutputs(config.out_dir, run.entities, parcellation.entities, strategy.name)
-    if not outputs.timeseries.with_suffix(".json").is_file():
-        return False  # nothing to compare with: the image need not be read for its hash
+    if run.problems or not outputs.timeseries.with_suffix(".json").is_file():
+        return False  # nothing to compare, or to compare with: the image need not be read for its hash
     cache = None if config.execution.dry_run else hash_cache
-    try:
-        expected = input_hash(run, dataset, parcellation, strategy, config.extraction, cache)
-    except RunError:
-        return False  # the run's own node will say what is wrong with it
+    expected = input_hash(run, parcellation, strategy, config.extraction, cache)
     return is_finished(outputs, expected, config.extraction.connectivity)
 
 
@@ -182,7 +196,6 @@ def _work(config: RunConfig, plan: Plan, work_dir: Path, hash_cache: Path, conso
 
     command = uuid.uuid4().hex[:8]
     places = Places(
-        dataset=plan.dataset,
         out_dir=config.out_dir,
         work_dir=private_folder(work_dir / f"participant-{command}"),
         records=private_folder(work_dir / f"records-{command}"),
@@ -238,6 +251,9 @@ def _conclude(config: RunConfig, plan: Plan, records: list[Record], console: Con
     where = config.out_dir
     rows: list[tuple[str, int, object]] = [("done", len(done), where / "sub-*")]
     rows += [("excluded by rule", len(excluded), "the table above, the reports")] if excluded else []
+    rows += [(f"left out ({reason})", number, names) for reason, number, names in counted(plan.index.left_out)]
+    unmasked = sum(run.mask is None and not run.dense for run in plan.runs)
+    rows += [("without a brain mask", unmasked, "voxels that are not zero count as covered")] if unmasked else []
     rows += [("failed", len(failures), f"{log_folder} and the reports")] if failures else []
     labels = {run.participant for run in plan.runs}
     rows.append(("reports", len(labels), where / (f"sub-{labels.pop()}.html" if len(labels) == 1 else "sub-*.html")))
@@ -296,16 +312,27 @@ def _report_failure(out_dir: Path, label: str, errors: list[dict[str, str]]) -> 
     return None
 
 
+def _tell_left_out(plan: Plan, console: Console) -> None:
+    """Say before the work begins what is not part of it."""
+    for each in plan.index.notes:
+        console.event("warning", each)
+    for each in sentences(plan.index.left_out):
+        console.event("plan", each)
+
+
 def _print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
     """Show what would be done."""
+    _tell_left_out(plan, console)
     to_do = {each.run.key: each for each in plan.to_do}
     rows = []
     for run in plan.runs:
         missing = [name for name, path in (("mask", run.mask), ("confounds", run.confounds)) if path is None]
-        state = "to do" if run.key in to_do else "finished"
-        size = run.bold.stat().st_size / 1e6
-        rows.append((run.key, state, f"{size:.0f} MB", ", ".join(missing) or "nothing"))
+        state = "cannot be done" if run.problems else "to do" if run.key in to_do else "finished"
+        rows.append((run.key, state, f"{run.size / 1e6:.0f} MB", ", ".join(missing) or "nothing"))
     console.table("Runs", ("run", "state", "image", "missing"), rows)
+    for run in plan.runs:
+        for problem in run.problems:
+            console.event("warning", f"{run.key}: {problem}", unit=run.key)
     atlases = sorted({each.name for group in plan.parcellations.values() for each in group})
     example = plan.outputs(config.out_dir, plan.runs[0])[0]
     names = [example.timeseries, example.coverage, example.connectivity, example.motion]
@@ -313,7 +340,7 @@ def _print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
     console.event("plan", "Each run would write, for example:")
     for path in names:
         console.event("plan", f"  {path.relative_to(config.out_dir)} (+ .json)")
-    megabytes = sum(each.run.bold.stat().st_size for each in plan.to_do) / 1e6
+    megabytes = sum(each.run.size for each in plan.to_do) / 1e6
     # Inflating and averaging take about a second for 30 MB of compressed image, start-up five seconds.
     minutes = (5 + megabytes / 30 / config.execution.nprocs) / 60
     memory = 120 + 165 * min(config.execution.nprocs, max(len(plan.to_do), 1))

@@ -10,33 +10,33 @@ from typing import Any
 import pandas as pd
 
 from bids_neurossm.atlas import Parcellation
-from bids_neurossm.atlas.catalogue import atlas_entities
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.tables import network_of, read_label_table
 from bids_neurossm.cli.plan_baselines import choose_baselines
 from bids_neurossm.cli.plan_labels import label_runs, plain_rows
 from bids_neurossm.cli.plan_pretraining import shortest_for_patches, with_encoder
 from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
+from bids_neurossm.cli.plan_series import series_of
 from bids_neurossm.config import Evaluation, ModelSpec, RunConfig, Training
-from bids_neurossm.dataset.labels import TargetType, parse_target, source_datasets
+from bids_neurossm.dataset.companions import LABEL_TABLE, Folders, find_companion
+from bids_neurossm.dataset.labels import TargetType, parse_target
 from bids_neurossm.dataset.names import class_labels, parse_name, sanitised_label
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.dataset.query import DENSE_SPACE
 from bids_neurossm.dataset.series import (
     SeriesFile,
-    choose_kind,
     common_regions,
-    find_series,
-    label_entities,
-    with_sidecars,
 )
-from bids_neurossm.errors import LabelError, NoInputError, ResourceMissingError, UsageError
+from bids_neurossm.errors import LabelError, ResourceMissingError, UsageError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import Shortest, wanted_splits
-from bids_neurossm.signal.strategy import load_strategy
 from bids_neurossm.training.estimator import SECOND_FAMILY, STATIC, is_second_family, registered_models
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
+
+
+#: Entities of the series that the name of an analysis leaves out, or has in its atlas and its strategy.
+_NOT_NAMED = ("cohort", "space", "atlas", "seg", "scale", "res", "den", "stat", "desc")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def plan_group(config: RunConfig) -> GroupPlan:
     target = parse_target(config.evaluation.target)
     _require_device(config)
     spec, training = plan_model(config)
-    source, files = series_of(config)
+    series = series_of(config)
+    source, files = series.source, series.files
     strategy = str(files[0].sidecar.get("DenoisingStrategy") or files[0].entities.get("desc", ""))
     labelled = label_runs(config, files, source)
     kept, target_type = labelled.runs, labelled.target_type
@@ -89,7 +90,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
     atlas_name = "".join(entities.get(key, "") for key in ("atlas", "seg", "scale"))
     cohort = CohortPlan(
         runs=plain_rows(kept),
-        excluded=labelled.listed,
+        excluded=[*series.excluded, *labelled.listed],
         regions=regions,
         networks=parcellation.networks if parcellation else [network_of(name) for name in regions],
         target_type=target_type,
@@ -102,7 +103,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
             "atlas_sha256": parcellation.sha256 if parcellation else "",
             "denoise": strategy,
             "space": entities.get("space", ""),
-            "notes": [*labelled.notes, *notes],
+            "notes": [*series.notes, *labelled.notes, *notes],
         },
         parcellation=parcellation,
     )
@@ -181,47 +182,12 @@ def _shortest(spec: ModelSpec, runs: pd.DataFrame) -> Shortest:
     return Shortest(8 * max(scales), "seconds")
 
 
-def series_of(config: RunConfig) -> tuple[Path, list[SeriesFile]]:
-    """Find the series: in the output dataset, else in BIDS_DIR or another dataset that was named.
-
-    Raises
-    ------
-    NoInputError
-        If there are none.
-    UsageError
-        If several kinds are there and no option chooses.
-    """
-    places = [config.out_dir, config.bids_dir, *config.selection.derivatives.values()]
-    source, found = next(
-        ((place, files) for place in places if (files := find_series(place, config.selection))), (config.bids_dir, [])
-    )
-    if not found:
-        listed = " or ".join(str(place) for place in dict.fromkeys(places))
-        raise NoInputError(
-            f"There is no *_timeseries.tsv of the wanted runs in {listed}; run the participant level first, or give a "
-            "dataset that has series."
-        )
-    if len(config.extraction.atlas) > 1:
-        raise UsageError("The group level takes one --atlas; run it once for each.")
-    extraction = config.extraction
-    atlas = strategy = None
-    if extraction.atlas:
-        # Other programs have names of their own for atlases and strategies: those of the files come first.
-        name = extraction.atlas[0]
-        atlas = label_entities(found, name) or atlas_entities(name, extraction.atlas_space)
-    if extraction.denoise:
-        known = any(each.entities.get("desc") == extraction.denoise for each in found)
-        strategy = extraction.denoise if known else load_strategy(extraction.denoise).name
-    chosen = choose_kind(found, atlas, strategy, source)
-    recordings = [config.bids_dir, *config.selection.derivatives.values(), *source_datasets(source)]
-    return source, with_sidecars(chosen, list(dict.fromkeys(recordings)))
-
-
 def series_identifier(target: str, model: str, entities: Mapping[str, str], strategy: str) -> str:
-    """Name an analysis by its target, model, atlas and denoising strategy."""
+    """Name an analysis by its target, model, atlas, denoising strategy, and what else tells its series from others."""
     atlas = "-".join(sanitised_label(entities[name]) for name in ("atlas", "seg", "scale") if entities.get(name))
     named = [sanitised_label(part) or "x" for part in (target, model, strategy or "asis")]
-    return "_".join([named[0], named[1], atlas or "series", named[2]])
+    others = [sanitised_label(label) for name, label in entities.items() if name not in _NOT_NAMED]
+    return "_".join([named[0], named[1], atlas or "series", "-".join([named[2], *others])])
 
 
 def parcellation_of(
@@ -250,8 +216,9 @@ def _atlas_in(dataset: Path, space: str, wanted: Mapping[str, str]) -> Parcellat
     for image in images or [path for kind in kinds for path in sorted(dataset.glob(f"tpl-*/{kind}"))]:
         entities, _, _ = parse_name(image)
         if wanted.items() <= entities.items():
-            stem = {name: value for name, value in entities.items() if name not in ("res", "den")}
-            table = image.with_name("_".join(f"{name}-{value}" for name, value in stem.items()) + "_dseg.tsv")
+            table = find_companion(image, LABEL_TABLE, Folders(), ResourceMissingError)
+            if table is None:
+                raise ResourceMissingError(f"There is no label table for {image}; run the participant level again.")
             labels = read_label_table(table)
             return Parcellation(
                 dict(wanted), entities["tpl"], image, table, labels.labels, labels.names, labels.networks

@@ -14,9 +14,10 @@ from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
-from bids_neurossm.cli.plan_group import parcellation_of, plan_model, series_identifier, series_of
+from bids_neurossm.cli.plan_group import parcellation_of, plan_model, series_identifier
 from bids_neurossm.cli.plan_labels import run_facts
 from bids_neurossm.cli.plan_pretraining import refuse_pretraining, shortest_for_patches, wants_encoder_only
+from bids_neurossm.cli.plan_series import series_of
 from bids_neurossm.cli.watch import TrainingWatch
 from bids_neurossm.config import RunConfig
 from bids_neurossm.dataset.description import write_description
@@ -61,7 +62,8 @@ def plan_pretraining(config: RunConfig) -> PretrainingPlan:
     spec, training = plan_model(
         replace(config, evaluation=replace(config.evaluation, pretrain=False, pretrain_from=None))
     )
-    source, files = series_of(_looking_in(config))
+    series = series_of(_looking_in(config))
+    source, files = series.source, series.files
     wanted = config.evaluation.pretrain_from
     if wanted is not None and source != wanted:
         raise NoInputError(f"There is no *_timeseries.tsv of the wanted runs in {wanted}, which --pretrain-from names.")
@@ -89,7 +91,7 @@ def plan_pretraining(config: RunConfig) -> PretrainingPlan:
     named = "".join(entities.get(key, "") for key in ("atlas", "seg", "scale"))
     cohort = CohortPlan(
         runs=rows,
-        excluded=[],
+        excluded=series.excluded,
         regions=regions,
         networks=list(parcellation.networks) if parcellation else [network_of(name) for name in regions],
         target_type="continuous",

@@ -30,6 +30,22 @@ ENTITY_ORDER = (
     *("tpl", "cohort", "space", "atlas", "seg", "scale", "res", "den", "label", "stat", "desc"),
 )
 
+#: Entities that tell one recording from another; every other one names a kind of image or series of it.
+RECORDING_ENTITIES = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")
+
+#: Entities whose labels are numbers: ``run-1`` is ``run-01``.
+INDEX_ENTITIES = ("run", "echo")
+
+#: Other spellings of entities: columns of BIDS tables, and names of PyBIDS.
+_ALIASES = {
+    **{"participant_id": "sub", "session_id": "ses", "task_id": "task", "run_id": "run"},
+    **{"subject": "sub", "participant": "sub", "session": "ses", "acquisition": "acq", "ceagent": "ce"},
+    **{"reconstruction": "rec", "direction": "dir", "resolution": "res", "density": "den", "description": "desc"},
+}
+
+#: What a BIDS label consists of.
+LABEL = re.compile(r"[0-9A-Za-z+]+")
+
 #: Entities that describe a derivative rather than the recording it was made from.
 DERIVATIVE_ENTITIES = ("space", "atlas", "seg", "scale", "res", "den", "label", "stat", "desc", "hemi", "cohort")
 
@@ -66,6 +82,8 @@ def parse_name(path: PurePath | str) -> tuple[dict[str, str], str, str]:
 def build_name(entities: Mapping[str, str | None], suffix: str, extension: str) -> str:
     """Join entities to a file name in the order of the standard; None is left out.
 
+    Entities that the standard does not know follow those of the recording.
+
     Examples
     --------
     >>> build_name({"desc": "simple", "sub": "01", "stat": "mean", "run": None}, "timeseries", ".tsv")
@@ -73,7 +91,7 @@ def build_name(entities: Mapping[str, str | None], suffix: str, extension: str) 
     """
     position = {name: index for index, name in enumerate(ENTITY_ORDER)}
     present = [(name, value) for name, value in entities.items() if value is not None]
-    present.sort(key=lambda pair: position.get(pair[0], len(position)))
+    present.sort(key=lambda pair: position.get(pair[0], position["hemi"]))
     return "_".join([*(f"{name}-{value}" for name, value in present), suffix]) + extension
 
 
@@ -83,6 +101,73 @@ def source_entities(entities: Mapping[str, str]) -> dict[str, str]:
     ``echo`` and ``part`` stay: they tell recordings apart.
     """
     return {name: value for name, value in entities.items() if name not in DERIVATIVE_ENTITIES}
+
+
+def recording_entities(entities: Mapping[str, str]) -> dict[str, str]:
+    """Keep the entities of the recording, with numbers in one spelling: equal mappings are one recording.
+
+    Examples
+    --------
+    >>> recording_entities({"sub": "01", "run": "02", "echo": "1", "space": "T1w"})
+    {'sub': '01', 'run': '2'}
+    """
+    return {name: plain_label(name, entities[name]) for name in RECORDING_ENTITIES if name in entities}
+
+
+def kind_entities(entities: Mapping[str, str]) -> dict[str, str]:
+    """Keep the entities that do not name the recording, in the order of the standard."""
+    position = {name: index for index, name in enumerate(ENTITY_ORDER)}
+    kept = [name for name in entities if name not in RECORDING_ENTITIES]
+    return {name: entities[name] for name in sorted(kept, key=lambda name: position.get(name, -1))}
+
+
+def plain_label(entity: str, label: str) -> str:
+    """Spell a label in one way: numbers without leading zeros.
+
+    Examples
+    --------
+    >>> plain_label("run", "01"), plain_label("sub", "01")
+    ('1', '01')
+    """
+    if entity in INDEX_ENTITIES and label.isascii() and label.isdecimal():
+        return str(int(label))
+    return label
+
+
+def same_label(entity: str, one: str | None, other: str | None) -> bool:
+    """Tell whether two labels of an entity mean the same; None is no label."""
+    if one is None or other is None:
+        return one is other
+    return plain_label(entity, one) == plain_label(entity, other)
+
+
+def entity_name(text: str) -> str:
+    """Give the short name of an entity that may be spelled as a column of a BIDS table or as PyBIDS spells it.
+
+    Examples
+    --------
+    >>> entity_name("participant_id"), entity_name("run"), entity_name("feature")
+    ('sub', 'run', 'feature')
+    """
+    return _ALIASES.get(text, text)
+
+
+def name_problem(path: PurePath | str) -> str | None:
+    """Say why a name is not valid BIDS as far as its recording goes, or None.
+
+    Examples
+    --------
+    >>> name_problem("sub-01_task-rest_eyes_bold.nii.gz")
+    "its name has the part 'eyes', which is no entity with a label"
+    """
+    *pairs, _ = PurePath(path).name.partition(".")[0].split("_")
+    for pair in pairs:
+        name, hyphen, label = pair.partition("-")
+        if not hyphen or not name:
+            return f"its name has the part {pair!r}, which is no entity with a label"
+        if name in RECORDING_ENTITIES and not LABEL.fullmatch(label):
+            return f"its name has {pair!r}, and a BIDS label has letters and digits alone"
+    return None
 
 
 def sanitised_label(text: str) -> str:

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bids_neurossm.dataset.names import build_name, parse_name, source_entities
-from bids_neurossm.dataset.query import repetition_time
+from bids_neurossm.content import is_listed
+from bids_neurossm.dataset.companions import MOTION, OUTLIERS, Companion, Folders, find_companion
+from bids_neurossm.dataset.names import parse_name
 from bids_neurossm.dataset.read import read_json_object
+from bids_neurossm.dataset.repetition_time import recording_repetition_time
 from bids_neurossm.errors import RunError
+from bids_neurossm.tables import read_delimited
 
 #: XCP-D's columns of framewise displacement, in mm, the unfiltered one first.
 _DISPLACEMENT = ("framewise_displacement", "framewise_displacement_filtered", "rmsd")
 
 
-def read_facts(table: Path, datasets: Sequence[Path] = ()) -> dict[str, Any]:
+def read_facts(table: Path, datasets: Sequence[Path] = (), folders: Folders | None = None) -> dict[str, Any]:
     """Read the sidecar of a table of series and fill in what stands elsewhere.
 
     Parameters
@@ -33,6 +37,8 @@ def read_facts(table: Path, datasets: Sequence[Path] = ()) -> dict[str, Any]:
         ``*_timeseries.tsv`` or ``.csv``.
     datasets : sequence of Path
         Raw or preprocessed datasets in which the repetition time of the recording is looked for.
+    folders : Folders, optional
+        Lists folders and reads JSON files once for many tables.
 
     Returns
     -------
@@ -43,21 +49,23 @@ def read_facts(table: Path, datasets: Sequence[Path] = ()) -> dict[str, Any]:
     Raises
     ------
     RunError
-        If a sidecar is there but is no JSON object, or a table of motion is not readable.
+        If a sidecar is there but is no JSON object or its content was not fetched, sidecars of the recording disagree
+        on its repetition time, or a table of motion is not readable.
     """
+    folders = folders or Folders()
     path = table.with_suffix(".json")
-    told = read_json_object(path, RunError) if path.is_file() else {}
+    told = read_json_object(path, RunError) if is_listed(path) else {}
     facts = {name: value for name, value in told.items() if value is not None}
     if not is_seconds(facts.get("RepetitionTime")):
-        seconds = _seconds(facts, table, datasets)
+        seconds = _seconds(facts, table, datasets, folders)
         facts |= {} if seconds is None else {"RepetitionTime": seconds}
     if "DenoisingStrategy" in facts and "Segments" in facts:
         return facts  # this program's own
     if "MeanFramewiseDisplacement" not in facts:
-        mean = _mean_displacement(table)
+        mean = _mean_displacement(table, folders)
         facts |= {} if mean is None else {"MeanFramewiseDisplacement": mean}
     if "Segments" not in facts:
-        segments = _segments(table)
+        segments = _segments(table, folders)
         facts |= {} if segments is None else {"Segments": segments}
     return facts
 
@@ -67,54 +75,45 @@ def is_seconds(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
-def _seconds(facts: Mapping[str, Any], table: Path, datasets: Sequence[Path]) -> float | None:
-    """Find the repetition time in the sampling frequency, or in the sidecar of the recording."""
+def _seconds(facts: Mapping[str, Any], table: Path, datasets: Sequence[Path], folders: Folders) -> float | None:
+    """Find the repetition time in the sampling frequency, or in the sidecars of the recording."""
     frequency = facts.get("SamplingFrequency")
     if frequency is not None and is_seconds(frequency):
         return 1 / float(frequency)
-    source = source_entities(parse_name(table)[0])
-    session = f"ses-{source['ses']}" if "ses" in source else ""
-    for dataset in datasets:
-        recording = dataset / f"sub-{source.get('sub')}" / session / "func" / build_name(source, "bold", ".nii.gz")
-        try:
-            return repetition_time(recording, dataset)
-        except RunError:
-            continue  # not known there: the next dataset, else the cohort counts it as unknown
-    return None
+    entities, _, _ = parse_name(table)
+    found = (recording_repetition_time(entities, dataset, folders) for dataset in datasets)
+    return next((seconds for seconds in found if seconds is not None), None)
 
 
-def _beside(table: Path, suffix: str) -> Path | None:
+def _beside(table: Path, kind: Companion, folders: Folders) -> Path | None:
     """Find a table of the same recording, under the names of XCP-D's releases."""
-    source = source_entities(parse_name(table)[0])
-    names = [build_name({**source, **more}, suffix, ".tsv") for more in ({}, {"desc": "filtered"})]
-    return next((path for name in names if (path := table.with_name(name)).is_file()), None)
+    kinds = (kind, replace(kind, required={"desc": "filtered"}))
+    return next((path for each in kinds if (path := find_companion(table, each, folders))), None)
 
 
 def _column(path: Path, names: Sequence[str]) -> npt.NDArray[np.float64] | None:
-    import pandas as pd
-
+    table = read_delimited(path, RunError).typed()
+    found = next((name for name in names if name in table.columns), None)
     try:
-        table = pd.read_csv(path, sep="\t", na_values=["n/a"])
-        found = next((name for name in names if name in table.columns), None)
         return None if found is None else table[found].to_numpy(dtype=np.float64)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise RunError(f"{path} is not a readable table of numbers ({error}).") from error
 
 
-def _mean_displacement(table: Path) -> float | None:
-    path = _beside(table, "motion")
+def _mean_displacement(table: Path, folders: Folders) -> float | None:
+    path = _beside(table, MOTION, folders)
     values = None if path is None else _column(path, _DISPLACEMENT)
     if values is None or not np.isfinite(values).any():
         return None
     return float(np.nanmean(values))
 
 
-def _segments(table: Path) -> list[list[int]] | None:
+def _segments(table: Path, folders: Folders) -> list[list[int]] | None:
     """Find the unbroken stretches of series from which censored volumes were taken out.
 
     Where the series have all volumes, the censored ones were interpolated and no gap is left.
     """
-    path = _beside(table, "outliers")
+    path = _beside(table, OUTLIERS, folders)
     outliers = None if path is None else _column(path, ("framewise_displacement", "outlier", "censored"))
     if outliers is None or not outliers.any():
         return None

@@ -1,22 +1,29 @@
-"""Finding preprocessed BOLD runs, their masks, confounds and sidecars, with PyBIDS.
+"""Finding preprocessed BOLD runs with their masks, confounds and sidecars.
 
 Indexing a large dataset is what costs time, so PyBIDS is told to walk into the wanted participants' folders only, to
-leave aside figures, anatomy and every file that is no BOLD image, and not to read any JSON: the few files that matter
-beside an image are found by their names.
+leave aside figures, anatomy and every file that is no BOLD image, and not to read any JSON: what belongs to an image is
+found by the entities of its name (`bids_neurossm.dataset.companions`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_neurossm.config import DEFAULT_SPACES, Selection
+from bids_neurossm.dataset.bidsignore import IgnoreRules
+from bids_neurossm.dataset.bold_run import BoldRun, gather_run
+from bids_neurossm.dataset.companions import Folders
+from bids_neurossm.dataset.exclusions import ExclusionTable, read_exclusions, unmatched_sentences
+from bids_neurossm.dataset.kinds import Image, choose_space, is_wanted, refuse_several_kinds
+from bids_neurossm.dataset.left_out import LeftOut, left_out_by, sentences
 from bids_neurossm.dataset.names import build_name, parse_name, source_entities
+from bids_neurossm.dataset.places import Root, look_at_root, place_problem
 from bids_neurossm.dataset.read import read_json_object
-from bids_neurossm.errors import NoInputError, RunError, UsageError
+from bids_neurossm.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
     from bids.layout import BIDSLayout
@@ -27,61 +34,42 @@ PREPROCESSED = "preproc"
 #: Space of the series on grayordinates (CIFTI-2).
 DENSE_SPACE = "fsLR"
 
-#: A file that is no BOLD image. What belongs to an image is found by its name, so that five of six files and more need
-#: no entry in the index.
+#: A file that is no BOLD image: five of six files and more need no entry in the index.
 _NO_BOLD_FILE = re.compile(r"/(?![^/]*_bold\.(?:dtseries\.)?nii(?:\.gz)?$)[^/]*\.[^/]*$")
 
 
 @dataclass(frozen=True)
-class BoldRun:
-    """One preprocessed BOLD image and what belongs to it.
+class RunIndex:
+    """What a dataset has for a command.
 
     Parameters
     ----------
-    bold : Path
-        The 4D image, or the ``.dtseries.nii``.
-    mask : Path or None
-        Brain mask on the same grid.
-    confounds : Path or None
-        Table of confounds, one row per volume.
-    entities : mapping
-        All entities of the image's name.
-    mixing, noise_components : Path or None
-        What ICA-AROMA left: time courses of all components, and the list of those that are noise.
+    runs : tuple of BoldRun
+        Sorted by path.
+    left_out : tuple of LeftOut
+        Runs and folders that are not processed, with the rule.
+    notes : tuple of str
+        Sentences for the user, such as a row of ``--exclude`` that matches nothing.
     """
 
-    bold: Path
-    mask: Path | None
-    confounds: Path | None
-    entities: Mapping[str, str]
-    mixing: Path | None = None
-    noise_components: Path | None = None
-
-    @property
-    def dense(self) -> bool:
-        """Whether it is on grayordinates."""
-        return self.bold.name.endswith(".dtseries.nii")
-
-    @property
-    def key(self) -> str:
-        """Name of the recording in this space, unique within a dataset."""
-        kept = source_entities(self.entities)
-        kept.update({name: self.entities[name] for name in ("cohort", "space", "res", "den") if name in self.entities})
-        return build_name(kept, "bold", "").removesuffix("_bold")
-
-    @property
-    def participant(self) -> str:
-        """Participant label, without ``sub-``."""
-        return self.entities["sub"]
-
-    @property
-    def space(self) -> str:
-        """Standard space of the image."""
-        return self.entities["space"]
+    runs: tuple[BoldRun, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def find_bold_runs(dataset: Path, selection: Selection, image: str = PREPROCESSED) -> list[BoldRun]:
-    """Find the preprocessed BOLD runs that a selection describes.
+    """Find the preprocessed BOLD runs that a selection describes; see `index_runs`."""
+    return list(index_runs(dataset, selection, image).runs)
+
+
+def index_runs(
+    dataset: Path,
+    selection: Selection,
+    image: str = PREPROCESSED,
+    raw: Sequence[Path] = (),
+    components: bool = False,
+) -> RunIndex:
+    """Find the preprocessed BOLD runs that a selection describes, with what belongs to each.
 
     Parameters
     ----------
@@ -90,41 +78,49 @@ def find_bold_runs(dataset: Path, selection: Selection, image: str = PREPROCESSE
     selection : Selection
         What is wanted.
     image : str
-        ``desc-`` of the images; a filter file may name another one.
+        ``desc-`` of the images; a filter may name another one.
+    raw : sequence of Path
+        Datasets in which a repetition time is looked up that the derivatives do not state, and whose ``.bidsignore``
+        counts as well.
+    components : bool
+        Whether what ICA-AROMA left is needed.
 
     Returns
     -------
-    list of BoldRun
-        Sorted by path. Where no space is asked for, each recording is taken in MNI152NLin2009cAsym, else in
-        MNI152NLin6Asym.
+    RunIndex
+        Where no space is asked for, each recording is taken in MNI152NLin2009cAsym, else in MNI152NLin6Asym.
 
     Raises
     ------
     NoInputError
         If nothing matches; the message says what was there.
     UsageError
-        If the filter file can not be used, several resolutions match and none was chosen, or another image than
-        the preprocessed one is wanted on grayordinates.
+        If a filter or ``--exclude`` cannot be used, several kinds of images of one recording match, or another image
+        than the preprocessed one is wanted on grayordinates.
     """
     if image != PREPROCESSED and selection.space == DENSE_SPACE:
         raise UsageError(f"There are no desc-{image} series on grayordinates; use another --denoise or --space.")
-    participants = find_participants(dataset, selection)
+    rules = [IgnoreRules.read(root) for root in dict.fromkeys((dataset, *raw))]
+    root = _root(dataset, rules[0])
+    participants = _participants(dataset, root, selection)
     layout = _layout(dataset, participants, selection)
-    filters = _bold_filters(selection, image)
-    unknown = sorted(set(filters) - set(layout.get_entities()))
-    if unknown:
-        raise UsageError(
-            f"--bids-filter-file {selection.bids_filter_file}: {unknown[0]!r} is no entity that PyBIDS knows; task, "
-            "session, run, space and the like are expected."
-        )
-    files = [Path(path) for path in layout.get(return_type="filename", **filters)]
-    runs = [(path, parse_name(path)[0]) for path in sorted(files)]
-    runs = [(path, entities) for path, entities in runs if entities.get("sub") in participants]
-    chosen = _choose_space([pair for pair in runs if "space" in pair[1]], selection)
-    if not chosen:
-        raise NoInputError(_nothing_matched(dataset, layout, selection, participants, image))
-    _refuse_several_resolutions(chosen)
-    return [_bold_run(path, entities) for path, entities in chosen]
+    images, misplaced = _placed(_images(layout, selection, image), dataset, participants)
+    exclusions = read_exclusions(selection.exclude, {name for _, entities in images for name in entities})
+    wanted = choose_space([pair for pair in images if _is_wanted(pair[1], selection)], selection)
+    kept, dropped = _without(wanted, dataset, rules, exclusions)
+    left_out = (*root.left_out, *misplaced, *dropped)
+    if not kept:
+        reasons = " ".join(sentences(left_out))
+        raise NoInputError(_nothing_matched(dataset, layout, images, selection, participants, image, reasons))
+    refuse_several_kinds(kept)
+    notes = [] if exclusions is None else unmatched_sentences(exclusions, [each for _, each in images], participants)
+    notes += [
+        f"{each} of .bidsignore names no single participant and is not followed; use --exclude."
+        for each in dict.fromkeys(pattern for rule in rules for pattern in rule.vague)
+    ]
+    folders = Folders()
+    runs = tuple(gather_run(path, entities, dataset, raw, components, folders) for path, entities in kept)
+    return RunIndex(runs, left_out, tuple(notes))
 
 
 def find_participants(dataset: Path, selection: Selection) -> list[str]:
@@ -135,12 +131,21 @@ def find_participants(dataset: Path, selection: Selection) -> list[str]:
     NoInputError
         If the folder has no participant, a wanted one is not there, or all are excluded.
     """
+    return _participants(dataset, _root(dataset, IgnoreRules.read(dataset)), selection)
+
+
+def _root(dataset: Path, rules: IgnoreRules) -> Root:
     if not dataset.is_dir():
         raise NoInputError(f"{dataset} is not a folder: fMRIPrep derivatives with sub-* folders are expected there.")
-    present = sorted(path.name.removeprefix("sub-") for path in dataset.glob("sub-*") if path.is_dir())
+    return look_at_root(dataset, rules, "*_bold.*nii*")
+
+
+def _participants(dataset: Path, root: Root, selection: Selection) -> list[str]:
+    present = list(root.participants)
     if not present:
+        invalid = f" with a valid BIDS label. {' '.join(sentences(root.left_out))}" if root.left_out else ""
         raise NoInputError(
-            f"{dataset} holds no sub-* folder; give the folder that fMRIPrep wrote, or `-d fmriprep=PATH`."
+            f"{dataset} holds no sub-* folder{invalid}; give the folder that fMRIPrep wrote, or `-d fmriprep=PATH`."
         )
     wanted = list(selection.participant_label) or present
     absent = [label for label in wanted if label not in present]
@@ -169,6 +174,7 @@ def _layout(dataset: Path, participants: list[str], selection: Selection) -> BID
     from bids.layout import BIDSLayout, BIDSLayoutIndexer
 
     ignore = [re.compile(r"/(figures|anat|dwi|fmap|perf|log|logs|freesurfer|sourcedata)(/|$)")]
+    ignore.append(re.compile(r"^/(?!sub-)[^/]"))  # only participants' folders hold runs
     if not selection.bids_filter_file:
         ignore.append(_NO_BOLD_FILE)
     if selection.participant_label and not selection.bids_database_dir:
@@ -187,31 +193,60 @@ def _layout(dataset: Path, participants: list[str], selection: Selection) -> BID
     )
 
 
-def _image_filters(selection: Selection, image: str) -> dict[str, Any]:
-    """Tell images of voxels from series on grayordinates, which fMRIPrep writes without a ``desc-``."""
-    if selection.space == DENSE_SPACE:
-        from bids.layout import Query
+def _images(layout: BIDSLayout, selection: Selection, image: str) -> list[Image]:
+    """Ask PyBIDS for the images of the kind that is wanted, in every space."""
+    dense = selection.space == DENSE_SPACE
+    filters: dict[str, Any] = {"suffix": "bold", "extension": ".dtseries.nii" if dense else [".nii.gz", ".nii"]}
+    own = _filters_from_file(selection.bids_filter_file) if selection.bids_filter_file else {}
+    unknown = sorted(set(own) - set(layout.get_entities()))
+    if unknown:
+        raise UsageError(
+            f"--bids-filter-file {selection.bids_filter_file}: {unknown[0]!r} is no entity that PyBIDS knows; task, "
+            "session, run, space and the like are expected."
+        )
+    paths = sorted(Path(path) for path in layout.get(return_type="filename", **(filters | own)))
+    images = [(path, parse_name(path)[0]) for path in paths]
+    if "desc" in own or "desc" in selection.filter:
+        return images
+    # Series on grayordinates are written by fMRIPrep without a desc-.
+    wanted = None if dense else image
+    return [(path, entities) for path, entities in images if entities.get("desc") == wanted]
 
-        return {"suffix": "bold", "desc": Query.NONE, "extension": ".dtseries.nii"}
-    return {"suffix": "bold", "desc": image, "extension": [".nii.gz", ".nii"]}
+
+def _placed(images: Sequence[Image], dataset: Path, participants: Sequence[str]) -> tuple[list[Image], list[LeftOut]]:
+    """Keep the images of the participants that lie where runs lie, under names that say the same."""
+    kept, left_out = [], []
+    for path, entities in images:
+        place = path.relative_to(dataset)
+        if place.parts[0].removeprefix("sub-") not in participants:
+            continue
+        problem = place_problem(place, entities)
+        if problem is None:
+            kept.append((path, entities))
+        else:
+            participant = place.parts[0].removeprefix("sub-")
+            left_out.append(LeftOut(path.name.partition("_space-")[0], participant, *problem))
+    return kept, left_out
 
 
-def _bold_filters(selection: Selection, image: str) -> dict[str, Any]:
-    filters = _image_filters(selection, image)
-    if selection.session_id:
-        filters["session"] = list(selection.session_id)
-    if selection.task_id:
-        filters["task"] = list(selection.task_id)
-    if selection.run_id:
-        # PyBIDS keeps runs as numbers that remember their padding.
-        filters["run"] = [int(run) if run.isdigit() else run for run in selection.run_id]
-    if selection.space:
-        filters["space"] = selection.space
-    if selection.res:
-        filters["den" if selection.space == DENSE_SPACE else "res"] = selection.res
-    if selection.bids_filter_file:
-        filters |= _filters_from_file(selection.bids_filter_file)
-    return filters
+def _is_wanted(entities: Mapping[str, str], selection: Selection) -> bool:
+    return "space" in entities and is_wanted(entities, selection)
+
+
+def _without(
+    images: Sequence[Image], dataset: Path, rules: Sequence[IgnoreRules], exclusions: ExclusionTable | None
+) -> tuple[list[Image], list[LeftOut]]:
+    """Leave out what a ``.bidsignore`` or ``--exclude`` names."""
+    kept: list[Image] = []
+    left_out = []
+    for path, entities in images:
+        reason = left_out_by(path.relative_to(dataset), entities, rules, exclusions)
+        if reason is None:
+            kept.append((path, entities))
+        else:
+            name = build_name(source_entities(entities), "bold", "").removesuffix("_bold")
+            left_out.append(LeftOut(name, entities["sub"], *reason))
+    return kept, left_out
 
 
 def _filters_from_file(path: Path) -> dict[str, Any]:
@@ -229,77 +264,30 @@ def _filters_from_file(path: Path) -> dict[str, Any]:
     }
 
 
-def _choose_space(runs: list[tuple[Path, dict[str, str]]], selection: Selection) -> list[tuple[Path, dict[str, str]]]:
-    """Keep each recording in one space: the one asked for, or the first default one that it has."""
-    if selection.space:
-        return runs
-    ranks = {space: rank for rank, space in enumerate(DEFAULT_SPACES)}
-    by_recording: dict[str, list[tuple[Path, dict[str, str]]]] = {}
-    for path, entities in runs:
-        if entities["space"] in ranks:
-            name = build_name(source_entities(entities), "bold", "")
-            by_recording.setdefault(name, []).append((path, entities))
-    kept: list[tuple[Path, dict[str, str]]] = []
-    for candidates in by_recording.values():
-        best = min(ranks[entities["space"]] for _, entities in candidates)
-        kept += [pair for pair in candidates if ranks[pair[1]["space"]] == best]
-    return sorted(kept)
-
-
-def _refuse_several_resolutions(runs: list[tuple[Path, dict[str, str]]]) -> None:
-    seen: dict[str, Path] = {}
-    for path, entities in runs:
-        name = build_name(source_entities(entities) | {"space": entities["space"]}, "bold", "")
-        before = parse_name(seen[name])[0] if name in seen else {}
-        if before and all(before.get(grid) == entities.get(grid) for grid in ("res", "den")):
-            raise UsageError(
-                f"{seen[name]} and {path} would be written under one name; keep one of them, or choose with "
-                "--bids-filter-file."
-            )
-        if name in seen:
-            raise UsageError(
-                f"{seen[name].name} and {path.name} are one recording at two resolutions; choose one with --res."
-            )
-        seen[name] = path
-
-
-def _bold_run(path: Path, entities: dict[str, str]) -> BoldRun:
-    """Find the mask and the confounds that stand beside an image."""
-    folder = path.parent
-    mask = next(
-        (
-            candidate
-            for extension in (".nii.gz", ".nii")
-            if (candidate := folder / build_name({**entities, "desc": "brain"}, "mask", extension)).is_file()
-        ),
-        None,
-    )
-    source = source_entities(entities)
-    # fMRIPrep before 20.2 called the table `regressors`.
-    names = [build_name({**source, "desc": "confounds"}, suffix, ".tsv") for suffix in ("timeseries", "regressors")]
-    confounds = next((folder / name for name in names if (folder / name).is_file()), None)
-    mixing = folder / build_name({**source, "desc": "MELODIC"}, "mixing", ".tsv")
-    noise = folder / build_name(source, "AROMAnoiseICs", ".csv")
-    return BoldRun(
-        path, mask, confounds, entities, mixing if mixing.is_file() else None, noise if noise.is_file() else None
-    )
-
-
 def _nothing_matched(
-    dataset: Path, layout: BIDSLayout, selection: Selection, participants: list[str], image: str
+    dataset: Path,
+    layout: BIDSLayout,
+    images: Sequence[Image],
+    selection: Selection,
+    participants: Sequence[str],
+    image: str,
+    left_out: str,
 ) -> str:
     """Say what was asked for and what the dataset has instead."""
-    files = layout.get(return_type="filename", **_image_filters(selection, image))
-    present = [parse_name(path)[0] for path in files]
-    present = [entities for entities in present if entities.get("sub") in participants]
+    present = [entities for _, entities in images]
+    if not present and selection.bids_filter_file:
+        others = _images(layout, replace(selection, bids_filter_file=None), image)
+        present = [entities for _, entities in _placed(others, dataset, participants)[0]]
     if not present:
         wanted = "bold.dtseries.nii" if selection.space == DENSE_SPACE else f"desc-{image}_bold.nii.gz"
         asked_of = "run to its end" if image == PREPROCESSED else "one up to 23.0, called with --use-aroma"
-        return f"{dataset} has no *_{wanted} for {_listed(participants)}; was fMRIPrep {asked_of}?"
+        reasons = f" {left_out}" if left_out else ""
+        return f"{dataset} has no *_{wanted} for {_listed(participants)}; was fMRIPrep {asked_of}?{reasons}"
 
     def there(name: str) -> str:
         return ", ".join(sorted({entities.get(name, "none") for entities in present}))
 
+    filters = tuple(f"{name}={label}" for name, labels in selection.filter.items() for label in labels)
     asked = [
         f"{option} {' '.join(values)}"
         for option, values in (
@@ -308,67 +296,14 @@ def _nothing_matched(
             ("--run-id", selection.run_id),
             ("--space", (selection.space,) if selection.space else DEFAULT_SPACES),
             ("--res", (selection.res,) if selection.res else ()),
+            ("--filter", filters),
             ("--bids-filter-file", (str(selection.bids_filter_file),) if selection.bids_filter_file else ()),
         )
         if values
     ]
+    reasons = f" {left_out}" if left_out else ""
+    further = "".join(f", {name} {there(name)}" for name in selection.filter)
     return (
         f"No run in {dataset} matches {', '.join(asked)}; there are sessions {there('ses')}, tasks {there('task')}, "
-        f"runs {there('run')}, spaces {there('space')}, resolutions {there('res')}."
+        f"runs {there('run')}, spaces {there('space')}, resolutions {there('res')}{further}.{reasons}"
     )
-
-
-def repetition_time(bold: Path, dataset: Path) -> float:
-    """Read the repetition time from the image's sidecar, following the inheritance principle.
-
-    The header is not asked: writers leave 1.0 or milliseconds there.
-
-    Parameters
-    ----------
-    bold : Path
-        The image.
-    dataset : Path
-        Root of its dataset; sidecars above it are not looked at.
-
-    Returns
-    -------
-    float
-        Seconds.
-
-    Raises
-    ------
-    RunError
-        If no sidecar states one, or it is not a number of seconds between 0.05 and 30.
-    """
-    value: Any = None
-    where = bold.with_name(bold.name.partition(".")[0] + ".json")
-    for sidecar in _inherited_sidecars(bold, dataset):
-        content = read_json_object(sidecar, RunError)
-        if "RepetitionTime" in content:
-            value, where = content["RepetitionTime"], sidecar
-    if value is None:
-        raise RunError(
-            f'{where} gives no RepetitionTime; add the seconds between two volumes, for instance "RepetitionTime": 2.0.'
-        )
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.05 <= value <= 30:
-        raise RunError(f"{where}: RepetitionTime is {value!r}; seconds between 0.05 and 30 are expected.")
-    return float(value)
-
-
-def _inherited_sidecars(bold: Path, dataset: Path) -> list[Path]:
-    """Sidecars that apply to an image, the most general first."""
-    entities, suffix, _ = parse_name(bold)
-    folders = [bold.parent]
-    while folders[-1] != dataset and dataset in folders[-1].parents:
-        folders.append(folders[-1].parent)
-    found = []
-    for folder in reversed(folders):
-        matching = []
-        for candidate in folder.glob(f"*{suffix}*.json"):
-            other, other_suffix, extension = parse_name(candidate)
-            # fMRIPrep before 20.2 gave dense series a sidecar with both extensions.
-            named = extension == ".json" or bold.name.endswith(extension.removesuffix(".json") + ".nii")
-            if named and other_suffix == suffix and other.items() <= entities.items():
-                matching.append((len(other), candidate))
-        found += [candidate for _, candidate in sorted(matching)]
-    return found

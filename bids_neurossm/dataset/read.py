@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bids_neurossm.content import missing_content
 from bids_neurossm.errors import NeuroSSMError
 
 
@@ -26,12 +27,16 @@ def read_json_object(path: Path, error: type[NeuroSSMError]) -> dict[str, Any]:
     Raises
     ------
     NeuroSSMError
-        `error`, if the file can not be read, is no JSON, or holds something else than an object.
+        `error`, if the file's content was not fetched, or it cannot be read, is no JSON, or holds something else than
+        an object.
     """
+    problem = missing_content(path)
+    if problem is not None:
+        raise error(problem)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as problem:
-        raise error(f"{path} is not readable JSON: {problem}.") from problem
+    except (OSError, ValueError, RecursionError) as reason:
+        raise error(f"{path} is not readable JSON: {reason}.") from reason
     if not isinstance(content, dict):
         raise error(f"{path} must hold a JSON object, {{...}}.")
     return content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.config import Selection
-from bids_neurossm.dataset.names import build_name, parse_name, source_entities
+from bids_neurossm.dataset.bidsignore import IgnoreRules
+from bids_neurossm.dataset.companions import Folders
+from bids_neurossm.dataset.kinds import how_to_choose, is_wanted, kinds_listed, plain_kind
+from bids_neurossm.dataset.left_out import LeftOut
+from bids_neurossm.dataset.names import RECORDING_ENTITIES, build_name, kind_entities, parse_name, recording_entities
+from bids_neurossm.dataset.places import look_at_root, place_problem
 from bids_neurossm.dataset.producers import is_seconds, read_facts
 from bids_neurossm.errors import NoInputError, OtherRegionsError, RunError, UsageError
 from bids_neurossm.tables import MISSING_NUMBERS, read_delimited, read_first_row
-
-#: Entities that tell kinds of series apart: one analysis uses one kind.
-KIND_ENTITIES = ("space", "atlas", "seg", "scale", "res", "den", "stat", "desc")
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,13 @@ class SeriesFile:
     @property
     def run(self) -> str:
         """Name of the recording, unique within one kind."""
-        return build_name(source_entities(self.entities), "x", "").removesuffix("_x")
+        named = {name: label for name, label in self.entities.items() if name in RECORDING_ENTITIES}
+        return build_name(named, "x", "").removesuffix("_x")
 
     @property
     def kind(self) -> tuple[tuple[str, str], ...]:
-        """Space, atlas and strategy."""
-        return tuple((name, self.entities[name]) for name in KIND_ENTITIES if name in self.entities)
+        """Everything else that its name states: space, atlas, strategy, echo ..."""
+        return tuple(kind_entities(self.entities).items())
 
     @property
     def repetition_time(self) -> float:
@@ -58,45 +61,75 @@ class SeriesFile:
         return float(value) if value is not None and is_seconds(value) else float("nan")
 
 
+@dataclass(frozen=True)
+class FoundSeries:
+    """Tables of regional series of one dataset.
+
+    Parameters
+    ----------
+    dataset : Path
+        Its root.
+    files : tuple of SeriesFile
+        Sorted by path; without sidecars, which `with_sidecars` reads.
+    left_out : tuple of LeftOut
+        Tables and folders that are not taken, with the rule.
+    """
+
+    dataset: Path
+    files: tuple[SeriesFile, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
 def find_series(dataset: Path, selection: Selection) -> list[SeriesFile]:
+    """Find tables of regional series; see `look_for_series`."""
+    return list(look_for_series(dataset, selection).files)
+
+
+def look_for_series(dataset: Path, selection: Selection) -> FoundSeries:
     """Find tables of regional series.
+
+    They lie in ``sub-*/[ses-*/]func/``, at any depth below it; plain tables may also lie at the root, or in the
+    participant's or the session's folder.
 
     Parameters
     ----------
     dataset : Path
         Derivatives by this program or another one.
     selection : Selection
-        Participants, sessions, tasks, runs, space, resolution.
-
-    Returns
-    -------
-    list of SeriesFile
-        Sorted by path; without sidecars, which `with_sidecars` reads.
+        Participants, sessions, tasks, runs, space, resolution, further entities.
     """
-    found = []
+    if not dataset.is_dir():
+        return FoundSeries(dataset, ())
+    root = look_at_root(dataset, IgnoreRules.read(dataset), "*_timeseries.*sv")
+    files, left_out = [], [each for each in root.left_out if each.n_runs]
     patterns = ("sub-*_timeseries.*", "sub-*/**/sub-*_timeseries.*")
     paths = {path for pattern in patterns for path in dataset.glob(pattern) if path.suffix in (".tsv", ".csv")}
     for path in sorted(paths):
         entities, _, _ = parse_name(path)
-        wanted = (
-            ("sub", selection.participant_label),
-            ("ses", selection.session_id),
-            ("task", selection.task_id),
-            ("run", selection.run_id),
-            ("space", (selection.space,) if selection.space else ()),
-            ("res", (selection.res,) if selection.res else ()),
-        )
-        if entities.get("desc") == "confounds" or entities.get("sub") in selection.exclude_participant_label:
+        place = path.relative_to(dataset)
+        known = len(place.parts) == 1 or place.parts[0].removeprefix("sub-") in root.participants
+        participant = entities.get("sub", "") if len(place.parts) == 1 else place.parts[0].removeprefix("sub-")
+        wanted = not selection.participant_label or participant in selection.participant_label
+        if not known or not wanted or participant in selection.exclude_participant_label:
             continue
-        if all(not labels or entities.get(name) in labels for name, labels in wanted):
-            found.append(SeriesFile(path, entities))
-    return found
+        if entities.get("desc") == "confounds":
+            continue
+        problem = place_problem(place, entities, anywhere=True)
+        if problem is not None:
+            left_out.append(LeftOut(path.name, participant, *problem))
+        elif is_wanted(entities, selection):
+            files.append(SeriesFile(path, entities))
+    return FoundSeries(dataset, tuple(files), tuple(left_out))
 
 
 def choose_kind(
-    files: Sequence[SeriesFile], atlas: Mapping[str, str] | None, strategy: str | None, dataset: Path
+    files: Sequence[SeriesFile],
+    atlas: Mapping[str, str] | None,
+    strategy: str | None,
+    dataset: Path,
+    free: Collection[str] = (),
 ) -> list[SeriesFile]:
-    """Keep the series of one space, atlas and strategy.
+    """Keep the series of one kind: one space, atlas, strategy, echo ...
 
     Parameters
     ----------
@@ -108,18 +141,20 @@ def choose_kind(
         Label of the strategy that was asked for.
     dataset : Path
         For messages.
+    free : collection of str
+        Entities in which the recordings may differ: those of which several labels were asked for.
 
     Returns
     -------
     list of SeriesFile
-        Of one kind.
+        One per recording.
 
     Raises
     ------
     NoInputError
         If nothing is left.
     UsageError
-        If several kinds are left; the message lists them.
+        If several kinds are left; the message lists them and says how to choose.
     """
     kept = [
         each
@@ -128,23 +163,27 @@ def choose_kind(
         and (not strategy or each.entities.get("desc") == strategy)
     ]
     if not kept:
-        kinds = sorted({_told(each.kind) for each in files})
-        there = f"; there are {'; '.join(kinds)}" if kinds else ""
+        there = f"; there are {kinds_listed([each.entities for each in files])}" if files else ""
         raise NoInputError(
             f"{dataset} has no *_timeseries.tsv that matches the options{there}. Run the participant level first, or "
             "give a dataset that has series."
         )
-    kinds = sorted({_told(each.kind) for each in kept})
+    names = [each.entities for each in kept]
+    kinds = {tuple(pair for pair in plain_kind(entities) if pair[0] not in free) for entities in names}
     if len(kinds) > 1:
         raise UsageError(
-            f"{dataset} holds {len(kinds)} kinds of series: {'; '.join(kinds)}. Choose one with --space, --atlas and "
-            "--denoise."
+            f"{dataset} holds {len(kinds)} kinds of series: {kinds_listed(names)}. Choose one with "
+            f"{how_to_choose(names)}."
         )
+    seen: dict[tuple[tuple[str, str], ...], SeriesFile] = {}
+    for each in kept:
+        before = seen.setdefault(tuple(sorted(recording_entities(each.entities).items())), each)
+        if before is not each:
+            raise UsageError(
+                f"{before.path} and {each.path} are series of one recording; remove one of them, or choose with "
+                f"{how_to_choose([before.entities, each.entities])}."
+            )
     return kept
-
-
-def _told(kind: tuple[tuple[str, str], ...]) -> str:
-    return " ".join(f"{name}-{value}" for name, value in kind) or "series without entities"
 
 
 def label_entities(files: Sequence[SeriesFile], label: str) -> dict[str, str] | None:
@@ -170,7 +209,8 @@ def with_sidecars(files: Sequence[SeriesFile], datasets: Sequence[Path] = ()) ->
     RunError
         If one is there but is no JSON object.
     """
-    return [SeriesFile(each.path, each.entities, read_facts(each.path, datasets)) for each in files]
+    folders = Folders()
+    return [SeriesFile(each.path, each.entities, read_facts(each.path, datasets, folders)) for each in files]
 
 
 def read_regions(path: Path) -> list[str]:

@@ -10,10 +10,11 @@ from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction
+from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.hashing import known_hash, remember_hash
 from bids_neurossm.dataset.outputs import RunOutputs
-from bids_neurossm.dataset.query import BoldRun, repetition_time
 from bids_neurossm.dataset.write import write_json, write_tsv
+from bids_neurossm.errors import RunError
 from bids_neurossm.interfaces.arrays import CleanRun, load_arrays, save_arrays
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.provenance import run_sidecar
@@ -37,6 +38,7 @@ class ExtractParcelsInputSpec(RecordingInputSpec):
     run = traits.Instance(BoldRun, mandatory=True, desc="image, mask and confounds")
     parcellations = traits.List(traits.Instance(Parcellation), mandatory=True, desc="all taken in one pass")
     hash_cache = traits.Str(desc="folder where file hashes are remembered", nohash=True)
+    allow_missing_orientation = traits.Bool(False, usedefault=True, desc="take images without sform and qform")
 
 
 class ExtractParcelsOutputSpec(TraitedSpec):  # type: ignore[misc]
@@ -54,6 +56,8 @@ class ExtractParcels(RecordingInterface):
 
     def _work(self, cwd: Path) -> None:
         run: BoldRun = self.inputs.run
+        if run.problems:
+            raise RunError(" ".join(run.problems))
         bold_hash: str | None = None
         if is_dense(run.bold):
             found = [dense_series(run.bold, each) for each in self.inputs.parcellations]
@@ -67,15 +71,19 @@ class ExtractParcels(RecordingInterface):
         cache = Path(self.inputs.hash_cache) if self.inputs.hash_cache else None
         before = run.bold.stat() if run.bold.is_file() else None
         if cache is None or before is None:
-            return parcel_series(run.bold, self.inputs.parcellations, run.mask), None
+            return self._parcels(run), None
         known = known_hash(run.bold, cache)
         if known is not None:
-            return parcel_series(run.bold, self.inputs.parcellations, run.mask), known
+            return self._parcels(run), known
         digest = FileDigest()
-        found = parcel_series(run.bold, self.inputs.parcellations, run.mask, digest)
+        found = self._parcels(run, digest)
         if digest.value is not None:
             remember_hash(run.bold, before, digest.value, cache)
         return found, digest.value
+
+    def _parcels(self, run: BoldRun, digest: FileDigest | None = None) -> list[ParcelSeries]:
+        allowed = bool(self.inputs.allow_missing_orientation)
+        return parcel_series(run.bold, self.inputs.parcellations, run.mask, digest, allowed)
 
 
 class DenoiseSeriesInputSpec(RecordingInputSpec):
@@ -83,7 +91,6 @@ class DenoiseSeriesInputSpec(RecordingInputSpec):
 
     run = traits.Instance(BoldRun, mandatory=True)
     parcels = traits.List(traits.Str, mandatory=True, desc="npz of ExtractParcels")
-    dataset = traits.Str(mandatory=True, desc="root of the input dataset")
     strategy = traits.Instance(Strategy, mandatory=True)
     extraction = traits.Instance(Extraction, mandatory=True)
 
@@ -104,7 +111,6 @@ class DenoiseSeries(RecordingInterface):
         run: BoldRun = self.inputs.run
         extraction: Extraction = self.inputs.extraction
         strategy: Strategy = self.inputs.strategy
-        seconds = repetition_time(run.bold, Path(self.inputs.dataset))
         parcels = [load_arrays(path, ParcelSeries) for path in self.inputs.parcels]
         confounds = load_confounds(
             run.confounds,
@@ -117,7 +123,7 @@ class DenoiseSeries(RecordingInterface):
         written = []
         for index, each in enumerate(parcels):
             quality = region_quality(each, confounds.kept, extraction.min_coverage)
-            cleaned = denoise(each.series, quality.used, confounds, strategy, seconds)
+            cleaned = denoise(each.series, quality.used, confounds, strategy, run.repetition_time)
             written.append(save_arrays(cwd / f"clean-{index}.npz", _clean_run(each, quality, cleaned, confounds)))
         self._results["clean"] = written
 
@@ -154,7 +160,6 @@ class WriteDerivativesInputSpec(RecordingInputSpec):
     strategy = traits.Instance(Strategy, mandatory=True)
     extraction = traits.Instance(Extraction, mandatory=True)
     bold_hash = traits.Str(desc="SHA-256 of the image; empty where it is still to be taken")
-    dataset = traits.Str(mandatory=True, desc="root of the input dataset")
     out_dir = traits.Str(mandatory=True, desc="root of the output dataset")
     hash_cache = traits.Str(desc="folder where file hashes are remembered", nohash=True)
 
@@ -182,10 +187,10 @@ class WriteDerivatives(RecordingInterface):
         import pandas as pd
 
         run: BoldRun = self.inputs.run
-        dataset, strategy = Path(self.inputs.dataset), self.inputs.strategy
+        strategy = self.inputs.strategy
         cache = Path(self.inputs.hash_cache) if self.inputs.hash_cache else None
         bold_hash = self.inputs.bold_hash or None
-        digest = input_hash(run, dataset, parcellation, strategy, self.inputs.extraction, cache, bold_hash)
+        digest = input_hash(run, parcellation, strategy, self.inputs.extraction, cache, bold_hash)
         outputs = RunOutputs(Path(self.inputs.out_dir), run.entities, parcellation.entities, strategy.name)
         names = list(parcellation.names)
         write_tsv(outputs.coverage, _coverage_table(parcellation, clean))
@@ -201,7 +206,7 @@ class WriteDerivatives(RecordingInterface):
         write_tsv(outputs.motion, pd.DataFrame(motion))
         write_json(outputs.motion.with_suffix(".json"), _MOTION_COLUMNS)
         write_tsv(outputs.timeseries, pd.DataFrame(clean.series, columns=names))
-        sidecar = run_sidecar(run, dataset, parcellation, strategy, self.inputs.extraction, clean, digest)
+        sidecar = run_sidecar(run, parcellation, strategy, self.inputs.extraction, clean, digest)
         write_json(outputs.timeseries.with_suffix(".json"), sidecar)
         return outputs.timeseries
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.dataset.query import BoldRun
+from bids_neurossm.dataset.bold_run import BoldRun
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Places:
 
     Parameters
     ----------
-    dataset, out_dir : Path
-        Input and output datasets.
+    out_dir : Path
+        Output dataset.
     work_dir : Path
         Nipype's scratch folder.
     records : Path
@@ -25,7 +25,6 @@ class Places:
         Where hashes of input files are remembered.
     """
 
-    dataset: Path
     out_dir: Path
     work_dir: Path
     records: Path

@@ -19,10 +19,10 @@ from bids_neurossm.attribution.checks import Check
 from bids_neurossm.attribution.cpa import PathwayAttribution
 from bids_neurossm.attribution.maps import pathway_weights
 from bids_neurossm.config import Attribution, Execution
+from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.outputs import RunOutputs
-from bids_neurossm.dataset.query import BoldRun
 from bids_neurossm.dataset.series import SeriesFile, read_series, with_sidecars
 from bids_neurossm.dataset.write import write_json, write_tsv
 from bids_neurossm.errors import CheckpointError

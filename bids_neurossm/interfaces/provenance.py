@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from bids_neurossm import __version__
-from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.atlas.orientation import has_orientation
+from bids_neurossm.atlas.parcellation import DENSE_EXTENSIONS, Parcellation
 from bids_neurossm.config import Extraction
-from bids_neurossm.dataset.query import BoldRun, repetition_time
+from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.interfaces.arrays import CleanRun
 from bids_neurossm.signal.quality import motion_summary
 from bids_neurossm.signal.strategy import SMOOTH_AROMA, Strategy
@@ -37,7 +38,6 @@ def bids_uri(path: Path, dataset: Path, name: str = "fmriprep") -> str:
 
 def run_sidecar(
     run: BoldRun,
-    dataset: Path,
     parcellation: Parcellation,
     strategy: Strategy,
     extraction: Extraction,
@@ -48,7 +48,7 @@ def run_sidecar(
 
     Parameters
     ----------
-    run, dataset, parcellation, strategy, extraction
+    run, parcellation, strategy, extraction
         What the series were made from.
     clean : CleanRun
         The run after denoising.
@@ -60,16 +60,17 @@ def run_sidecar(
     dict
         Ready to be written as JSON.
     """
-    seconds = repetition_time(run.bold, dataset)
+    seconds = run.repetition_time
     n_dummy, n_censored = int(clean.n_dummy), int(clean.n_censored)
     n_kept, degrees = int(clean.kept.size), int(clean.degrees_of_freedom)
     components = (run.mixing, run.noise_components) if strategy.non_aggressive else ()
     sources = [path for path in (run.bold, run.mask, run.confounds, *components) if path]
-    warnings = _warnings(run, parcellation, clean, seconds)
+    warnings = _warnings(run, parcellation, extraction, clean)
     return {
         "Description": f"Mean over each region of {parcellation.facts.get('title', parcellation.name)}; "
         f"{strategy.description}",
-        "Sources": [bids_uri(path, dataset) for path in sources],
+        "Sources": [bids_uri(path, run.dataset) for path in sources],
+        "BrainMask": "n/a" if run.dense else run.mask is not None,
         "RepetitionTime": seconds,
         "SamplingFrequency": 1 / seconds,
         "StartTime": n_dummy * seconds,
@@ -141,6 +142,19 @@ def _motion(run: BoldRun, clean: CleanRun) -> dict[str, float | int | str]:
     }
 
 
+def _unoriented(run: BoldRun, parcellation: Parcellation) -> list[str]:
+    """Name the images whose orientation is a guess, which --allow-missing-orientation lets pass."""
+    atlas = [layer.image_file for layer in parcellation.layers] or [parcellation.image_file]
+    files = [*([] if run.dense else [run.bold, *([run.mask] if run.mask else [])]), *atlas]
+    names = [path.name for path in files if not path.name.endswith(DENSE_EXTENSIONS) and not has_orientation(path)]
+    if not names:
+        return []
+    return [
+        f"No sform and no qform in the header of {', '.join(names)}: the orientation is a guess, left and right may be "
+        "exchanged and regions may lie elsewhere."
+    ]
+
+
 def _or_na(value: float) -> float | str:
     return value if np.isfinite(value) else "n/a"
 
@@ -173,9 +187,9 @@ def exclusion(extraction: Extraction, clean: CleanRun) -> dict[str, str] | None:
     return None
 
 
-def _warnings(run: BoldRun, parcellation: Parcellation, clean: CleanRun, seconds: float) -> list[str]:
+def _warnings(run: BoldRun, parcellation: Parcellation, extraction: Extraction, clean: CleanRun) -> list[str]:
     found = []
-    claimed = float(clean.header_repetition_time)
+    seconds, claimed = run.repetition_time, float(clean.header_repetition_time)
     if abs(claimed - seconds) > 0.01 * seconds:  # NaN, where the header claims nothing, is not larger
         found.append(
             f"The header of the image claims a repetition time of {claimed:g} s, its sidecar {seconds:g} s: the "
@@ -187,7 +201,9 @@ def _warnings(run: BoldRun, parcellation: Parcellation, clean: CleanRun, seconds
             "can be some millimetres off."
         )
     if run.mask is None and not run.dense:
-        found.append("No brain mask stands beside the image: voxels count as covered where they are not zero.")
+        found.append("There is no brain mask for the image: voxels count as covered where they are not zero.")
+    if extraction.allow_missing_orientation:
+        found += _unoriented(run, parcellation)
     again = [str(name) for name in (*clean.columns, *clean.noise_components)]
     if run.entities.get("desc") == SMOOTH_AROMA and any("aroma" in name for name in again):
         found.append(

@@ -11,15 +11,14 @@ from typing import Any
 from bids_neurossm import __version__
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction
+from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.hashing import hash_content, hash_file
 from bids_neurossm.dataset.outputs import RunOutputs
-from bids_neurossm.dataset.query import BoldRun, repetition_time
 from bids_neurossm.signal.strategy import Strategy
 
 
 def input_hash(
     run: BoldRun,
-    dataset: Path,
     parcellation: Parcellation,
     strategy: Strategy,
     extraction: Extraction,
@@ -31,9 +30,7 @@ def input_hash(
     Parameters
     ----------
     run : BoldRun
-        Its image, mask and confounds are hashed by content.
-    dataset : Path
-        Root of the input dataset.
+        Its image, mask and confounds are hashed by content; its repetition time is known.
     parcellation, strategy, extraction
         Settings; those that do not bear on the series are left out.
     cache_dir : Path or None
@@ -52,7 +49,16 @@ def input_hash(
         inputs += [run.mixing, run.noise_components]
     settings = asdict(extraction)
     # What they lead to is hashed instead, and matrices are made from the series.
-    for elsewhere in ("atlas", "atlas_dir", "atlas_space", "denoise", "high_pass", "low_pass", "connectivity"):
+    for elsewhere in (
+        "atlas",
+        "atlas_dir",
+        "atlas_space",
+        "denoise",
+        "high_pass",
+        "low_pass",
+        "connectivity",
+        "allow_missing_orientation",
+    ):
         del settings[elsewhere]
     return hash_content(
         {
@@ -61,7 +67,7 @@ def input_hash(
                 bold_hash if path == run.bold and bold_hash else hash_file(path, cache_dir) if path else None
                 for path in inputs
             ],
-            "repetition_time": repetition_time(run.bold, dataset),
+            "repetition_time": run.repetition_time,
             "atlas": [parcellation.sha256, parcellation.labels, parcellation.names],
             "atlas_space": parcellation.space,
             "strategy": asdict(strategy),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.atlas.orientation import is_oriented, missing_orientation
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.errors import RunError
 from bids_neurossm.signal.digest import FileDigest
@@ -73,7 +74,11 @@ def parcel_means(
 
 
 def parcel_series(
-    bold: Path, parcellations: Sequence[Parcellation], mask: Path | None, digest: FileDigest | None = None
+    bold: Path,
+    parcellations: Sequence[Parcellation],
+    mask: Path | None,
+    digest: FileDigest | None = None,
+    allow_missing_orientation: bool = False,
 ) -> list[ParcelSeries]:
     """Average an image over regions, and count what each mean rests on.
 
@@ -90,6 +95,8 @@ def parcel_series(
         Brain mask on the image's grid.
     digest : FileDigest, optional
         Takes the hash of the image while it is read.
+    allow_missing_orientation : bool
+        Take an image or a mask whose header has neither an sform nor a qform.
 
     Returns
     -------
@@ -98,10 +105,16 @@ def parcel_series(
     Raises
     ------
     RunError
-        If the image is damaged, or a voxel is NaN or infinite in some volumes only.
+        If the image is damaged or its header states no orientation, or a voxel is NaN or infinite in some volumes only.
     """
     header = read_header(bold)
-    inside = np.ones(int(np.prod(header.shape)), dtype=bool) if mask is None else _read_mask(mask, header)
+    if not (header.oriented or allow_missing_orientation):
+        raise RunError(missing_orientation(bold))
+    inside = (
+        np.ones(int(np.prod(header.shape)), dtype=bool)
+        if mask is None
+        else _read_mask(mask, header, allow_missing_orientation)
+    )
     placed = [parcellation.on_grid(header.shape, header.affine).ravel(order="F") for parcellation in parcellations]
     reducer = _Reducer(placed, [parcellation.n_regions for parcellation in parcellations], inside, header)
     with closing(volumes(bold, header, reducer.voxels, digest)) as stream:
@@ -220,12 +233,12 @@ def _stored_zero(header: ImageHeader) -> float:
     return nearest if header.dtype.kind in "iu" and abs(zero - nearest) < 0.01 else zero
 
 
-def _read_mask(path: Path, header: ImageHeader) -> npt.NDArray[np.bool_]:
+def _read_mask(path: Path, header: ImageHeader, allow_missing_orientation: bool = False) -> npt.NDArray[np.bool_]:
     """Read a brain mask and make sure that it is on the run's grid."""
     import nibabel as nib
 
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         if np.prod(image.shape, dtype=float) > 2 * np.prod(header.shape, dtype=float):
             raise ValueError(f"its header claims the shape {image.shape}")  # before memory is set aside for it
         data = np.asanyarray(image.dataobj)
@@ -233,6 +246,8 @@ def _read_mask(path: Path, header: ImageHeader) -> npt.NDArray[np.bool_]:
         inside = np.nan_to_num(data) != 0
     except DAMAGE + nifti_errors() as error:
         raise RunError(f"{path} is not a readable brain mask ({error}); run fMRIPrep again for it.") from error
+    if not (allow_missing_orientation or is_oriented(image.header)):
+        raise RunError(missing_orientation(path))
     inside = inside[..., 0] if inside.ndim == 4 and inside.shape[3] == 1 else inside
     if inside.shape != header.shape or not np.allclose(affine, header.affine, atol=1e-3):
         raise RunError(

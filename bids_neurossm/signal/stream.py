@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from isal.igzip_lib import IsalError
 
+from bids_neurossm.atlas.orientation import is_oriented
+from bids_neurossm.content import missing_content
 from bids_neurossm.errors import RunError
 from bids_neurossm.signal.digest import FileDigest
 
@@ -59,6 +61,8 @@ class ImageHeader:
         Stored values to real ones.
     repetition_time : float
         What the header claims, in seconds as far as its units can be trusted.
+    oriented : bool
+        Whether the header has an sform or a qform; the affine is a guess where it has neither.
     """
 
     shape: tuple[int, int, int]
@@ -69,6 +73,7 @@ class ImageHeader:
     slope: float
     intercept: float
     repetition_time: float
+    oriented: bool = True
 
     @property
     def volume_bytes(self) -> int:
@@ -91,11 +96,14 @@ def read_header(path: Path) -> ImageHeader:
     Raises
     ------
     RunError
-        If the file is missing, no NIfTI, not 4D, of a data type without an order (colour, complex), or too small for
-        what its header claims.
+        If the file is missing or its content was not fetched, it is no NIfTI, not 4D, of a data type without an order
+        (colour, complex), or too small for what its header claims.
     """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise RunError(f"{path} is no .nii or .nii.gz file; a BOLD image as fMRIPrep writes it is expected.")
+    problem = missing_content(path)
+    if problem is not None:
+        raise RunError(problem)
     try:
         header = _nifti_header(path)
     except (*DAMAGE, *nifti_errors()) as error:
@@ -146,6 +154,7 @@ def _nifti_header(path: Path) -> ImageHeader:
         slope=float(proxy.slope),
         intercept=float(proxy.inter),
         repetition_time=float(header.get_zooms()[3]) * unit,
+        oriented=is_oriented(header),
     )
 
 

@@ -1,0 +1,105 @@
+"""Finding the series of an analysis: which dataset, which kind, and what is left out by rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_neurossm.atlas.catalogue import atlas_entities
+from bids_neurossm.config import RunConfig
+from bids_neurossm.dataset.bidsignore import IgnoreRules
+from bids_neurossm.dataset.exclusions import read_exclusions, unmatched_sentences
+from bids_neurossm.dataset.labels import source_datasets
+from bids_neurossm.dataset.left_out import LeftOut, left_out_by, sentences
+from bids_neurossm.dataset.series import SeriesFile, choose_kind, label_entities, look_for_series, with_sidecars
+from bids_neurossm.errors import NoInputError, UsageError
+from bids_neurossm.signal.strategy import load_strategy
+
+
+@dataclass(frozen=True)
+class SeriesPlan:
+    """The series of an analysis.
+
+    Parameters
+    ----------
+    source : Path
+        Dataset that they are in.
+    files : list of SeriesFile
+        One per recording, of one kind, with sidecars.
+    excluded : list of dict
+        Rows of exclusions.tsv: what the options and ``.bidsignore`` leave out.
+    notes : list of str
+        Sentences for the user.
+    """
+
+    source: Path
+    files: list[SeriesFile]
+    excluded: list[dict[str, str]]
+    notes: list[str]
+
+
+def series_of(config: RunConfig) -> SeriesPlan:
+    """Find the series: in the output dataset, else in BIDS_DIR or another dataset that was named.
+
+    Raises
+    ------
+    NoInputError
+        If there are none, or all are excluded.
+    UsageError
+        If several kinds are there and no option chooses.
+    """
+    if len(config.extraction.atlas) > 1:
+        raise UsageError("The group level takes one --atlas; run it once for each.")
+    selection = config.selection
+    places = list(dict.fromkeys([config.out_dir, config.bids_dir, *selection.derivatives.values()]))
+    looked = (look_for_series(place, selection) for place in places)
+    found = next((each for each in looked if each.files), None)
+    if found is None:
+        listed = " or ".join(str(place) for place in places)
+        raise NoInputError(
+            f"There is no *_timeseries.tsv of the wanted runs in {listed}; run the participant level first, or give a "
+            "dataset that has series."
+        )
+    names = [each.entities for each in found.files]
+    exclusions = read_exclusions(selection.exclude, {name for entities in names for name in entities})
+    several = [name for name, labels in selection.filter.items() if len(labels) > 1]
+    chosen = choose_kind(found.files, *_atlas_and_strategy(config, found.files), found.dataset, several)
+    inputs = dict.fromkeys(
+        (found.dataset, config.bids_dir, *map(Path, filter(None, [selection.derivatives.get("fmriprep")])))
+    )
+    rules = [IgnoreRules.read(place) for place in inputs]
+    kept, left_out = [], list(found.left_out)
+    for each in chosen:
+        reason = left_out_by(each.path.relative_to(found.dataset), each.entities, rules, exclusions)
+        if reason is None:
+            kept.append(each)
+        else:
+            left_out.append(LeftOut(each.run, each.entities["sub"], *reason))
+    if not kept:
+        raise NoInputError(f"All {len(chosen)} runs in {found.dataset} are left out. {' '.join(sentences(left_out))}")
+    participants = sorted({entities["sub"] for entities in names})
+    notes = (
+        []
+        if exclusions is None
+        else unmatched_sentences(exclusions, names, selection.participant_label or participants)
+    )
+    recordings = [config.bids_dir, *selection.derivatives.values(), *source_datasets(found.dataset)]
+    files = with_sidecars(kept, list(dict.fromkeys(recordings)))
+    return SeriesPlan(found.dataset, files, [each.row() for each in left_out], notes)
+
+
+def _atlas_and_strategy(config: RunConfig, files: Sequence[SeriesFile]) -> tuple[dict[str, str] | None, str | None]:
+    """Tell what --atlas and --denoise are called in the names of the files.
+
+    Other programs have names of their own for atlases and strategies: those of the files come first.
+    """
+    extraction = config.extraction
+    atlas = strategy = None
+    if extraction.atlas:
+        name = extraction.atlas[0]
+        atlas = label_entities(files, name) or atlas_entities(name, extraction.atlas_space)
+    if extraction.denoise:
+        known = any(each.entities.get("desc") == extraction.denoise for each in files)
+        strategy = extraction.denoise if known else load_strategy(extraction.denoise).name
+    return atlas, strategy
