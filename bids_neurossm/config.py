@@ -43,16 +43,16 @@ class Selection:
         Space of the preprocessed BOLD; by default MNI152NLin2009cAsym, else MNI152NLin6Asym.
     res : str or None
         ``res-`` entity, for datasets with several resolutions of one space.
-    filter : mapping of str to tuple of str
-        Labels that entities of file names may have, ``{"echo": ("1",)}``; an empty label means without the entity.
-    exclude : Path or None
-        Table of runs that are left out, by their entities.
     bids_filter_file : Path or None
         JSON of PyBIDS filters, ``{"bold": {...}}``, as fMRIPrep takes it.
     derivatives : mapping of str to Path
         Further datasets by name, for instance ``{"fmriprep": Path, "raw": Path}``.
     bids_database_dir : Path or None
         Folder of a PyBIDS database to reuse or to fill.
+    filter : mapping of str to tuple of str
+        Labels that entities of file names may have, ``{"echo": ("1",)}``; an empty label means without the entity.
+    exclude : Path or None
+        Table of runs that are left out, by their entities.
     """
 
     participant_label: tuple[str, ...] = ()
@@ -62,11 +62,11 @@ class Selection:
     run_id: tuple[str, ...] = ()
     space: str | None = None
     res: str | None = None
-    filter: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    exclude: Path | None = None
     bids_filter_file: Path | None = None
     derivatives: Mapping[str, Path] = field(default_factory=dict)
     bids_database_dir: Path | None = None
+    filter: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    exclude: Path | None = None
 
     def __post_init__(self) -> None:
         prefixes = {

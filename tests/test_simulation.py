@@ -14,7 +14,9 @@ import pytest
 from bids_neurossm import simulate_derivatives
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.config import Selection
-from bids_neurossm.dataset.query import BoldRun, find_bold_runs, repetition_time
+from bids_neurossm.dataset.bold_run import BoldRun
+from bids_neurossm.dataset.query import find_bold_runs
+from bids_neurossm.dataset.repetition_time import repetition_time
 from bids_neurossm.errors import UsageError
 from bids_neurossm.signal import parcel_means
 from bids_neurossm.signal.confounds import load_confounds

@@ -70,8 +70,9 @@ def _table(named: dict[int, tuple[str, Any]]) -> LabelTable:
 def on_grayordinates(parcellation: Parcellation, axis: Any, run: Path) -> npt.NDArray[np.int32]:
     """Find the region of every grayordinate of a run.
 
-    Vertices are matched by their number on the surface, voxels by their place in the volume, so that a parcellation of
-    the whole cortex fits a run whose medial wall was left out, and the other way round.
+    Vertices are matched by their number on the surface, voxels by their place in mm, whatever the order and the
+    direction of the axes in which the two files store them: a parcellation of the whole cortex fits a run whose medial
+    wall was left out, and the other way round.
 
     Parameters
     ----------
@@ -108,12 +109,29 @@ def on_grayordinates(parcellation: Parcellation, axis: Any, run: Path) -> npt.ND
         placed[axis.name == name] = surface[axis.vertex[axis.name == name]]
     if axis.volume_shape is None or mine.volume_shape is None:
         return placed
-    if tuple(axis.volume_shape) != tuple(mine.volume_shape) or not np.allclose(axis.affine, mine.affine, atol=1e-3):
-        raise UsageError(f"{parcellation.image_file} and {run} have subcortical voxels on different grids.")
-    volume = np.zeros(axis.volume_shape, dtype=np.int32)
-    volume[tuple(mine.voxel[mine.volume_mask].T)] = positions[mine.volume_mask]
-    placed[axis.volume_mask] = volume[tuple(axis.voxel[axis.volume_mask].T)]
+    placed[axis.volume_mask] = _matched_voxels(axis, mine, positions[mine.volume_mask], parcellation.image_file, run)
     return placed
+
+
+def _matched_voxels(
+    axis: Any, mine: Any, positions: npt.NDArray[np.int32], image_file: Path, run: Path
+) -> npt.NDArray[np.int32]:
+    """Give the voxels of a run the regions of the atlas voxels at the same place in mm, in the run's order."""
+    theirs = axis.voxel[axis.volume_mask]
+    atlas = mine.voxel[mine.volume_mask]
+    # Voxel indices of the atlas, counted along the axes of the run.
+    step = np.linalg.inv(axis.affine) @ mine.affine
+    exact = atlas @ step[:3, :3].T + step[:3, 3]
+    moved = np.rint(exact).astype(np.int64)
+    if not np.allclose(exact, moved, atol=1e-2) or not np.isclose(abs(np.linalg.det(step[:3, :3])), 1, atol=1e-3):
+        raise UsageError(
+            f"{image_file} and {run} have subcortical voxels on different grids: their places in mm do not coincide."
+        )
+    known = dict(zip(map(tuple, moved.tolist()), positions.tolist(), strict=True))
+    found = [known.get(place) for place in map(tuple, theirs.tolist())]
+    if len(found) and positions.any() and all(each is None for each in found):
+        raise UsageError(f"{image_file} and {run} have no subcortical voxel in common: they are of different spaces.")
+    return np.array([each or 0 for each in found], dtype=np.int32)
 
 
 def dense_positions(parcellation: Parcellation) -> tuple[npt.NDArray[np.int32], Any]:

@@ -76,6 +76,10 @@ def _work(config: RunConfig, plan: GroupPlan, work_dir: Path, console: Console) 
         f"{plan.analysis.outputs.analysis}: {counted} runs, {total} models to train (those that are there and fit are "
         "kept)",
     )
+    excluded = pd.DataFrame(plan.cohort.excluded, columns=["run", "participant_id", "reason", "detail"])
+    for reason, runs in excluded.groupby("reason", sort=False)["run"]:
+        more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+        console.event("plan", f"Left out ({reason}): {', '.join(map(str, runs[:3]))}{more}.")
     for note in (*plan.cohort.extra["notes"], *plan.reference.notes):
         console.event("note", note)
     with console.start(total, "models"), watch:

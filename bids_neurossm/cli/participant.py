@@ -258,11 +258,12 @@ def _conclude(config: RunConfig, plan: Plan, records: list[Record], console: Con
     labels = {run.participant for run in plan.runs}
     rows.append(("reports", len(labels), where / (f"sub-{labels.pop()}.html" if len(labels) == 1 else "sub-*.html")))
     console.table("Runs", ("what", "n", "where"), rows)
+    left_out = sum(each.n_runs for each in plan.index.left_out)
     already = f", {skipped} of them already finished" if skipped and not config.execution.reports_only else ""
     console.event(
         "done" if not failures else "warning",
         f"{len(done)} of {len(plan.runs)} runs done{already}, {len(excluded)} excluded by rule, {len(failures)} "
-        f"failed. Series and reports: {config.out_dir}",
+        f"failed{f', {left_out} left out' if left_out else ''}. Series and reports: {config.out_dir}",
     )
     return exit_code(list(failures.values()), bool(done))
 

@@ -43,6 +43,7 @@ _OTHERS = {
     "n_regions": "Regions of the atlas.",
     "excluded": "Why group analyses leave the run out; n/a where they do not.",
     "detail": "The figures behind that reason.",
+    "brain_mask": "Whether the image has a brain mask: yes or no; n/a on grayordinates.",
     "n_warnings": "Warnings in the sidecar of the series.",
 }
 _COLUMNS = (
@@ -50,7 +51,7 @@ _COLUMNS = (
     *(name for name, _ in _ENTITIES.values()),
     *("atlas", "n_regions"),
     *(name for name, _ in _FACTS.values()),
-    *("excluded", "detail", "n_warnings"),
+    *("brain_mask", "excluded", "detail", "n_warnings"),
 )
 
 
@@ -93,6 +94,7 @@ def _row(file: SeriesFile, facts: Mapping[str, Any]) -> dict[str, Any]:
         "atlas": atlas.get("Name"),
         "n_regions": atlas.get("NumberOfRegions"),
         **{column: facts.get(name) for name, (column, _) in _FACTS.items()},
+        "brain_mask": {True: "yes", False: "no"}.get(facts.get("BrainMask", "n/a")),
         "excluded": exclusion.get("Reason"),
         "detail": exclusion.get("Detail"),
         "n_warnings": len(facts.get("Warnings") or []),

@@ -148,7 +148,7 @@ def _closest(levels: _Levels, key: str, folders: Folders) -> tuple[Any, Path] | 
         stated = [(value, path) for value, path in stated if value is not None]
         if stated:
             value, where = stated[0]
-            other = next((pair for pair in stated if pair[0] != value), None)
+            other = next((pair for pair in stated[1:] if pair[0] != value), None)
             if other is not None:
                 raise RunError(
                     f"{where} and {other[1]} disagree on {key} of one recording, {value!r} and {other[0]!r}: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -17,11 +17,22 @@ import numpy.typing as npt
 from bids_neurossm.errors import RunError
 from bids_neurossm.signal.components import expected_columns
 from bids_neurossm.signal.confounds_table import listed, read_metadata, steady_state_columns
+from bids_neurossm.tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
+
+#: Columns of fMRIPrep that nilearn's strategies use. It looks for some by a part of their name, and refuses a table
+#: with any column in camel case, so columns that others added are kept from it.
+_KNOWN = re.compile(
+    r"(?:(?:trans|rot)_[xyz]|csf|white_matter|csf_wm|global_signal)(?:_derivative1)?(?:_power2)?"
+    r"|cosine_?\d+|[a-z]_comp_cor_\d+|edge_comp_\d+|dropped_\d+|aroma_motion_\d+"
+    r"|(?:non_steady_state_outlier|motion_outlier)\d+|framewise_displacement|rmsd|(?:std_)?dvars"
+)
+#: Columns of fMRIPrep before 1.2.
+_CAMEL_CASE = ("vx-wisestdDVARS", "WhiteMatter", "GlobalSignal", "FramewiseDisplacement", "stdDVARS", "RotX", "X", "CSF")
 
 
 def nilearn_confounds(
@@ -66,7 +77,8 @@ def nilearn_confounds(
     metadata = read_metadata(table, name) if "compcor" in arguments["strategy"] else {}
     with _scratch_folder() as scratch:
         plain = scratch / "sub-1_task-t_desc-confounds_timeseries.tsv"
-        _copy(table, plain, [] if steady_state else steady_state_columns(content))
+        hidden = [] if steady_state else steady_state_columns(content)
+        _copy(table, plain, [name for name in map(str, content) if _KNOWN.fullmatch(name) and name not in hidden])
         if metadata:
             plain.with_suffix(".json").write_text(json.dumps(metadata), encoding="utf-8")
         # The image itself need not be there; nilearn only reads its name.
@@ -103,27 +115,21 @@ def _scratch_folder() -> Iterator[Path]:
                 return
 
 
-def _copy(table: Path, plain: Path, left_out: list[str]) -> None:
-    """Copy a table digit for digit, without the columns that nilearn is not to see."""
-    if not left_out:
-        shutil.copyfile(table, plain)
-        return
-    import pandas as pd
-
-    text = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    text.drop(columns=left_out).to_csv(plain, sep="\t", index=False)
+def _copy(table: Path, plain: Path, columns: list[str]) -> None:
+    """Copy the columns that nilearn is to see, digit for digit."""
+    read_table(table, RunError)[columns].to_csv(plain, sep="\t", index=False)
 
 
 def _explained(
     error: Exception, table: Path, plain: Path, content: pd.DataFrame, name: str, arguments: Mapping[str, Any]
 ) -> str:
     """Say in one sentence what nilearn could not find."""
-    if "camel case" in str(error):
+    missing = [each for each in expected_columns(arguments) if each not in content]
+    if missing and any(each in content for each in _CAMEL_CASE):
         return (
             f"{table} has column names in camel case, as fMRIPrep before 1.2 wrote them, so --denoise {name} can not "
             "be used; run a newer fMRIPrep, or name the columns in a JSON strategy."
         )
-    missing = [each for each in expected_columns(arguments) if each not in content]
     if missing:
         reason = f"it lacks {', '.join(missing)}"
     elif "ica_aroma" in arguments["strategy"] and not any("aroma" in str(each) for each in content):

@@ -13,7 +13,8 @@ from grayordinates import brain_models, striped, write_labels, write_series
 
 from bids_neurossm.cli.plan_group import _atlas_in
 from bids_neurossm.config import Selection
-from bids_neurossm.dataset.query import find_bold_runs, repetition_time
+from bids_neurossm.dataset.query import find_bold_runs
+from bids_neurossm.dataset.repetition_time import repetition_time
 from bids_neurossm.errors import NoInputError, UsageError
 
 SOURCE = "sub-01_task-rest"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bids_neurossm.dataset.query import repetition_time
+from bids_neurossm.dataset.repetition_time import repetition_time
 from bids_neurossm.errors import RunError
 
 NAME = "sub-01_ses-1_task-rest_space-MNI152NLin6Asym_desc-preproc_bold"

@@ -12,7 +12,8 @@ from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction, Selection
 from bids_neurossm.dataset import hashing
 from bids_neurossm.dataset.hashing import known_hash
-from bids_neurossm.dataset.query import BoldRun, find_bold_runs
+from bids_neurossm.dataset.bold_run import BoldRun
+from bids_neurossm.dataset.query import find_bold_runs
 from bids_neurossm.interfaces.participant import ExtractParcels
 from bids_neurossm.interfaces.resume import input_hash
 from bids_neurossm.signal.strategy import load_strategy

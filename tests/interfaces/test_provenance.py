@@ -12,7 +12,7 @@ import pytest
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction
-from bids_neurossm.dataset.query import BoldRun
+from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.errors import UsageError
 from bids_neurossm.interfaces.arrays import CleanRun
 from bids_neurossm.interfaces.provenance import exclusion, run_sidecar
