@@ -11,8 +11,8 @@ from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction, Selection
 from bids_neurossm.dataset import hashing
-from bids_neurossm.dataset.hashing import known_hash
 from bids_neurossm.dataset.bold_run import BoldRun
+from bids_neurossm.dataset.hashing import known_hash
 from bids_neurossm.dataset.query import find_bold_runs
 from bids_neurossm.interfaces.participant import ExtractParcels
 from bids_neurossm.interfaces.resume import input_hash
@@ -52,7 +52,7 @@ def test_extraction_hands_on_the_hash_of_the_image_and_remembers_it(
 ) -> None:
     cache = tmp_path / "hashes"
     expected = hashlib.sha256(run.bold.read_bytes()).hexdigest()
-    settings = (dataset, parcellation, load_strategy("simple"), Extraction())
+    settings = (parcellation, load_strategy("simple"), Extraction())
     by_reading = input_hash(run, *settings, cache_dir=None)
     assert extract(run, parcellation, tmp_path / "first", cache) == expected
     assert known_hash(run.bold, cache) == expected
@@ -73,5 +73,5 @@ def test_extraction_hands_on_the_hash_of_the_image_and_remembers_it(
 def test_another_image_under_the_same_name_is_another_input(
     run: BoldRun, dataset: Path, parcellation: Parcellation
 ) -> None:
-    settings = (dataset, parcellation, load_strategy("simple"), Extraction())
+    settings = (parcellation, load_strategy("simple"), Extraction())
     assert input_hash(run, *settings, cache_dir=None, bold_hash="0" * 64) != input_hash(run, *settings, cache_dir=None)

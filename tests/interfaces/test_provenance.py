@@ -47,12 +47,11 @@ def run(tmp_path: Path) -> BoldRun:
     folder = tmp_path / "sub-01" / "func"
     folder.mkdir(parents=True)
     bold = folder / "sub-01_task-rest_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz"
-    bold.with_suffix("").with_suffix(".json").write_text(json.dumps({"RepetitionTime": 2.0}))
     table = folder / "sub-01_task-rest_desc-confounds_timeseries.tsv"
     rows = [("n/a", "n/a"), *((f"{0.1 + 0.9 * (t == 50)}", f"{1 + (t == 70)}") for t in range(1, T))]
     table.write_text("framewise_displacement\tstd_dvars\n" + "".join(f"{fd}\t{dvars}\n" for fd, dvars in rows))
     entities = {"sub": "01", "task": "rest", "space": "MNI152NLin6Asym", "desc": "preproc"}
-    return BoldRun(bold, None, table, entities)
+    return BoldRun(bold, None, table, entities, tmp_path, 2.0)
 
 
 def sidecar_of(run: BoldRun, strategy: Strategy, clean: CleanRun, **extraction: Any) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def sidecar_of(run: BoldRun, strategy: Strategy, clean: CleanRun, **extraction: 
     parcellation = Parcellation(
         {"atlas": "X"}, "MNI152NLin6Asym", atlas, atlas.with_suffix(".tsv"), (1, 2, 3), NAMES, ("n/a",) * R
     )
-    return run_sidecar(run, dataset, parcellation, strategy, Extraction(**extraction), clean, "hash")
+    return run_sidecar(run, parcellation, strategy, Extraction(**extraction), clean, "hash")
 
 
 def test_motion_of_the_run_stands_in_the_sidecar(run: BoldRun) -> None:
@@ -124,7 +123,7 @@ def test_noise_components_taken_out_twice_are_warned_of(run: BoldRun) -> None:
 def test_a_missing_mask_and_a_header_that_disagrees_are_warned_of(run: BoldRun) -> None:
     strategy = load_strategy("simple")
     plain = sidecar_of(run, strategy, clean_run())["Warnings"]
-    assert plain == ["No brain mask stands beside the image: voxels count as covered where they are not zero."]
+    assert plain == ["There is no brain mask for the image: voxels count as covered where they are not zero."]
     agrees = replace(clean_run(), header_repetition_time=np.array(2.001))
     assert sidecar_of(run, strategy, agrees)["Warnings"] == plain
     facts = sidecar_of(run, strategy, replace(clean_run(), header_repetition_time=np.array(1.0)))
