@@ -18,6 +18,7 @@ from bids_neurossm.cli.pretraining import pretrain_only, with_pretrained
 from bids_neurossm.cli.watch import TrainingWatch
 from bids_neurossm.config import Evaluation, RunConfig
 from bids_neurossm.dataset.description import write_atlas, write_description
+from bids_neurossm.dataset.left_out import LeftOut, sentences
 from bids_neurossm.errors import NoInputError, RunError
 from bids_neurossm.interfaces.records import Record, private_folder
 from bids_neurossm.reports.words import interval_text
@@ -54,6 +55,12 @@ def run_group(config: RunConfig, work_dir: Path) -> int:
     return _conclude(config, plan, records, console, log_folder)
 
 
+def _left_out(plan: GroupPlan) -> list[str]:
+    """Say what is left out before the work begins."""
+    rows = [row for row in plan.cohort.excluded if row.get("excluded") != "no"]
+    return sentences(LeftOut(row["run"], row["participant_id"], row["reason"], row["detail"]) for row in rows)
+
+
 def _work(config: RunConfig, plan: GroupPlan, work_dir: Path, console: Console) -> list[Record]:
     """Run the workflow."""
     command = uuid.uuid4().hex[:8]
@@ -76,10 +83,8 @@ def _work(config: RunConfig, plan: GroupPlan, work_dir: Path, console: Console) 
         f"{plan.analysis.outputs.analysis}: {counted} runs, {total} models to train (those that are there and fit are "
         "kept)",
     )
-    excluded = pd.DataFrame(plan.cohort.excluded, columns=["run", "participant_id", "reason", "detail"])
-    for reason, runs in excluded.groupby("reason", sort=False)["run"]:
-        more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
-        console.event("plan", f"Left out ({reason}): {', '.join(map(str, runs[:3]))}{more}.")
+    for each in _left_out(plan):
+        console.event("plan", each)
     for note in (*plan.cohort.extra["notes"], *plan.reference.notes):
         console.event("note", note)
     with console.start(total, "models"), watch:

@@ -34,7 +34,6 @@ from bids_neurossm.training.estimator import SECOND_FAMILY, STATIC, is_second_fa
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
 
-
 #: Entities of the series that the name of an analysis leaves out, or has in its atlas and its strategy.
 _NOT_NAMED = ("cohort", "space", "atlas", "seg", "scale", "res", "den", "stat", "desc")
 

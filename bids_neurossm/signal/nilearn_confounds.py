@@ -32,7 +32,7 @@ _KNOWN = re.compile(
     r"|(?:non_steady_state_outlier|motion_outlier)\d+|framewise_displacement|rmsd|(?:std_)?dvars"
 )
 #: Columns of fMRIPrep before 1.2.
-_CAMEL_CASE = ("vx-wisestdDVARS", "WhiteMatter", "GlobalSignal", "FramewiseDisplacement", "stdDVARS", "RotX", "X", "CSF")
+_CAMEL_CASE = ("vx-wisestdDVARS", "WhiteMatter", "GlobalSignal", "FramewiseDisplacement", "stdDVARS", "RotX", "CSF")
 
 
 def nilearn_confounds(
