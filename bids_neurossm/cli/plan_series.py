@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bids_neurossm.atlas.catalogue import atlas_entities
 from bids_neurossm.config import RunConfig
-from bids_neurossm.dataset.bidsignore import IgnoreRules
+from bids_neurossm.dataset.bidsignore import IgnoreRules, vague_sentences
 from bids_neurossm.dataset.exclusions import read_exclusions, unmatched_sentences
 from bids_neurossm.dataset.labels import source_datasets
 from bids_neurossm.dataset.left_out import LeftOut, left_out_by, sentences
@@ -53,39 +53,35 @@ def series_of(config: RunConfig) -> SeriesPlan:
         raise UsageError("The group level takes one --atlas; run it once for each.")
     selection = config.selection
     places = list(dict.fromkeys([config.out_dir, config.bids_dir, *selection.derivatives.values()]))
-    looked = (look_for_series(place, selection) for place in places)
+    looked = [look_for_series(place, selection) for place in places]
     found = next((each for each in looked if each.files), None)
     if found is None:
         listed = " or ".join(str(place) for place in places)
+        reasons = "".join(f" {each}" for each in sentences(each for place in looked for each in place.left_out))
         raise NoInputError(
             f"There is no *_timeseries.tsv of the wanted runs in {listed}; run the participant level first, or give a "
-            "dataset that has series."
+            f"dataset that has series.{reasons}"
         )
     names = [each.entities for each in found.files]
     exclusions = read_exclusions(selection.exclude, {name for entities in names for name in entities})
-    several = [name for name, labels in selection.filter.items() if len(labels) > 1]
-    chosen = choose_kind(found.files, *_atlas_and_strategy(config, found.files), found.dataset, several)
-    inputs = dict.fromkeys(
-        (found.dataset, config.bids_dir, *map(Path, filter(None, [selection.derivatives.get("fmriprep")])))
-    )
-    rules = [IgnoreRules.read(place) for place in inputs]
-    kept, left_out = [], list(found.left_out)
-    for each in chosen:
+    inputs = (found.dataset, config.bids_dir, selection.derivatives.get("fmriprep", config.bids_dir))
+    rules = [IgnoreRules.read(place) for place in dict.fromkeys(inputs)]
+    kept, dropped = [], {}
+    for each in found.files:
         reason = left_out_by(each.path.relative_to(found.dataset), each.entities, rules, exclusions)
         if reason is None:
             kept.append(each)
-        else:
-            left_out.append(LeftOut(each.run, each.entities["sub"], *reason))
+        else:  # one row for all kinds of series of a recording
+            dropped.setdefault(each.run, LeftOut(each.run, each.entities["sub"], *reason))
+    left_out = [*found.left_out, *dropped.values()]
     if not kept:
-        raise NoInputError(f"All {len(chosen)} runs in {found.dataset} are left out. {' '.join(sentences(left_out))}")
-    participants = sorted({entities["sub"] for entities in names})
-    notes = (
-        []
-        if exclusions is None
-        else unmatched_sentences(exclusions, names, selection.participant_label or participants)
-    )
+        raise NoInputError(f"All {len(dropped)} runs in {found.dataset} are left out. {' '.join(sentences(left_out))}")
+    several = [name for name, labels in selection.filter.items() if len(labels) > 1]
+    chosen = choose_kind(kept, *_atlas_and_strategy(config, kept), found.dataset, several)
+    notes = [] if exclusions is None else unmatched_sentences(exclusions, [*names, *found.unwanted])
+    notes += vague_sentences(rules)
     recordings = [config.bids_dir, *selection.derivatives.values(), *source_datasets(found.dataset)]
-    files = with_sidecars(kept, list(dict.fromkeys(recordings)))
+    files = with_sidecars(chosen, list(dict.fromkeys(recordings)))
     return SeriesPlan(found.dataset, files, [each.row() for each in left_out], notes)
 
 

@@ -8,7 +8,7 @@ or a recording by its label, or a folder that has no place in BIDS, are read as 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +110,12 @@ class IgnoreRules:
             if self._matches(index, "/".join(folders[:depth]) + "/"):
                 return not _PLACES.fullmatch(folder)
         return False
+
+
+def vague_sentences(rules: Sequence[IgnoreRules]) -> list[str]:
+    """Warn of patterns that name participants without spelling a label."""
+    vague = dict.fromkeys(pattern for each in rules for pattern in each.vague)
+    return [f".bidsignore: {each} names no single participant and is not followed; use --exclude." for each in vague]
 
 
 def _names_recording(pattern: str, entities: Mapping[str, str]) -> bool:

@@ -110,7 +110,7 @@ def read_exclusions(path: Path | None, known: Collection[str] = ()) -> Exclusion
 
 
 def unmatched_sentences(
-    table: ExclusionTable, runs: Sequence[Mapping[str, str]], participants: Sequence[str]
+    table: ExclusionTable, runs: Sequence[Mapping[str, str]], unseen: Collection[str] = ()
 ) -> list[str]:
     """Warn of rows that match no run.
 
@@ -120,8 +120,8 @@ def unmatched_sentences(
         What was given.
     runs : sequence of mapping
         Entities of all runs that were looked at.
-    participants : sequence of str
-        Those that were looked at: rows of others are not judged.
+    unseen : collection of str
+        Participants of the dataset that were not looked at: rows that name them are not judged.
 
     Returns
     -------
@@ -131,5 +131,5 @@ def unmatched_sentences(
     return [
         f"--exclude {table.path}: row {row.number} ({row.told}) matches no run."
         for row in table.unmatched(runs)
-        if "sub" not in row.entities or row.entities["sub"] in participants
+        if row.entities.get("sub") not in unseen
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_neurossm.config import DEFAULT_SPACES, Selection
-from bids_neurossm.dataset.bidsignore import IgnoreRules
+from bids_neurossm.dataset.bidsignore import IgnoreRules, vague_sentences
 from bids_neurossm.dataset.bold_run import BoldRun, gather_run
 from bids_neurossm.dataset.companions import Folders
 from bids_neurossm.dataset.exclusions import ExclusionTable, read_exclusions, unmatched_sentences
@@ -113,11 +113,9 @@ def index_runs(
         reasons = " ".join(sentences(left_out))
         raise NoInputError(_nothing_matched(dataset, layout, images, selection, participants, image, reasons))
     refuse_several_kinds(kept)
-    notes = [] if exclusions is None else unmatched_sentences(exclusions, [each for _, each in images], participants)
-    notes += [
-        f"{each} of .bidsignore names no single participant and is not followed; use --exclude."
-        for each in dict.fromkeys(pattern for rule in rules for pattern in rule.vague)
-    ]
+    unseen = set(root.participants).difference(participants)
+    notes = [] if exclusions is None else unmatched_sentences(exclusions, [each for _, each in images], unseen)
+    notes += vague_sentences(rules)
     folders = Folders()
     runs = tuple(gather_run(path, entities, dataset, raw, components, folders) for path, entities in kept)
     return RunIndex(runs, left_out, tuple(notes))

@@ -73,11 +73,14 @@ class FoundSeries:
         Sorted by path; without sidecars, which `with_sidecars` reads.
     left_out : tuple of LeftOut
         Tables and folders that are not taken, with the rule.
+    unwanted : tuple of mapping
+        Entities of the tables that the options do not ask for.
     """
 
     dataset: Path
     files: tuple[SeriesFile, ...]
     left_out: tuple[LeftOut, ...] = ()
+    unwanted: tuple[Mapping[str, str], ...] = ()
 
 
 def find_series(dataset: Path, selection: Selection) -> list[SeriesFile]:
@@ -101,7 +104,7 @@ def look_for_series(dataset: Path, selection: Selection) -> FoundSeries:
     if not dataset.is_dir():
         return FoundSeries(dataset, ())
     root = look_at_root(dataset, IgnoreRules.read(dataset), "*_timeseries.*sv")
-    files, left_out = [], [each for each in root.left_out if each.n_runs]
+    files, unwanted, left_out = [], [], [each for each in root.left_out if each.n_runs]
     patterns = ("sub-*_timeseries.*", "sub-*/**/sub-*_timeseries.*")
     paths = {path for pattern in patterns for path in dataset.glob(pattern) if path.suffix in (".tsv", ".csv")}
     for path in sorted(paths):
@@ -110,16 +113,19 @@ def look_for_series(dataset: Path, selection: Selection) -> FoundSeries:
         known = len(place.parts) == 1 or place.parts[0].removeprefix("sub-") in root.participants
         participant = entities.get("sub", "") if len(place.parts) == 1 else place.parts[0].removeprefix("sub-")
         wanted = not selection.participant_label or participant in selection.participant_label
-        if not known or not wanted or participant in selection.exclude_participant_label:
+        if not known or entities.get("desc") == "confounds":
             continue
-        if entities.get("desc") == "confounds":
+        if not wanted or participant in selection.exclude_participant_label:
+            unwanted.append(entities)
             continue
         problem = place_problem(place, entities, anywhere=True)
         if problem is not None:
             left_out.append(LeftOut(path.name, participant, *problem))
         elif is_wanted(entities, selection):
             files.append(SeriesFile(path, entities))
-    return FoundSeries(dataset, tuple(files), tuple(left_out))
+        else:
+            unwanted.append(entities)
+    return FoundSeries(dataset, tuple(files), tuple(left_out), tuple(unwanted))
 
 
 def choose_kind(
