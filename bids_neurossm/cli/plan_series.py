@@ -66,7 +66,8 @@ def series_of(config: RunConfig) -> SeriesPlan:
     exclusions = read_exclusions(selection.exclude, {name for entities in names for name in entities})
     inputs = (found.dataset, config.bids_dir, selection.derivatives.get("fmriprep", config.bids_dir))
     rules = [IgnoreRules.read(place) for place in dict.fromkeys(inputs)]
-    kept, dropped = [], {}
+    kept: list[SeriesFile] = []
+    dropped: dict[str, LeftOut] = {}
     for each in found.files:
         reason = left_out_by(each.path.relative_to(found.dataset), each.entities, rules, exclusions)
         if reason is None:
