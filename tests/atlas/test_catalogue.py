@@ -8,10 +8,12 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+from small_runs import dangle, point, write_atlas
 
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.atlas.catalogue import atlas_entities, known_atlases
@@ -191,3 +193,54 @@ class TestNames:
     def test_the_catalogue_says_licence_and_source_of_each(self) -> None:
         for facts in known_atlases().values():
             assert {"title", "pattern", "source", "spaces", "license", "citation", "doi"} <= set(facts)
+
+
+class TestTheTableOfALabelImage:
+    """It is found by the entities of its name, as TemplateFlow and XCP-D leave the resolution out of it."""
+
+    def image(self, folder: Path, name: str, **options: Any) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        image = write_atlas(folder, "plain", **options)
+        (folder / "plain.tsv").rename(folder / "table.tsv")
+        return image.rename(folder / f"{name}.nii.gz")
+
+    @pytest.mark.parametrize(
+        ("name", "table"),
+        [
+            ("tpl-MNI152NLin6Asym_res-02_atlas-Boxes_dseg", "tpl-MNI152NLin6Asym_atlas-Boxes_dseg.tsv"),
+            ("atlas-Boxes_space-MNI152NLin6Asym_res-01_dseg", "atlas-Boxes_dseg.tsv"),
+            ("atlas-Boxes_space-MNI152NLin6Asym_dseg", "space-MNI152NLin6Asym_atlas-Boxes_dseg.tsv"),
+        ],
+    )
+    def test_it_may_leave_resolution_and_space_out(self, tmp_path: Path, name: str, table: str) -> None:
+        image = self.image(tmp_path, name)
+        (tmp_path / "table.tsv").rename(tmp_path / table)
+        atlas = load_parcellation(image, "MNI152NLin6Asym")
+        assert atlas.names == tuple(f"box{label}" for label in range(1, 9))
+        assert dict(atlas.entities) == {"atlas": "Boxes", "scale": "8"}
+
+    def test_templateflows_own_image_is_called_as_by_its_name(self, templateflow_home: Path) -> None:
+        folder = templateflow_home / "tpl-MNI152NLin2009cAsym"
+        atlas = load_parcellation(next(folder.glob("*res-02*400Parcels7Networks_dseg.nii.gz")), "MNI152NLin2009cAsym")
+        assert dict(atlas.entities) == {"atlas": "Schaefer2018", "seg": "7Networks", "scale": "400"}
+        assert atlas.names[0] == "7Networks_LH_Vis_1"
+
+    def test_content_that_was_not_fetched_is_not_absent(self, tmp_path: Path) -> None:
+        image = self.image(tmp_path, "tpl-MNI152NLin6Asym_res-02_atlas-Boxes_dseg")
+        table = tmp_path / "tpl-MNI152NLin6Asym_atlas-Boxes_dseg.tsv"
+        (tmp_path / "table.tsv").rename(table)
+        dangle(table)
+        with pytest.raises(ResourceMissingError, match=rf"datalad get {table}"):
+            load_parcellation(image, "MNI152NLin6Asym")
+        point(image)
+        with pytest.raises(UsageError, match=rf"datalad get {image}"):
+            load_parcellation(image, "MNI152NLin6Asym")
+
+
+def test_a_label_image_without_orientation_is_refused(tmp_path: Path) -> None:
+    image = write_atlas(tmp_path, oriented=False)
+    with pytest.raises(
+        UsageError, match=r"states no orientation: both sform and qform are 0.*fslorient.*--allow-missing"
+    ):
+        load_parcellation(image, "MNI152NLin6Asym")
+    assert load_parcellation(image, "MNI152NLin6Asym", allow_missing_orientation=True).n_regions == 8

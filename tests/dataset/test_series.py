@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from bids_neurossm.config import Selection
-from bids_neurossm.dataset.series import choose_kind, find_series, read_regions, read_series, with_sidecars
+from bids_neurossm.dataset.series import (
+    choose_kind,
+    find_series,
+    look_for_series,
+    read_regions,
+    read_series,
+    with_sidecars,
+)
 from bids_neurossm.errors import NoInputError, RunError, UsageError
 
 SCHAEFER = "space-MNI152NLin6Asym_atlas-Schaefer2018_seg-7Networks_scale-400_stat-mean_desc-simple"
@@ -161,3 +168,65 @@ def test_names_that_are_numbers_are_names(tmp_path: Path) -> None:
     path = add(tmp_path, "sub-01_task-rest", text="1\t2\n0.5\t2\n")
     assert read_regions(path) == ["1", "2"]
     assert read_series(path, ["1", "2"]).tolist() == [[0.5, 2]]
+
+
+class TestKindsOfOtherPrograms:
+    """HALFpipe writes a table for every feature of one recording; fMRIPrep one for every echo."""
+
+    GSR, AROMA = "feature-corrMatrixGSR_atlas-schaefer", "feature-corrMatrixAROMA_atlas-schaefer"
+
+    def both(self, tmp_path: Path) -> list[Path]:
+        return [add(tmp_path, f"sub-0{i}_task-rest", kind) for i in (1, 2) for kind in (self.AROMA, self.GSR)]
+
+    def test_two_features_are_two_kinds_and_not_two_runs(self, tmp_path: Path) -> None:
+        self.both(tmp_path)
+        files = find_series(tmp_path, Selection())
+        with pytest.raises(
+            UsageError, match=r"holds 2 kinds of series: feature-corrMatrixAROMA atlas-schaefer; .*GSR"
+        ) as it:
+            choose_kind(files, None, None, tmp_path)
+        assert str(it.value).endswith("Choose one with --filter feature=corrMatrixAROMA.")
+
+    def test_a_filter_chooses(self, tmp_path: Path) -> None:
+        paths = self.both(tmp_path)
+        files = find_series(tmp_path, Selection(filter={"feature": ("feature-corrMatrixGSR",)}))
+        assert [each.path for each in choose_kind(files, None, None, tmp_path)] == paths[1::2]
+        assert {each.run for each in files} == {"sub-01_task-rest", "sub-02_task-rest"}
+
+    def test_kinds_may_differ_between_recordings_where_several_were_asked_for(self, tmp_path: Path) -> None:
+        paths = [add(tmp_path, "sub-01_task-rest", self.GSR), add(tmp_path, "sub-02_task-rest", self.AROMA)]
+        files = find_series(tmp_path, Selection())
+        with pytest.raises(UsageError, match="holds 2 kinds"):
+            choose_kind(files, None, None, tmp_path)
+        assert [each.path for each in choose_kind(files, None, None, tmp_path, ["feature"])] == paths
+        add(tmp_path, "sub-02_task-rest", self.GSR)
+        with pytest.raises(UsageError, match=r"are series of one recording; .* --filter feature=corrMatrixAROMA"):
+            choose_kind(find_series(tmp_path, Selection()), None, None, tmp_path, ["feature"])
+
+    def test_options_and_filters_are_named_where_both_choose(self, tmp_path: Path) -> None:
+        for kind in (self.GSR, self.AROMA.replace("schaefer", "tian")):
+            add(tmp_path, "sub-01_task-rest", kind)
+        with pytest.raises(UsageError, match=r"Choose one with --atlas and --filter feature=corrMatrixAROMA\."):
+            choose_kind(find_series(tmp_path, Selection()), None, None, tmp_path)
+
+    def test_run_1_is_run_01(self, tmp_path: Path) -> None:
+        path = add(tmp_path, "sub-01_task-rest_run-01")
+        assert [each.path for each in find_series(tmp_path, Selection(run_id=("1",)))] == [path]
+        add(tmp_path, "sub-01_task-rest_run-1")
+        with pytest.raises(UsageError, match="are series of one recording; remove one"):
+            choose_kind(find_series(tmp_path, Selection()), None, None, tmp_path)
+
+
+def test_series_outside_the_places_of_bids_are_left_out_and_told(tmp_path: Path) -> None:
+    kept = add(tmp_path, "sub-01_task-rest")
+    for place in ("excluded_QC/sub-01/func", "sub-01/bad", "sub-con-01/func", "sub-02/func"):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / kept.name.replace("rest", "nback")).write_text("a\n1\n")
+    found = look_for_series(tmp_path, Selection())
+    assert [each.path for each in found.files] == [kept]
+    assert [(each.name, each.reason) for each in found.left_out] == [
+        ("excluded_QC/", "folder has no place in BIDS"),
+        ("sub-con-01", "label is not valid BIDS"),
+        (kept.name.replace("rest", "nback"), "place is not sub-*/[ses-*/]func/"),
+        (kept.name.replace("rest", "nback"), "name and folder disagree"),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -233,3 +234,31 @@ def test_numbers_may_be_missing_in_volumes_that_are_dropped(staged: dict[str, Pa
     assert np.isfinite(confounds.regressors).all()
     with pytest.raises(RunError, match=r"no number in 2 of the 30 volumes .* drop these volumes with --dummy-scans"):
         load_confounds(staged[V21], of_columns("a_comp_cor_00"), 30, dummy_scans=0)
+
+
+@pytest.mark.parametrize("strategy", [SIMPLE, "scrubbing"])
+def test_columns_that_others_added_change_nothing(staged: dict[str, Path], strategy: Any) -> None:
+    chosen = load_strategy(strategy) if isinstance(strategy, str) else strategy
+    plain = load_confounds(staged[V21], chosen, 30)
+    table = staged[V21]
+    text = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
+    text["MyRating"] = "good"  # text, in camel case
+    text["my_cosine_like_thing"] = "5"  # nilearn takes whatever has `cosine` in its name
+    text["RETROICOR1"] = "0.5"
+    text.to_csv(table, sep="\t", index=False)
+    found = load_confounds(table, chosen, 30)
+    assert found.columns == plain.columns
+    np.testing.assert_array_equal(found.regressors, plain.regressors)
+    np.testing.assert_array_equal(found.kept, plain.kept)
+
+
+def test_a_column_that_others_added_can_be_asked_for(staged: dict[str, Path]) -> None:
+    table = staged[V21]
+    text = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
+    text["RETROICOR1"] = [str(index) for index in range(30)]
+    text["MyRating"] = "good"
+    text.to_csv(table, sep="\t", index=False)
+    found = load_confounds(table, of_columns("RETROICOR?"), 30)
+    assert found.columns == ("RETROICOR1",)
+    with pytest.raises(RunError, match=r"text where numbers are expected|MyRating"):
+        load_confounds(table, of_columns("MyRating"), 30)

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from grayordinates import CORTEX, VERTICES, brain_models, striped, write_labels, write_scalars, write_series
+from grayordinates import (
+    AFFINE,
+    CORTEX,
+    NUCLEI,
+    SHAPE,
+    VERTICES,
+    brain_models,
+    striped,
+    write_labels,
+    write_scalars,
+    write_series,
+)
+from nibabel.cifti2 import BrainModelAxis
 
 from bids_neurossm.atlas import Parcellation, load_parcellation
 from bids_neurossm.errors import RunError
@@ -140,3 +152,62 @@ def test_scalars_are_no_series(tmp_path: Path, atlas: Parcellation) -> None:
     file = file.rename(tmp_path / "a_bold.dtseries.nii")
     with pytest.raises(RunError, match="is no dense series"):
         dense_series(file, atlas)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, 1), (-1, -1, -1)])
+def test_voxels_in_another_order_or_direction_are_matched_in_millimetres(
+    tmp_path: Path, atlas: Parcellation, signs: tuple[int, ...], order: tuple[int, ...]
+) -> None:
+    axis = brain_models()
+    values = np.random.default_rng(3).standard_normal((4, len(axis))).astype(np.float32)
+    expected = dense_series(bold(tmp_path / "plain", values), atlas)
+    other, moved = respelled(axis, values, signs, order)
+    found = dense_series(bold(tmp_path / "other", moved, other), atlas)
+    np.testing.assert_allclose(found.series, expected.series, rtol=1e-6)
+    assert found.n_covered[10] == 27
+
+
+def test_grids_whose_places_do_not_coincide_are_refused(tmp_path: Path, atlas: Parcellation) -> None:
+    axis = brain_models()
+    axis.affine = AFFINE.copy()
+    axis.affine[0, 3] += 1.0
+    file = bold(tmp_path, np.ones((3, len(axis))), axis)
+    with pytest.raises(RunError, match="subcortical voxels on different grids: their places in mm do not coincide"):
+        dense_series(file, atlas)
+
+
+def test_voxels_that_have_nothing_in_common_are_refused(tmp_path: Path, atlas: Parcellation) -> None:
+    moved = brain_models(shift=20)
+    file = bold(tmp_path, np.ones((3, len(moved))), moved)
+    with pytest.raises(RunError, match="have no subcortical voxel in common"):
+        dense_series(file, atlas)
+
+
+def respelled(
+    axis: BrainModelAxis, values: np.ndarray, signs: tuple[int, ...], order: tuple[int, ...]
+) -> tuple[BrainModelAxis, np.ndarray]:
+    """Store the voxels of a file along other axes, and in the opposite order within each structure."""
+    turn = np.eye(4)[[*order, 3]]  # old indices from new ones
+    turn = np.linalg.inv(turn)
+    shape = tuple(SHAPE[index] for index in order)
+    for position, sign in enumerate(signs):
+        if sign < 0:
+            flip = np.eye(4)
+            flip[position, position], flip[position, 3] = -1, shape[position] - 1
+            turn = turn @ flip
+    voxels = np.rint((axis.voxel - turn[:3, 3]) @ np.linalg.inv(turn[:3, :3]).T).astype(int)
+    rows = np.arange(len(axis))
+    for name in NUCLEI:
+        of_it = np.flatnonzero(axis.name == name)
+        rows[of_it] = of_it[::-1]
+    voxels[~axis.volume_mask] = -1
+    other = BrainModelAxis(
+        name=axis.name[rows],
+        voxel=voxels[rows],
+        vertex=axis.vertex[rows],
+        affine=AFFINE @ turn,
+        volume_shape=shape,
+        nvertices=axis.nvertices,
+    )
+    return other, values[:, rows]

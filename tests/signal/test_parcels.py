@@ -12,10 +12,13 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from small_runs import SPACE as SMALL_SPACE
+from small_runs import add_run, write_atlas
+from small_runs import save as save_image
 
 from bids_neurossm.atlas import Parcellation, load_parcellation
 from bids_neurossm.errors import RunError
-from bids_neurossm.signal.parcels import parcel_means, parcel_series
+from bids_neurossm.signal.parcels import ParcelSeries, parcel_means, parcel_series
 
 SHAPE, N_VOLUMES = (12, 10, 8), 11
 AFFINE = np.array([[2.0, 0, 0, -90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
@@ -337,3 +340,35 @@ def test_a_two_millimetre_atlas_on_a_four_millimetre_grid_equals_nilearn(
     nib.save(nib.Nifti1Image(mask.astype(np.uint8), affine), mask_file)
     (found,) = parcel_means(bold, [parcellation], mask_file)
     assert_like_nilearn(found, parcellation, *masker_means(parcellation.image_file, bold, mask_file))
+
+
+class TestOrientation:
+    """Where both form codes are 0, nibabel makes an affine up: left and right are a guess."""
+
+    def series(self, tmp_path: Path, oriented: bool, mask_oriented: bool = True, **options: Any) -> list[ParcelSeries]:
+        atlas = load_parcellation(write_atlas(tmp_path), SMALL_SPACE)
+        files = add_run(tmp_path / "ds", "sub-01_task-rest", oriented=oriented)
+        if mask_oriented != oriented:
+            save_image(files["mask"], np.asarray(nib.load(files["mask"]).dataobj), mask_oriented)
+        return parcel_series(files["bold"], [atlas], files["mask"], **options)
+
+    def test_an_image_without_one_is_refused_with_the_remedy(self, tmp_path: Path) -> None:
+        with pytest.raises(RunError, match=r"preproc_bold\.nii\.gz states no orientation: both sform and qform are 0"):
+            self.series(tmp_path, oriented=False)
+
+    def test_so_is_a_mask(self, tmp_path: Path) -> None:
+        with pytest.raises(RunError, match=r"brain_mask\.nii\.gz states no orientation: .*--allow-missing-orientation"):
+            self.series(tmp_path, oriented=True, mask_oriented=False)
+
+    def test_one_of_the_two_codes_is_enough(self, tmp_path: Path) -> None:
+        files = add_run(tmp_path / "ds", "sub-01_task-rest")
+        image = nib.load(files["bold"])
+        image.set_sform(None, 0)
+        nib.save(image, tmp_path / "qform_bold.nii.gz")
+        atlas = load_parcellation(write_atlas(tmp_path), SMALL_SPACE)
+        (found,) = parcel_series(tmp_path / "qform_bold.nii.gz", [atlas], None)
+        assert found.n_covered.tolist() == [120] * 8
+
+    def test_it_can_be_allowed(self, tmp_path: Path) -> None:
+        (found,) = self.series(tmp_path, oriented=False, mask_oriented=False, allow_missing_orientation=True)
+        assert found.n_voxels.tolist() == [120] * 8
