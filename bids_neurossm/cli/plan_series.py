@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_neurossm.atlas.catalogue import atlas_entities
 from bids_neurossm.config import RunConfig
 from bids_neurossm.dataset.bidsignore import IgnoreRules, vague_sentences
 from bids_neurossm.dataset.exclusions import read_exclusions, unmatched_sentences
-from bids_neurossm.dataset.labels import source_datasets
+from bids_neurossm.dataset.labels import parse_target, source_datasets
 from bids_neurossm.dataset.left_out import LeftOut, left_out_by, sentences
 from bids_neurossm.dataset.series import SeriesFile, choose_kind, label_entities, look_for_series, with_sidecars
 from bids_neurossm.errors import NoInputError, UsageError
@@ -77,6 +77,7 @@ def series_of(config: RunConfig) -> SeriesPlan:
     left_out = [*found.left_out, *dropped.values()]
     if not kept:
         raise NoInputError(f"All {len(dropped)} runs in {found.dataset} are left out. {' '.join(sentences(left_out))}")
+    kept = [replace(each, label_entity=_label_entity(config)) for each in kept]
     several = [name for name, labels in selection.filter.items() if len(labels) > 1]
     chosen = choose_kind(kept, *_atlas_and_strategy(config, kept), found.dataset, several)
     notes = [] if exclusions is None else unmatched_sentences(exclusions, [*names, *found.unwanted])
@@ -84,6 +85,12 @@ def series_of(config: RunConfig) -> SeriesPlan:
     recordings = [config.bids_dir, *selection.derivatives.values(), *source_datasets(found.dataset)]
     files = with_sidecars(chosen, list(dict.fromkeys(recordings)))
     return SeriesPlan(found.dataset, files, [each.row() for each in left_out], notes)
+
+
+def _label_entity(config: RunConfig) -> str | None:
+    """Name the entity that is the target, if it is one."""
+    target = parse_target(config.evaluation.target) if config.evaluation.target else None
+    return target.column if target is not None and target.kind == "entity" else None
 
 
 def _atlas_and_strategy(config: RunConfig, files: Sequence[SeriesFile]) -> tuple[dict[str, str] | None, str | None]:

@@ -58,11 +58,6 @@ def kind_told(kind: Mapping[str, str]) -> str:
     return " ".join(f"{name}-{label}" for name, label in kind.items()) or "without further entities"
 
 
-def plain_kind(entities: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return the entities of a kind, comparable between files."""
-    return tuple(sorted((name, plain_label(name, label)) for name, label in kind_entities(entities).items()))
-
-
 def kinds_listed(names: Iterable[Mapping[str, str]]) -> str:
     """List the kinds of several files."""
     told = sorted({kind_told(kind_entities(entities)) for entities in names})

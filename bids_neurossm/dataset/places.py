@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_neurossm.content import is_listed
 from bids_neurossm.dataset.bidsignore import IgnoreRules
 from bids_neurossm.dataset.left_out import LeftOut
 from bids_neurossm.dataset.names import LABEL, name_problem, same_label
@@ -54,7 +55,7 @@ def look_at_root(dataset: Path, rules: IgnoreRules, pattern: str) -> Root:
                 detail = f"{name} is not a valid BIDS label: letters and digits alone are expected after sub-"
                 number = _count(folder, (f"func/{pattern}", f"ses-*/func/{pattern}"))
                 left_out.append(LeftOut(name, "", "label is not valid BIDS", detail, number))
-        elif not _KNOWN.fullmatch(name) and (any(folder.glob("sub-*/")) or any(folder.glob("*/sub-*/"))):
+        elif not _is_other_dataset(folder) and (any(folder.glob("sub-*/")) or any(folder.glob("*/sub-*/"))):
             ignored = rules.folder_pattern(name)
             reason = f".bidsignore: {ignored}" if ignored else "folder has no place in BIDS"
             detail = f"{name}/ is no folder of BIDS; runs are looked for in sub-*/[ses-*/]func/"
@@ -62,6 +63,11 @@ def look_at_root(dataset: Path, rules: IgnoreRules, pattern: str) -> Root:
             patterns = [f"{above}sub-*/{each}func/{pattern}" for above in places for each in ("", "ses-*/")]
             left_out.append(LeftOut(f"{name}/", "", reason, detail, _count(folder, patterns)))
     return Root(tuple(participants), tuple(left_out))
+
+
+def _is_other_dataset(folder: Path) -> bool:
+    """Tell whether a folder at the root is known not to hold runs of this dataset."""
+    return bool(_KNOWN.fullmatch(folder.name)) or is_listed(folder / "dataset_description.json")
 
 
 def _count(folder: Path, patterns: tuple[str, ...] | list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import numpy.typing as npt
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.bidsignore import IgnoreRules
 from bids_neurossm.dataset.companions import Folders
-from bids_neurossm.dataset.kinds import how_to_choose, is_wanted, kinds_listed, plain_kind
+from bids_neurossm.dataset.kinds import how_to_choose, is_wanted, kinds_listed
 from bids_neurossm.dataset.left_out import LeftOut
-from bids_neurossm.dataset.names import RECORDING_ENTITIES, build_name, kind_entities, parse_name, recording_entities
+from bids_neurossm.dataset.names import build_name, kind_entities, parse_name, plain_label, recording_entities
 from bids_neurossm.dataset.places import look_at_root, place_problem
 from bids_neurossm.dataset.producers import is_seconds, read_facts
 from bids_neurossm.errors import NoInputError, OtherRegionsError, RunError, UsageError
@@ -37,22 +37,32 @@ class SeriesFile:
         Of its name.
     sidecar : mapping
         Its JSON, with what others leave beside it; empty where there is nothing.
+    label_entity : str or None
+        Entity that holds the label of the run (``--target entity:NAME``): it tells runs apart like those of the
+        recording.
     """
 
     path: Path
     entities: Mapping[str, str]
     sidecar: Mapping[str, Any] = field(default_factory=dict)
+    label_entity: str | None = None
+
+    @property
+    def recording(self) -> dict[str, str]:
+        """Entities that tell the run from others, numbers in one spelling."""
+        label = self.entities.get(self.label_entity or "")
+        return recording_entities(self.entities) | ({} if label is None else {str(self.label_entity): label})
 
     @property
     def run(self) -> str:
         """Name of the recording, unique within one kind."""
-        named = {name: label for name, label in self.entities.items() if name in RECORDING_ENTITIES}
+        named = {name: label for name, label in self.entities.items() if name in self.recording}
         return build_name(named, "x", "").removesuffix("_x")
 
     @property
     def kind(self) -> tuple[tuple[str, str], ...]:
         """Everything else that its name states: space, atlas, strategy, echo ..."""
-        return tuple(kind_entities(self.entities).items())
+        return tuple(pair for pair in kind_entities(self.entities).items() if pair[0] not in self.recording)
 
     @property
     def repetition_time(self) -> float:
@@ -175,7 +185,7 @@ def choose_kind(
             "give a dataset that has series."
         )
     names = [each.entities for each in kept]
-    kinds = {tuple(pair for pair in plain_kind(entities) if pair[0] not in free) for entities in names}
+    kinds = {tuple((name, plain_label(name, label)) for name, label in each.kind if name not in free) for each in kept}
     if len(kinds) > 1:
         raise UsageError(
             f"{dataset} holds {len(kinds)} kinds of series: {kinds_listed(names)}. Choose one with "
@@ -183,7 +193,7 @@ def choose_kind(
         )
     seen: dict[tuple[tuple[str, str], ...], SeriesFile] = {}
     for each in kept:
-        before = seen.setdefault(tuple(sorted(recording_entities(each.entities).items())), each)
+        before = seen.setdefault(tuple(sorted(each.recording.items())), each)
         if before is not each:
             raise UsageError(
                 f"{before.path} and {each.path} are series of one recording; remove one of them, or choose with "
@@ -216,7 +226,7 @@ def with_sidecars(files: Sequence[SeriesFile], datasets: Sequence[Path] = ()) ->
         If one is there but is no JSON object.
     """
     folders = Folders()
-    return [SeriesFile(each.path, each.entities, read_facts(each.path, datasets, folders)) for each in files]
+    return [replace(each, sidecar=read_facts(each.path, datasets, folders)) for each in files]
 
 
 def read_regions(path: Path) -> list[str]:

@@ -28,7 +28,7 @@ def run(command: Any, tmp_path: Path) -> Any:
 
 def table(folder: Path, pattern: str) -> pd.DataFrame:
     (path,) = folder.glob(pattern)
-    return pd.read_csv(path, sep="\t", na_values="n/a", dtype={"run_id": str, "session_id": str})
+    return pd.read_csv(path, sep="\t", na_values="n/a", dtype={"run_id": str, "participant_id": str})
 
 
 def covered(folder: Path) -> list[int]:
@@ -155,11 +155,18 @@ class TestWhatIsARun:
         people = tmp_path / "people.tsv"
         people.write_text("participant_id\tdx\n" + "".join(f"sub-{i:02d}\t{'ab'[i % 2]}\n" for i in range(1, 7)))
         runs.write_text("sub\treason\n02\tasleep\n")
-        options = (
-            ["--target", "dx", "--model", "pearson-connectivity", "--baselines", "none", "--no-cpa", "--folds", "2", "--reference", "none"]
-        )
+        options = "--target dx --model pearson-connectivity --baselines none --no-cpa --folds 2"
         found = command(
-            *(tmp_path / "ds", tmp_path / "out", "group", *options, "--participants-file", people, "--nprocs", "1"),
+            *(
+                tmp_path / "ds",
+                tmp_path / "out",
+                "group",
+                *options.split(),
+                "--participants-file",
+                people,
+                "--nprocs",
+                "1",
+            ),
             *("--exclude", runs, "--run-id", "01"),
         )
         assert found.returncode == 0, found.stdout + found.stderr
@@ -218,9 +225,8 @@ def test_two_features_of_halfpipe_end_with_2_and_one_can_be_chosen(command: Any,
     (dataset / "participants.tsv").write_text(
         "participant_id\tdx\n" + "".join(f"sub-{number:02d}\t{'ab'[number % 2]}\n" for number in range(1, 9))
     )
-    options = (
-        ["--target", "dx", "--model", "pearson-connectivity", "--baselines", "none", "--no-cpa", "--nprocs", "1", "--folds", "2", "--dry-run"]
-    )
+    told = "--target dx --model pearson-connectivity --baselines none --no-cpa --nprocs 1 --folds 2 --dry-run"
+    options = told.split()
     refused = command(dataset, tmp_path / "out", "group", *options)
     assert refused.returncode == 2
     assert "holds 2 kinds of series: feature-AROMA atlas-schaefer; feature-GSR atlas-schaefer." in refused.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,15 @@ class TestKindsOfOtherPrograms:
             add(tmp_path, "sub-01_task-rest", kind)
         with pytest.raises(UsageError, match=r"Choose one with --atlas and --filter feature=corrMatrixAROMA\."):
             choose_kind(find_series(tmp_path, Selection()), None, None, tmp_path)
+
+    def test_an_entity_that_is_the_label_tells_runs_apart(self, tmp_path: Path) -> None:
+        for state in ("open", "closed"):
+            add(tmp_path, f"sub-01_task-rest_eyes-{state}")
+        files = [replace(each, label_entity="eyes") for each in find_series(tmp_path, Selection())]
+        assert [each.run for each in choose_kind(files, None, None, tmp_path)] == [
+            "sub-01_task-rest_eyes-closed",
+            "sub-01_task-rest_eyes-open",
+        ]
 
     def test_run_1_is_run_01(self, tmp_path: Path) -> None:
         path = add(tmp_path, "sub-01_task-rest_run-01")
