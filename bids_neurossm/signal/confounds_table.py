@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.content import missing_content
 from bids_neurossm.errors import RunError
 from bids_neurossm.tables import read_delimited
 
@@ -58,9 +59,12 @@ def read_metadata(table: Path, strategy: str) -> dict[str, Any]:
     Raises
     ------
     RunError
-        If it is missing or damaged.
+        If it is missing or damaged, or its content was not fetched.
     """
     path = table.with_suffix(".json")
+    problem = missing_content(path)
+    if problem is not None:
+        raise RunError(problem)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:

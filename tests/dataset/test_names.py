@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from bids_neurossm.dataset.names import (
     ENTITY_ORDER,
     build_name,
+    kind_entities,
+    name_problem,
     parse_name,
+    recording_entities,
+    same_label,
     sanitised_label,
     sanitised_labels,
     source_entities,
@@ -86,3 +90,47 @@ def test_two_texts_with_one_label_are_refused(texts: list[str]) -> None:
 def test_a_text_without_letter_or_digit_is_refused() -> None:
     with pytest.raises(UsageError, match=r"The class '\?!' has no letter"):
         sanitised_labels(["yes", "?!"], "class")
+
+
+def test_the_recording_is_named_by_eight_entities_with_numbers_in_one_spelling() -> None:
+    entities = {"sub": "01", "task": "rest", "run": "02", "echo": "1", "feature": "GSR", "space": "T1w", "desc": "x"}
+    assert recording_entities(entities) == {"sub": "01", "task": "rest", "run": "2"}
+    assert kind_entities(entities) == {"feature": "GSR", "echo": "1", "space": "T1w", "desc": "x"}
+
+
+def test_entities_that_bids_does_not_know_stand_before_the_derivatives() -> None:
+    entities = {"sub": "01", "space": "T1w", "desc": "x", "feature": "GSR"}
+    assert build_name(entities, "bold", ".nii") == "sub-01_feature-GSR_space-T1w_desc-x_bold.nii"
+
+
+@pytest.mark.parametrize(
+    ("entity", "one", "other", "same"),
+    [
+        ("run", "1", "01", True),
+        ("run", "1", "10", False),
+        ("echo", "2", "002", True),
+        ("sub", "1", "01", False),
+        ("run", "a", "A", False),
+        ("run", "1", None, False),
+        ("run", None, None, True),
+        ("run", "²", "2", False),
+    ],
+)
+def test_numbers_are_compared_as_numbers(entity: str, one: str | None, other: str | None, same: bool) -> None:
+    assert same_label(entity, one, other) is same
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("sub-con-01_task-rest_bold.nii", "'sub-con-01'"),
+        ("sub-pat_02_task-rest_bold.nii", "'02'"),
+        ("sub-01_task-n_back_bold.nii", "'back'"),
+        ("sub-01_task-eyes.open_bold.nii", None),
+        ("sub-01_task-_bold.nii", "'task-'"),
+        ("sub-01_task-rest_desc-lmae-rwmoe_bold.nii", None),
+    ],
+)
+def test_names_that_are_not_valid_are_told_by_the_part(name: str, part: str | None) -> None:
+    problem = name_problem(name)
+    assert problem is None if part is None else part in str(problem)

@@ -262,3 +262,10 @@ def test_a_column_that_others_added_can_be_asked_for(staged: dict[str, Path]) ->
     assert found.columns == ("RETROICOR1",)
     with pytest.raises(RunError, match=r"text where numbers are expected|MyRating"):
         load_confounds(table, of_columns("MyRating"), 30)
+
+
+def test_a_sidecar_of_confounds_that_was_not_fetched_is_not_absent(staged: dict[str, Path]) -> None:
+    sidecar = staged[V21].with_suffix(".json")
+    sidecar.symlink_to("../../.git/annex/objects/x")
+    with pytest.raises(RunError, match=rf"content was not fetched; run `datalad get {sidecar}`"):
+        load_confounds(staged[V21], load_strategy("compcor"), 30)
