@@ -206,7 +206,7 @@ def _require_content(path: Path) -> None:
     """Refuse a file that was named and is not there, or whose content was not fetched."""
     problem = missing_content(path)
     if problem is not None:
-        raise UsageError(f"--atlas: {problem}")
+        raise ResourceMissingError(problem)
     if not path.is_file():
         raise UsageError(f"--atlas {path}: there is no such file.")
 

@@ -203,7 +203,8 @@ def _images(layout: BIDSLayout, selection: Selection, image: str) -> list[Image]
             "session, run, space and the like are expected."
         )
     paths = sorted(Path(path) for path in layout.get(return_type="filename", **(filters | own)))
-    images = [(path, parse_name(path)[0]) for path in paths]
+    # macOS leaves ._sub-01_... beside each file on disks of other systems.
+    images = [(path, parse_name(path)[0]) for path in paths if not path.name.startswith(".")]
     if "desc" in own or "desc" in selection.filter:
         return images
     # Series on grayordinates are written by fMRIPrep without a desc-.

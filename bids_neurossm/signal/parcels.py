@@ -246,10 +246,13 @@ def _read_mask(path: Path, header: ImageHeader, allow_missing_orientation: bool 
         inside = np.nan_to_num(data) != 0
     except DAMAGE + nifti_errors() as error:
         raise RunError(f"{path} is not a readable brain mask ({error}); run fMRIPrep again for it.") from error
-    if not (allow_missing_orientation or is_oriented(image.header)):
+    oriented = is_oriented(image.header)
+    if not (allow_missing_orientation or oriented):
         raise RunError(missing_orientation(path))
     inside = inside[..., 0] if inside.ndim == 4 and inside.shape[3] == 1 else inside
-    if inside.shape != header.shape or not np.allclose(affine, header.affine, atol=1e-3):
+    # An affine that is a guess cannot be compared: voxel by voxel is what is left.
+    comparable = oriented and header.oriented
+    if inside.shape != header.shape or (comparable and not np.allclose(affine, header.affine, atol=1e-3)):
         raise RunError(
             f"{path} has shape {inside.shape}, the run has {header.shape}, or their affines differ; mask and run must "
             "be on one grid."

@@ -233,7 +233,7 @@ class TestTheTableOfALabelImage:
         with pytest.raises(ResourceMissingError, match=rf"datalad get {table}"):
             load_parcellation(image, "MNI152NLin6Asym")
         point(image)
-        with pytest.raises(UsageError, match=rf"datalad get {image}"):
+        with pytest.raises(ResourceMissingError, match=rf"datalad get {image}"):
             load_parcellation(image, "MNI152NLin6Asym")
 
 

@@ -315,6 +315,11 @@ class TestWhereRunsLie:
         (dataset / ".bidsignore").write_text("excluded_QC\n")
         assert self.index(dataset) == (kept, [("excluded_QC/", ".bidsignore: excluded_QC", 1)])
 
+    def test_what_macos_leaves_beside_a_file_is_no_run(self, make_tree: Any) -> None:
+        dataset = make_tree(bold("sub-01_task-rest", C2009))
+        (dataset / "sub-01" / "func" / f"._{bold('sub-01_task-rest', C2009)}").touch()
+        assert self.index(dataset) == ([bold("sub-01_task-rest", C2009)], [])
+
     def test_a_run_beside_func_is_left_out(self, make_tree: Any) -> None:
         dataset = make_tree(bold("sub-01_task-rest_run-1", C2009))
         moved = dataset / "sub-01" / "bad" / bold("sub-01_task-rest_run-2", C2009)

@@ -372,3 +372,8 @@ class TestOrientation:
     def test_it_can_be_allowed(self, tmp_path: Path) -> None:
         (found,) = self.series(tmp_path, oriented=False, mask_oriented=False, allow_missing_orientation=True)
         assert found.n_voxels.tolist() == [120] * 8
+        assert found.n_covered.tolist() != [72, 120] * 4  # other places than the atlas says: hence the warning
+
+    def test_a_mask_without_one_is_then_laid_on_voxel_by_voxel(self, tmp_path: Path) -> None:
+        (found,) = self.series(tmp_path, oriented=True, mask_oriented=False, allow_missing_orientation=True)
+        assert found.n_covered.tolist() == [72, 120] * 4
