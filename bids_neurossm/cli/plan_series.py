@@ -9,11 +9,12 @@ from pathlib import Path
 from bids_neurossm.atlas.catalogue import atlas_entities
 from bids_neurossm.config import RunConfig
 from bids_neurossm.dataset.bidsignore import IgnoreRules, vague_sentences
+from bids_neurossm.dataset.companions import Folders
 from bids_neurossm.dataset.exclusions import read_exclusions, unmatched_sentences
 from bids_neurossm.dataset.labels import parse_target, source_datasets
-from bids_neurossm.dataset.left_out import LeftOut, left_out_by, sentences
+from bids_neurossm.dataset.left_out import UNREADABLE, LeftOut, left_out_by, sentences
 from bids_neurossm.dataset.series import SeriesFile, choose_kind, label_entities, look_for_series, with_sidecars
-from bids_neurossm.errors import NoInputError, UsageError
+from bids_neurossm.errors import NoInputError, RunError, UsageError
 from bids_neurossm.signal.strategy import load_strategy
 
 
@@ -83,8 +84,31 @@ def series_of(config: RunConfig) -> SeriesPlan:
     notes = [] if exclusions is None else unmatched_sentences(exclusions, [*names, *found.unwanted])
     notes += vague_sentences(rules)
     recordings = [config.bids_dir, *selection.derivatives.values(), *source_datasets(found.dataset)]
-    files = with_sidecars(chosen, list(dict.fromkeys(recordings)))
+    files, unreadable = _with_sidecars(chosen, list(dict.fromkeys(recordings)))
+    left_out += unreadable
     return SeriesPlan(found.dataset, files, [each.row() for each in left_out], notes)
+
+
+def _with_sidecars(chosen: Sequence[SeriesFile], recordings: Sequence[Path]) -> tuple[list[SeriesFile], list[LeftOut]]:
+    """Read the sidecars; a run whose sidecar cannot be read is left out, and is a failure as well.
+
+    Raises
+    ------
+    RunError
+        If none can be read.
+    """
+    files: list[SeriesFile] = []
+    unreadable = []
+    folders, first = Folders(), None
+    for each in chosen:
+        try:
+            files += with_sidecars([each], recordings, folders)
+        except RunError as error:
+            first = first or error
+            unreadable.append(LeftOut(each.run, each.entities["sub"], UNREADABLE, str(error)))
+    if first is not None and not files:
+        raise first
+    return files, unreadable
 
 
 def _label_entity(config: RunConfig) -> str | None:

@@ -9,6 +9,9 @@ from pathlib import Path
 from bids_neurossm.dataset.bidsignore import IgnoreRules
 from bids_neurossm.dataset.exclusions import ExclusionTable
 
+#: Reason of a run whose files cannot be read: the only one that is a failure as well.
+UNREADABLE = "unreadable"
+
 #: Names that a sentence about several runs gives.
 _MOST_NAMED = 3
 

@@ -210,7 +210,9 @@ def label_entities(files: Sequence[SeriesFile], label: str) -> dict[str, str] | 
     return None
 
 
-def with_sidecars(files: Sequence[SeriesFile], datasets: Sequence[Path] = ()) -> list[SeriesFile]:
+def with_sidecars(
+    files: Sequence[SeriesFile], datasets: Sequence[Path] = (), folders: Folders | None = None
+) -> list[SeriesFile]:
     """Read the sidecar of every table, and what other programs leave beside it.
 
     Parameters
@@ -219,13 +221,15 @@ def with_sidecars(files: Sequence[SeriesFile], datasets: Sequence[Path] = ()) ->
         As `find_series` gives them.
     datasets : sequence of Path
         Where the repetition time of a recording is looked for when its series do not state it.
+    folders : Folders, optional
+        Lists folders and reads JSON files once.
 
     Raises
     ------
     RunError
         If one is there but is no JSON object.
     """
-    folders = Folders()
+    folders = folders or Folders()
     return [replace(each, sidecar=read_facts(each.path, datasets, folders)) for each in files]
 
 
