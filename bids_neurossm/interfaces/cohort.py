@@ -16,6 +16,7 @@ from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.config import Evaluation
+from bids_neurossm.dataset.left_out import UNREADABLE
 from bids_neurossm.dataset.series import SeriesFile, read_series
 from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import LabelError, NoInputError, OtherRegionsError, RunError
@@ -87,6 +88,9 @@ class BuildCohort(RecordingInterface):
         if self.inputs.target_type == "continuous":
             runs["label"] = runs["label"].astype(float)
         excluded = [dict(row) for row in self.inputs.excluded or []]
+        for row in excluded:
+            if row["reason"] == UNREADABLE:
+                self._failed(row["run"], row["detail"])
         folder = self.inputs.analysis.outputs.folder
         try:
             cohort = Cohort.create(
@@ -113,6 +117,9 @@ class BuildCohort(RecordingInterface):
                 excluded.append({"run": row["run"], "participant_id": row["participant_id"], **reason})
             yield series if reason is None else None
 
+    def _failed(self, run: str, message: str) -> None:
+        write_record(Path(self.inputs.records), Record(run, "BuildCohort", message, RunError.exit_code))
+
     def _read(self, row: dict[str, Any]) -> tuple[npt.NDArray[np.float64] | None, dict[str, str] | None]:
         """Read a run, or say why it cannot be used; a damaged table is a failure besides."""
         try:
@@ -120,8 +127,8 @@ class BuildCohort(RecordingInterface):
         except OtherRegionsError as error:
             return None, {"reason": "other regions", "detail": str(error)}
         except RunError as error:
-            write_record(Path(self.inputs.records), Record(row["run"], "BuildCohort", str(error), RunError.exit_code))
-            return None, {"reason": "unreadable", "detail": str(error)}
+            self._failed(row["run"], str(error))
+            return None, {"reason": UNREADABLE, "detail": str(error)}
         dead = _without_signal(series)
         needed = self.inputs.shortest
         length = len(series) * (row["repetition_time"] if needed.unit == "seconds" else 1)

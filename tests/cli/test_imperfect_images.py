@@ -234,3 +234,24 @@ def test_two_features_of_halfpipe_end_with_2_and_one_can_be_chosen(command: Any,
     planned = command(dataset, tmp_path / "out", "group", *options, "--filter", "feature=GSR")
     assert planned.returncode == 0, planned.stdout + planned.stderr
     assert "Analysis dx_pearsonconnectivity_schaefer_asis-GSR: 8 runs of 8 participants." in planned.stdout
+
+
+def test_a_series_whose_sidecar_was_not_fetched_fails_alone(command: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    dataset = tmp_path / "series"
+    for number in range(1, 9):
+        path = dataset / f"sub-{number:02d}" / "func" / f"sub-{number:02d}_task-rest_atlas-A_timeseries.tsv"
+        path.parent.mkdir(parents=True)
+        pd.DataFrame(random.standard_normal((60, 8)), columns=list("abcdefgh")).to_csv(path, sep="\t", index=False)
+        path.with_suffix(".json").write_text('{"RepetitionTime": 2}')
+    sidecar = point(path.with_suffix(".json"))
+    (dataset / "participants.tsv").write_text(
+        "participant_id\tdx\n" + "".join(f"sub-{number:02d}\t{'ab'[number % 2]}\n" for number in range(1, 9))
+    )
+    told = "--target dx --model pearson-connectivity --baselines none --no-cpa --nprocs 1 --folds 2 --reference none"
+    done = command(dataset, tmp_path / "out", "group", *told.split())
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"failed: sub-08_task-rest: {sidecar} is a pointer of git-annex" in done.stdout
+    rows = table(tmp_path / "out", "group/*/exclusions.tsv")
+    assert rows[["run", "reason"]].to_numpy().tolist() == [["sub-08_task-rest", "unreadable"]]
+    assert len(table(tmp_path / "out", "group/*/splits.tsv")) == 7
