@@ -7,7 +7,6 @@ Options are suppressed unless given, so that three sources can be told apart: th
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from bids_neurossm import __version__
 from bids_neurossm import config as cfg
-from bids_neurossm.dataset.names import entity_name
+from bids_neurossm.cli.spellings import convert
 from bids_neurossm.errors import UsageError
 from bids_neurossm.toml import read_toml, section_from
 
@@ -28,16 +27,6 @@ _SECTIONS: dict[str, type[Any]] = {
     "reference": cfg.Reference,
     "execution": cfg.Execution,
 }
-
-#: Settings that are paths, or names that may be paths.
-_PATHS = (
-    *(("selection", name) for name in ("exclude", "bids_filter_file", "bids_database_dir")),
-    *(("extraction", name) for name in ("atlas", "atlas_dir", "denoise")),
-    ("model", "recipe"),
-    *(("evaluation", name) for name in ("participants_file", "splits", "checkpoint", "pretrain_from")),
-    *(("reference", name) for name in ("source", "terms")),
-    *(("execution", name) for name in ("use_plugin", "work_dir")),
-)
 
 _DESCRIPTION = """\
 State-space models of brain dynamics from fMRIPrep derivatives, explained and read against the literature.
@@ -332,7 +321,7 @@ def parse_config(argv: Sequence[str] | None = None) -> cfg.RunConfig:
         section, dot, field = dest.partition(".")
         if dot:
             tables[section][field] = tuple(value) if isinstance(value, list) else value
-    _convert(tables)
+    convert(tables)
     section_from(cfg.Training, tables["training"], "training")  # only checked: the recipe gives the rest
     sections = {name: section_from(kind, tables[name], name) for name, kind in _SECTIONS.items()}
     return cfg.RunConfig(
@@ -355,51 +344,3 @@ def _merge_file(path: Path, tables: dict[str, dict[str, Any]]) -> None:
         elif name not in ("bids_dir", "out_dir", "level", "command_line"):  # config.toml of every run has these
             known = ", ".join(name for name in tables if name != "run")
             raise UsageError(f"{path}: unknown table {name!r}; known are {known}.")
-
-
-def _convert(tables: dict[str, dict[str, Any]]) -> None:
-    """Bring what the command line spells as text to the types of the sections."""
-    extraction, selection, execution = tables["extraction"], tables["selection"], tables["execution"]
-    dummy = extraction.get("dummy_scans")
-    if isinstance(dummy, str):
-        if dummy != "auto" and not dummy.isdigit():
-            raise UsageError(f"--dummy-scans {dummy!r}: auto or a whole number is expected.")
-        extraction.pop("dummy_scans")
-        if dummy != "auto":
-            extraction["dummy_scans"] = int(dummy)
-    named = selection.get("derivatives")
-    if isinstance(named, tuple):
-        pairs = [item.partition("=") for item in named]
-        wrong = [name for name, equals, path in pairs if not equals or not name or not path]
-        if wrong:
-            raise UsageError(f"-d {wrong[0]!r}: NAME=PATH is expected, for instance fmriprep=/data/fmriprep.")
-        selection["derivatives"] = {name: str(Path(path).absolute()) for name, _, path in pairs}
-    if isinstance(selection.get("filter"), tuple):
-        selection["filter"] = _filters(selection["filter"])
-    execution.setdefault("nprocs", len(os.sched_getaffinity(0)))
-    for section, field in _PATHS:
-        value = tables[section].get(field)
-        if value is not None:
-            many = isinstance(value, (tuple, list))  # a settings file gives lists
-            absolute = tuple(_absolute(each) for each in (value if many else (value,)))
-            tables[section][field] = absolute if many else absolute[0]
-
-
-def _filters(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Gather ``ENTITY=VALUE`` by entity."""
-    found: dict[str, tuple[str, ...]] = {}
-    for item in given:
-        name, equals, label = item.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--filter {item!r}: ENTITY=VALUE is expected, for example echo=1.")
-        entity = entity_name(name)
-        found[entity] = (*found.get(entity, ()), label)
-    return found
-
-
-def _absolute(value: str | Path) -> str | Path:
-    """Make a path independent of the folder that a worker happens to be in; names are left as they are."""
-    if isinstance(value, Path):
-        return value.absolute()
-    # A folder `demo` may stand beside a recipe of that name: only what looks like a path is one.
-    return str(Path(value).absolute()) if "/" in value or Path(value).suffix else value
