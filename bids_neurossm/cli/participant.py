@@ -143,8 +143,8 @@ def _find_runs(config: RunConfig, dataset: Path, strategy: Strategy) -> RunIndex
             return future.result()
         except BrokenProcessPool as error:
             raise RunError(
-                f"The process that looked for runs in {dataset} was killed, most likely by the out-of-memory killer; "
-                "give --participant-label."
+                f"The process that looked for runs in {dataset} was killed from outside, most likely by the "
+                "out-of-memory killer; give --participant-label."
             ) from error
 
 
