@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -76,9 +77,18 @@ def _atlases() -> list[str]:
 def _run(arguments: list[str]) -> None:
     """Run the real command line, as a user would."""
     print("\n$ bids-neurossm " + " ".join(arguments), flush=True)
-    finished = subprocess.run([sys.executable, "-m", "bids_neurossm", *arguments], check=False)
-    if finished.returncode != 0:
-        raise DemoError(f"bids-neurossm {arguments[2]} ended with exit code {finished.returncode}; see above.")
+    process = subprocess.Popen([sys.executable, "-m", "bids_neurossm", *arguments])
+    try:
+        code = process.wait()
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):  # a terminal interrupts both
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(2)
+        process.terminate()  # not killed: it has workers of its own to end
+        process.wait()
+        raise
+    if code != 0:
+        raise DemoError(f"bids-neurossm {arguments[2]} ended with exit code {code}; see above.")
 
 
 if __name__ == "__main__":

@@ -50,9 +50,6 @@ def run_workflow(
     runner: Any = plugin if isinstance(plugin, str) else plugin(plugin_args=arguments)
     try:
         workflow.run(plugin=runner, plugin_args=arguments)
-    except (KeyboardInterrupt, SystemExit):
-        _stop(runner)
-        raise
     except Exception as error:
         # Nodes that failed left records; anything else is a fault of the run as a whole.
         found = read_records(records)
@@ -60,9 +57,9 @@ def run_workflow(
             message = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
             found = [Record("workflow", "run", message, 70, str(error))]
         return found
-    except BaseException:
-        _stop(runner)
-        raise
+    finally:
+        if hasattr(runner, "close"):
+            runner.close(kill=True)  # workers that have nothing to do any more, or that were interrupted
     return read_records(records)
 
 
@@ -73,11 +70,6 @@ def _pass_interrupts_on(records: Path) -> None:
     for record in read_records(records):
         if record.message == INTERRUPTED:
             raise KeyboardInterrupt if record.exit_code == 130 else Terminated
-
-
-def _stop(runner: Any) -> None:
-    if hasattr(runner, "close"):
-        runner.close(kill=True)
 
 
 def _plugin(execution: Execution, without: Sequence[str]) -> tuple[Any, dict[str, Any]]:

@@ -50,11 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def guarded(command: object) -> int:
     """Call a command and turn what it raises into a sentence and an exit code."""
     assert callable(command)
+    # Imported here: --help and --version start no process.
+    from bids_neurossm.cli.processes import no_process_left
+
     _give_a_home()
     told: list[int] = []
     before = _listen(told)
     try:
-        code = int(command())
+        with no_process_left():
+            code = int(command())
         # A library that swallows what a signal raised goes on, and then fails for want of what was not done.
         return code if code == 0 or not told else _ended(told[-1])
     except NeuroSSMError as error:

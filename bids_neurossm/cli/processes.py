@@ -1,0 +1,51 @@
+"""Leave no process behind: the helpers of multiprocessing outlive, for a moment or longer, the command they serve."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import multiprocessing
+from collections.abc import Iterator
+from multiprocessing import forkserver, resource_tracker, util
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+
+@contextlib.contextmanager
+def no_process_left() -> Iterator[None]:
+    """End every process that was started within, and wait until it is gone.
+
+    Workers that are still there are killed, and the fork server is stopped; those of a program that calls a command as
+    a function are left alone. The resource tracker has to stay until semaphores are released, so it is stopped when
+    the interpreter exits.
+    """
+    before = set(multiprocessing.active_children())
+    server: Any = forkserver._forkserver
+    was_running = server._forkserver_pid is not None
+    try:
+        yield
+    finally:
+        _end_workers(before)
+        if not was_running:
+            _stop(server)
+            atexit.register(_stop_tracker)
+
+
+def _end_workers(but: set[BaseProcess]) -> None:
+    left = set(multiprocessing.active_children()) - but
+    for worker in left:
+        worker.kill()
+    for worker in left:
+        worker.join()
+
+
+def _stop_tracker() -> None:
+    # Semaphores that are still there would start another tracker when they are released.
+    util._run_finalizers()  # type: ignore[attr-defined]
+    _stop(resource_tracker._resource_tracker)
+
+
+def _stop(helper: Any) -> None:
+    """Stop a helper of multiprocessing and wait for it; does nothing where it does not run."""
+    with contextlib.suppress(OSError):  # ended by somebody else
+        helper._stop()

@@ -1,0 +1,177 @@
+"""When a command returns, none of its processes is left."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import forkserver
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from bids_neurossm.cli.run import guarded
+
+MARKER = "NEUROSSM_TEST_MARKER"
+
+
+class Started:
+    """A command in a session of its own, whose processes are known by a variable that they inherit."""
+
+    def __init__(self, module: str, arguments: Sequence[str | Path], environment: dict[str, str]) -> None:
+        self.marker = uuid.uuid4().hex
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            env={**environment, MARKER: self.marker},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def alive(self) -> list[str]:
+        """Describe the processes of the command that are alive, itself included."""
+        return [told for each in psutil.process_iter() if (told := self._told(each)) is not None]
+
+    def _told(self, process: psutil.Process) -> str | None:
+        with contextlib.suppress(psutil.Error, ProcessLookupError):  # it ended in the meantime
+            mine = os.getsid(process.pid) == self.process.pid or process.environ().get(MARKER) == self.marker
+            if mine and process.status() != psutil.STATUS_ZOMBIE:
+                return " ".join(process.cmdline())
+        return None
+
+    def wait_for(self, count: int) -> None:
+        """Wait until the command has so many processes."""
+        end = time.monotonic() + 60
+        while len(self.alive()) < count:
+            assert time.monotonic() < end
+            assert self.process.poll() is None, self.process.communicate()[0]
+            time.sleep(0.02)
+
+    def end(self) -> tuple[int, str, list[str]]:
+        """Wait for the command; give its exit code, what it said, and what is left of it at that moment."""
+        self.process.wait(120)
+        left = self.alive()
+        assert self.process.stdout is not None
+        return self.process.returncode, self.process.stdout.read(), left
+
+
+Start = Callable[..., Started]
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Start]:
+    commands: list[Started] = []
+
+    def begin(module: str, *arguments: str | Path) -> Started:
+        commands.append(Started(module, arguments, {**environment, "OMP_NUM_THREADS": "1"}))
+        return commands[-1]
+
+    yield begin
+    for each in commands:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(each.process.pid, signal.SIGKILL)
+
+
+def participant(simulated: Path, out: Path) -> list[str | Path]:
+    return [simulated, out, "participant", "--atlas", "HarvardOxford", "--nprocs", "2"]
+
+
+def group(simulated: Path, results: Path, out: Path) -> list[str | Path]:
+    options = "--target entity:task --recipe demo --folds 4 --baselines none --reference none --nprocs 2"
+    return [results, out, "group", "-d", f"raw={simulated}", *options.split()]
+
+
+@pytest.mark.parametrize("level", ["participant", "group"])
+def test_none_is_left_after_a_level(
+    level: str, start: Start, simulated: Path, participant_results: Path, tmp_path: Path
+) -> None:
+    arguments = (
+        [*participant(simulated, tmp_path / "out"), "--participant-label", "01", "02"]
+        if level == "participant"
+        else [*group(simulated, participant_results, tmp_path / "out"), "--no-cpa"]
+    )
+    command = start("bids_neurossm", *arguments)
+    command.wait_for(3)  # the command, the fork server, the resource tracker
+    code, told, left = command.end()
+    assert code == 0, told
+    assert left == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("level", ["participant", "group"])
+def test_none_is_left_after_a_signal(
+    level: str, number: int, code: int, start: Start, simulated: Path, participant_results: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = participant(simulated, out) if level == "participant" else group(simulated, participant_results, out)
+    command = start("bids_neurossm", *arguments)
+    command.wait_for(5)  # two workers besides
+    os.kill(command.process.pid, number)
+    returned, told, left = command.end()
+    assert returned == code, told
+    assert left == []
+
+
+def test_none_is_left_after_a_failed_run(start: Start, simulated: Path, tmp_path: Path) -> None:
+    dataset = tmp_path / "fmriprep"
+    (dataset / "sub-01").parent.mkdir()
+    for entry in simulated.iterdir():
+        (dataset / entry.name).symlink_to(entry)
+    (dataset / "sub-01").unlink()
+    (dataset / "sub-01" / "func").mkdir(parents=True)
+    for entry in (simulated / "sub-01" / "func").iterdir():
+        content = entry.read_bytes()
+        (dataset / "sub-01" / "func" / entry.name).write_bytes(content[:2000] if "_bold.nii" in entry.name else content)
+    arguments = [*participant(dataset, tmp_path / "out"), "--participant-label", "01", "02", "--stop-on-first-crash"]
+    code, told, left = start("bids_neurossm", *arguments).end()
+    assert code == 1, told
+    assert left == []
+
+
+def test_none_is_left_after_an_import_and_a_demo(start: Start, tmp_path: Path) -> None:
+    np.save(tmp_path / "run.npy", np.random.default_rng(0).standard_normal((64, 4)))
+    options = ("--task", "rest", "--orientation", "time-roi")
+    imported = start("bids_neurossm.cli.import_series", tmp_path / "run.npy", tmp_path / "out", *options)
+    code, told, left = imported.end()
+    assert code == 0, told
+    assert left == []
+    demo = start("bids_neurossm.cli.demo", tmp_path / "demo", "--participants", "5", "--nprocs", "2")
+    demo.wait_for(4)  # its first command, with a fork server and a resource tracker
+    os.kill(demo.process.pid, signal.SIGTERM)
+    code, told, left = demo.end()
+    assert code == 143, told
+    assert left == []
+
+
+def test_the_fork_server_of_a_program_that_calls_a_command_is_left_alone() -> None:
+    forkserver.ensure_running()
+    server = forkserver._forkserver._forkserver_pid
+    worker = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
+    worker.start()
+    assert guarded(lambda: 0) == 0
+    assert psutil.pid_exists(server)
+    assert worker.is_alive()
+    worker.kill()
+    worker.join()
+
+
+def test_a_worker_that_a_command_forgot_is_ended() -> None:
+    started: list[multiprocessing.process.BaseProcess] = []
+
+    def command() -> int:
+        worker = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
+        worker.start()
+        started.append(worker)
+        return 0
+
+    assert guarded(command) == 0
+    assert not started[0].is_alive()
