@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bids_neurossm.cli.work_folder import make_work_folder
 from bids_neurossm.config import Execution
 from bids_neurossm.errors import OutputNotWritableError
 
@@ -24,23 +25,21 @@ _LONGEST_TEMPORARY_FOLDER = 74
 def prepared_environment(execution: Execution) -> Iterator[Path]:
     """Give the work folder, with the environment set for it.
 
-    A folder that the user named stays; a temporary one is removed at the end.
+    A folder that the user named stays; a temporary one, as a dry run has, is removed at the end.
 
     Raises
     ------
     OutputNotWritableError
         If the work folder can not be written.
     """
-    temporary = execution.work_dir is None
+    temporary = execution.work_dir is None or execution.dry_run
     _find_temporary_folder(execution.work_dir)
     try:
-        if execution.work_dir is None:
+        if execution.work_dir is None or execution.dry_run:
             work = Path(tempfile.mkdtemp(prefix="bids-neurossm-"))
         else:
             work = execution.work_dir.absolute()
-            if execution.clean_workdir and work.is_dir():
-                _empty(work)
-            work.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_work_folder(work)
     except OSError as error:
         place = execution.work_dir or tempfile.gettempdir()
         raise OutputNotWritableError(
@@ -177,14 +176,3 @@ def _user_cache(work: Path) -> Path:
             return folder
     except (OSError, RuntimeError):
         return work / "cache"
-
-
-def _empty(folder: Path) -> None:
-    """Remove what is in a work folder; refuse what does not look like one."""
-    if (folder / "dataset_description.json").exists() or folder == Path(folder.anchor) or folder == Path.home():
-        raise OutputNotWritableError(f"--clean-workdir: {folder} is no work folder; it is left as it is.")
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()

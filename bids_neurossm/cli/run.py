@@ -126,7 +126,9 @@ def _run(argv: Sequence[str] | None) -> int:
     config = parse_config(arguments)
     # Nothing heavy is imported before the arguments are known to be good.
     from bids_neurossm.cli.environment import check_output, prepared_environment
+    from bids_neurossm.cli.work_folder import clean_work_folder
 
+    clean_work_folder(config)
     if not config.execution.dry_run:
         check_output(config.out_dir, config.selection.participant_label)
     with prepared_environment(config.execution) as work_dir:

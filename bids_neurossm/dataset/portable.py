@@ -1,0 +1,76 @@
+"""Text without the places of this machine: outputs are published, and must not depend on where they were made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+#: What may not stand before an absolute path: there the slash belongs to a relative one, a URL or a quotient.
+_BEFORE = r"(?<![\w./:~*?)\]}>-])"
+
+#: An absolute path without spaces, in running text; the full stop of the sentence is none of it.
+_PATH = re.compile(
+    _BEFORE + r"""(?:file://)?/(?:[^\s/'"`,;:()\[\]{}<>|]+/)*([^\s/'"`,;:()\[\]{}<>|]*[^\s/'"`,;:()\[\]{}<>|.])/?"""
+)
+
+
+def absolute_paths(value: Any, name: str = "") -> Iterator[tuple[str, Path]]:
+    """Find the absolute paths among settings.
+
+    Parameters
+    ----------
+    value : dataclass, mapping, list, tuple, str or Path
+        Settings, nested in any way.
+    name : str
+        Of the setting, where `value` is one.
+
+    Yields
+    ------
+    name : str
+        Of the innermost field.
+    path : Path
+    """
+    if is_dataclass(value):
+        value = {each.name: getattr(value, each.name) for each in fields(value)}
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from absolute_paths(item, str(key))
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from absolute_paths(item, name)
+    elif isinstance(value, (str, Path)) and Path(value).is_absolute():
+        yield name, Path(value)
+
+
+def portable(text: str, folders: Iterable[Path] = ()) -> str:
+    """Cut absolute paths in a sentence down to what identifies a file.
+
+    Parameters
+    ----------
+    text : str
+        A message, a note.
+    folders : iterable of Path
+        Folders that may be named, as datasets: what lies below one keeps its path within it
+        (``sub-01/func/sub-01_task-rest_bold.nii.gz``). Of other paths the last part is kept.
+
+    Returns
+    -------
+    str
+        Without absolute paths.
+    """
+    for folder in sorted({str(each) for each in folders if each.name}, key=len, reverse=True):
+        text = re.sub(rf"{_BEFORE}{re.escape(folder)}/(?=[^\s/])", "", text)
+        text = re.sub(rf"{_BEFORE}{re.escape(folder)}(?![\w-])/?", lambda found: Path(found[0]).name, text)
+    return _PATH.sub(r"\1", text)
+
+
+def portable_settings(value: Any) -> Any:
+    """Replace every absolute path among settings, a string of its own, by its last part."""
+    if isinstance(value, Mapping):
+        return {str(key): portable_settings(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [portable_settings(item) for item in value]
+    return Path(value).name if isinstance(value, (str, Path)) and Path(value).is_absolute() else value
