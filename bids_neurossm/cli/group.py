@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,11 +20,13 @@ from bids_neurossm.cli.watch import TrainingWatch
 from bids_neurossm.config import Evaluation, RunConfig
 from bids_neurossm.dataset.description import write_atlas, write_description
 from bids_neurossm.dataset.left_out import LeftOut, sentences
+from bids_neurossm.dataset.portable import absolute_paths, portable
 from bids_neurossm.errors import NoInputError, RunError
+from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.records import Record, private_folder
 from bids_neurossm.reports.words import interval_text
 from bids_neurossm.tables import read_output, read_table
-from bids_neurossm.workflows.group import cells_of, init_group_wf
+from bids_neurossm.workflows.group import CohortPlan, ReferencePlan, cells_of, init_group_wf
 
 
 def run_group(config: RunConfig, work_dir: Path) -> int:
@@ -67,7 +70,7 @@ def _work(config: RunConfig, plan: GroupPlan, work_dir: Path, console: Console) 
     scratch = private_folder(work_dir / f"group-{command}")
     records = private_folder(work_dir / f"records-{command}")
     cache = private_folder(work_dir / "reference")
-    workflow = init_group_wf(plan.analysis, plan.cohort, plan.reference, scratch, records, cache)
+    workflow = init_group_wf(*_portable_plan(config, plan), scratch, records, cache)
     total = len(cells_of(plan.analysis))
 
     watch = TrainingWatch(records, console)
@@ -89,6 +92,15 @@ def _work(config: RunConfig, plan: GroupPlan, work_dir: Path, console: Console) 
         console.event("note", note)
     with console.start(total, "models"), watch:
         return run_workflow(workflow, config.execution, records, on_end)
+
+
+def _portable_plan(config: RunConfig, plan: GroupPlan) -> tuple[Analysis, CohortPlan, ReferencePlan]:
+    """Take the places of this machine out of notes and reasons that go into outputs; the console shows them."""
+    folders = [path for _, path in absolute_paths(config)]
+    extra = {**plan.cohort.extra, "notes": [portable(note, folders) for note in plan.cohort.extra["notes"]]}
+    reference = replace(plan.reference, notes=[portable(note, folders) for note in plan.reference.notes])
+    excluded = [{**row, "detail": portable(str(row["detail"]), folders)} for row in plan.cohort.excluded]
+    return plan.analysis, replace(plan.cohort, extra=extra, excluded=excluded), reference
 
 
 def _conclude(config: RunConfig, plan: GroupPlan, records: list[Record], console: Console, log_folder: Path) -> int:
@@ -147,7 +159,8 @@ def _print_result(plan: GroupPlan, console: Console) -> None:
 def _write_report(config: RunConfig, analysis: str, failures: list[Record], console: Console) -> None:
     from bids_neurossm.reports.group import write_group_report
 
-    errors = [{"run": each.unit, "step": each.step, "message": each.message} for each in failures]
+    folders = [path for _, path in absolute_paths(config)]
+    errors = [{"run": each.unit, "step": each.step, "message": portable(each.message, folders)} for each in failures]
     write_group_report(config.out_dir, analysis, errors)
 
 

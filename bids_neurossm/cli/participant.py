@@ -21,6 +21,7 @@ from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.description import write_atlas, write_desc_labels, write_description
 from bids_neurossm.dataset.left_out import counted, sentences
 from bids_neurossm.dataset.outputs import RunOutputs
+from bids_neurossm.dataset.portable import absolute_paths, portable
 from bids_neurossm.dataset.quality import write_quality_table
 from bids_neurossm.dataset.query import RunIndex, index_runs
 from bids_neurossm.errors import NeuroSSMError, RunError, UsageError
@@ -275,7 +276,8 @@ def _write_reports(config: RunConfig, plan: Plan, failures: Sequence[Record], co
     for run in plan.runs:
         for record in failures:
             if record.unit == run.key:
-                entry = {"run": record.unit, "step": record.step, "message": record.message}
+                message = portable(record.message, [path for _, path in absolute_paths(config)])
+                entry = {"run": record.unit, "step": record.step, "message": message}
                 by_label[run.participant].append(entry)
     if len(labels) == 1:
         # The usual task of a job array: a process of its own would only cost memory.

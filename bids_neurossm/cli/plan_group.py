@@ -130,7 +130,8 @@ def plan_model(config: RunConfig) -> tuple[ModelSpec, Training]:
     if config.model.name not in registered_models():
         raise UsageError(f"--model {config.model.name} is not known; known are {', '.join(registered_models())}.")
     settings, training = load_recipe(config.model.recipe)
-    spec = ModelSpec(config.model.name, config.model.recipe, {**settings, **config.model.settings})
+    # Outputs name the recipe; its place belongs to this machine.
+    spec = ModelSpec(config.model.name, Path(config.model.recipe).name, {**settings, **config.model.settings})
     return with_encoder(config, spec), replace(training, **config.training)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from bids_neurossm import __version__
 from bids_neurossm.dataset.names import build_name
+from bids_neurossm.dataset.outputs import BIDSIGNORE
+from bids_neurossm.dataset.portable import portable_link
 from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.dataset.shared import write_shared
 from bids_neurossm.dataset.write import (
@@ -36,25 +38,6 @@ _NAME = "bids-neurossm"
 
 #: Entries of the files that jobs add to together (`bids_neurossm.dataset.shared`); the validator passes logs/ over.
 _ENTRIES = Path("logs") / "shared"
-
-#: Names that the validator does not know yet (BEP 12 and BEP 17 drafts), and what is no BIDS file at all.
-_BIDSIGNORE = """\
-*.html
-/models
-/group
-/logs
-/quality.tsv
-/quality.json
-sub-*/figures
-*_timeseries.*
-*_relmat.*
-*_boldmap.*
-*_prediction.*
-*_attributions.*
-*_outliers.*
-*_bold.tsv
-*_bold.json
-"""
 
 _README = """\
 # bids-neurossm derivatives
@@ -106,33 +89,54 @@ def write_description(out_dir: Path, sources: dict[str, Path], overwrite: bool =
         If the folder already holds the dataset of another program, or of another version of this one.
     """
     path = out_dir / "dataset_description.json"
-    mine = {name: each.resolve().as_uri() for name, each in sources.items()}
+    mine = {name: portable_link(str(each.absolute()), out_dir) for name, each in sources.items()}
     if not path.is_file():
         # Of jobs that start at the same time one comes first; the others then see which version it was.
         with replacing(path, first=True) as temporary:
             temporary.write_text(_description(mine), encoding="utf-8")
     known = read_description(out_dir)
     _refuse_others(out_dir, known, overwrite)
-    links = known.get("DatasetLinks")
-    known_links = {str(name): str(url) for name, url in links.items()} if isinstance(links, dict) else {}
-    write_shared(path, out_dir / _ENTRIES / "sources", mine, lambda entries: _description({**known_links, **entries}))
-    if not _holds(out_dir / ".bidsignore", _BIDSIGNORE):
-        write_text(out_dir / ".bidsignore", _BIDSIGNORE)
+
+    def render(entries: Mapping[str, str]) -> str:
+        # Version 0.1.0 wrote absolute links.
+        links = {**_known_links(known), **entries}
+        return _description({name: portable_link(place, out_dir) for name, place in links.items()})
+
+    write_shared(path, out_dir / _ENTRIES / "sources", mine, render)
+    _write_bidsignore(out_dir / ".bidsignore")
     if not (out_dir / "README.md").exists():
         write_text(out_dir / "README.md", _README)
 
 
 def _description(links: Mapping[str, str]) -> str:
+    """Phrase the description; of a source without a link the name is written."""
+    urls = [{"URL": url} for url in sorted({url for url in links.values() if url})]
     return json_text(
         {
             "Name": "bids-neurossm: regional series, models of their dynamics, and maps",
             "BIDSVersion": BIDS_VERSION,
             "DatasetType": "derivative",
             "GeneratedBy": [{"Name": _NAME, "Version": __version__}],
-            "SourceDatasets": [{"URL": url} for url in sorted(set(links.values()))],
-            "DatasetLinks": dict(links),
+            "SourceDatasets": urls + [{"Name": name} for name in sorted(links) if not links[name]],
+            "DatasetLinks": {name: url for name, url in links.items() if url},
         }
     )
+
+
+def _known_links(description: Mapping[str, Any]) -> dict[str, str]:
+    """Read the links of a description, and the names that have none."""
+    sources, links = description.get("SourceDatasets"), description.get("DatasetLinks")
+    listed = [each for each in sources if isinstance(each, dict)] if isinstance(sources, list) else []
+    names = {str(each["Name"]): "" for each in listed if "Name" in each and "URL" not in each}
+    return names | ({str(name): str(url) for name, url in links.items()} if isinstance(links, dict) else {})
+
+
+def _write_bidsignore(path: Path) -> None:
+    """Add the patterns that are missing; lines of the user, or of another version, stay."""
+    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if path.is_file() else []
+    missing = [pattern for pattern in BIDSIGNORE if pattern not in map(str.strip, lines)]
+    if missing:
+        write_bytes(path, "".join(f"{line}\n" for line in [*lines, *missing]).encode(errors="surrogateescape"))
 
 
 def _refuse_others(out_dir: Path, known: Mapping[str, Any], overwrite: bool) -> None:
@@ -153,10 +157,6 @@ def _refuse_others(out_dir: Path, known: Mapping[str, Any], overwrite: bool) -> 
             "mixed in one dataset could not be told apart. Give another OUT_DIR (group reads series of an older one as "
             "BIDS_DIR), or --overwrite, which does what is asked for again with this version."
         )
-
-
-def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_bytes() == text.encode("utf-8")
 
 
 def read_description(dataset: Path) -> dict[str, Any]:

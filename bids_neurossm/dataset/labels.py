@@ -101,9 +101,12 @@ def find_table(target: Target, participants_file: Path | None, datasets: Sequenc
     for candidate in candidates:
         if is_listed(candidate):
             return candidate
+    searched = [] if alone else datasets
+    unknown = [f"{name} of {dataset}" for dataset in searched for name in sources_without_place(dataset)]
+    elsewhere = f" The place of {', '.join(unknown)} is not recorded: give it as -d NAME=PATH." if unknown else ""
     raise LabelError(
         f"The labels for --target {target.text} were found in none of {', '.join(map(str, candidates))}; give "
-        "--participants-file TSV, or -d raw=PATH."
+        f"--participants-file TSV, or -d raw=PATH.{elsewhere}"
     )
 
 
@@ -121,6 +124,16 @@ def source_datasets(dataset: Path) -> list[Path]:
                 folder = Path(unquote(parsed.path))
                 found.append(folder if folder.is_absolute() else dataset / folder)
     return found
+
+
+def sources_without_place(dataset: Path) -> list[str]:
+    """Names of source datasets whose place a dataset does not record."""
+    sources = read_description(dataset).get("SourceDatasets") or []
+    return [
+        str(each["Name"])
+        for each in sources
+        if isinstance(each, dict) and "Name" in each and not {"URL", "DOI"} & set(each)
+    ]
 
 
 def odd_cells(odd: pd.Series[str], people: pd.Series[str]) -> str:

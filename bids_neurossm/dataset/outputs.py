@@ -8,6 +8,16 @@ from pathlib import Path
 
 from bids_neurossm.dataset.names import build_name, sanitised_label, source_entities
 
+#: Suffixes of what is derived from a run; the validator knows none of them here (BEP 12 and BEP 17 are drafts).
+RUN_SUFFIXES = ("timeseries", "bold", "relmat", "outliers", "prediction", "attributions", "boldmap")
+
+#: Patterns of ``.bidsignore``: everything that is written and that the validator does not know.
+BIDSIGNORE = (
+    *("*.html", "/models", "/group", "/logs", "quality.*", "sub-*/figures"),
+    *(f"*_{suffix}.*" for suffix in RUN_SUFFIXES if suffix != "bold"),
+    *("*_bold.tsv", "*_bold.json"),
+)
+
 
 @dataclass(frozen=True)
 class RunOutputs:
@@ -37,7 +47,9 @@ class RunOutputs:
         return self.out_dir / f"sub-{self.source['sub']}" / session / "func"
 
     def path(self, suffix: str, extension: str, stat: str | None = None, desc: str | None = None) -> Path:
-        """Name one file."""
+        """Name one file; ``.bidsignore`` has to know its suffix."""
+        if suffix not in RUN_SUFFIXES:
+            raise ValueError(f"{suffix!r} is not among the suffixes of a run: {', '.join(RUN_SUFFIXES)}.")
         entities: dict[str, str | None] = dict(source_entities(self.source))
         entities |= {name: self.source[name] for name in ("cohort", "space", "res", "den") if name in self.source}
         entities |= dict(self.parcellation)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote, urlparse
 
 #: What may not stand before an absolute path: there the slash belongs to a relative one, a URL or a quotient.
 _BEFORE = r"(?<![\w./:~*?)\]}>-])"
@@ -74,3 +76,34 @@ def portable_settings(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [portable_settings(item) for item in value]
     return Path(value).name if isinstance(value, (str, Path)) and Path(value).is_absolute() else value
+
+
+def portable_link(place: str, out_dir: Path) -> str:
+    """Write the place of a source dataset so that it shows nothing of the machine.
+
+    Parameters
+    ----------
+    place : str
+        A path or a URL, as DatasetLinks hold it.
+    out_dir : Path
+        The dataset that links to it.
+
+    Returns
+    -------
+    str
+        A URL relative to `out_dir` where the source lies under its parent or grandparent; empty where it lies
+        elsewhere on this machine. Relative links and those into the web stay as they are.
+    """
+    parsed = urlparse(place)
+    source = Path(unquote(parsed.path) if parsed.scheme == "file" else place)
+    if not source.is_absolute():
+        return place
+    own = out_dir.resolve()
+    for folder in (own.parent, own.parent.parent):
+        # Below the root, or the folder of all homes, a relative path shows as much as an absolute one.
+        if folder == folder.parent or folder in Path.home().resolve().parents:
+            continue
+        for each in (Path(os.path.normpath(source)), source.resolve()):
+            if each.is_relative_to(folder):
+                return quote(os.path.relpath(each, own))
+    return ""

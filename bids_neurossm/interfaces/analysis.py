@@ -123,10 +123,14 @@ class Analysis:
     def cell_hash(self, key: CellKey, cohort: str, splits: str) -> str:
         """Hash what the results of a cell depend on: its place, the model, the cohort, and the digest of its split."""
         by_recipe = follows_recipe(key.model)
+        model = asdict(self.spec_of(key.model))
+        model["settings"] = {
+            name: value for name, value in model["settings"].items() if name != "encoder"
+        }  # its hash is
         return hash_content(
             {
                 "version": __version__,
-                "model": asdict(self.spec_of(key.model)),
+                "model": model,
                 "training": asdict(self.training) if by_recipe else self.training.class_weights,
                 "cell": [*asdict(key).values(), self.execution.random_seed],
                 "data": [cohort, splits, self.level],

@@ -17,6 +17,7 @@ from nipype.interfaces.base import TraitedSpec, traits
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.config import Evaluation
 from bids_neurossm.dataset.left_out import UNREADABLE
+from bids_neurossm.dataset.portable import portable
 from bids_neurossm.dataset.series import SeriesFile, read_series
 from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import LabelError, NoInputError, OtherRegionsError, RunError
@@ -125,10 +126,10 @@ class BuildCohort(RecordingInterface):
         try:
             series = read_series(Path(row["path"]), self.inputs.regions, same_parcels)
         except OtherRegionsError as error:
-            return None, {"reason": "other regions", "detail": str(error)}
+            return None, {"reason": "other regions", "detail": portable(str(error), [Path(row["path"]).parent])}
         except RunError as error:
             self._failed(row["run"], str(error))
-            return None, {"reason": UNREADABLE, "detail": str(error)}
+            return None, {"reason": UNREADABLE, "detail": portable(str(error), [Path(row["path"]).parent])}
         dead = _without_signal(series)
         needed = self.inputs.shortest
         length = len(series) * (row["repetition_time"] if needed.unit == "seconds" else 1)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
+from bids_neurossm.dataset.portable import portable
 from bids_neurossm.dataset.write import write_json, write_text, write_tsv
 from bids_neurossm.errors import RunError
 from bids_neurossm.interfaces.analysis import Analysis
@@ -58,7 +59,7 @@ class WriteSummary(RecordingInterface):
         folds = int(pd.to_numeric(splits["fold"], errors="coerce").max())
         checkpoints = checkpoints_of(analysis, folds)
         for name in ("notes", "split_notes", "evaluation_notes", "reference_notes", "map_notes"):
-            notes += list(getattr(self.inputs, name) or [])
+            notes += map(portable, getattr(self.inputs, name) or [])
         if checkpoints:
             weights = joined_weights(checkpoints)
             write_tsv(analysis.outputs.table("joined"), weights)

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import tomli_w
 
+from bids_neurossm.dataset.portable import portable_settings
 from bids_neurossm.dataset.write import write_text
 from bids_neurossm.reports.canvas import Picture
 from bids_neurossm.reports.expert_figures import expert_networks
@@ -298,13 +300,15 @@ def _series(out_dir: Path, summary: dict[str, Any]) -> str:
 
 
 def _settings(out_dir: Path, analysis: str) -> str | None:
-    """Return the settings of the last command that made this analysis, as they were written."""
+    """Return the settings of the last command that made this analysis, without the places of its machine."""
     for path in sorted((out_dir / "logs").glob("*_group_*/config.toml"), reverse=True):
-        text = path.read_text(encoding="utf-8")
         try:
-            named = tomllib.loads(text).get("analysis_id")
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
         except tomllib.TOMLDecodeError:
             continue  # a command that was killed while it wrote; its analysis is not lost by that
-        if named == analysis:
-            return text
+        if settings.get("analysis_id") == analysis:
+            for name in ("bids_dir", "out_dir", "command_line"):
+                settings.pop(name, None)
+            settings.get("execution", {}).pop("work_dir", None)
+            return tomli_w.dumps(portable_settings(settings))
     return None

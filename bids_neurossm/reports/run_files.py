@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bids_neurossm.dataset.portable import absolute_paths, portable
 
 _SERIES = re.compile(r"(?P<prefix>.+)_stat-mean_desc-(?P<strategy>[0-9A-Za-z+]+)_timeseries\.tsv")
 
@@ -104,5 +107,14 @@ def past_failures(out_dir: Path, participant_label: str, runs: list[RunFiles]) -
             done = any(f"{run.prefix}_".startswith(f"{unit}_") for run in runs)
             if event.get("event") == "error" and unit.startswith(f"sub-{participant_label}_") and not done:
                 message = str(event.get("message", "")).removeprefix(f"failed: {unit}: ")
+                message = portable(message, _folders(path.with_name("config.toml")))
                 found.setdefault(unit, {"run": unit, "step": event.get("step"), "message": message})
     return sorted(found.values(), key=lambda each: str(each["run"]))
+
+
+def _folders(settings: Path) -> list[Path]:
+    """List the folders that the settings of an earlier command name."""
+    try:
+        return [path for _, path in absolute_paths(tomllib.loads(settings.read_text(encoding="utf-8")))]
+    except (OSError, ValueError):
+        return []
