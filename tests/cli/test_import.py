@@ -78,7 +78,7 @@ def test_series_come_back_as_exact_float32_under_the_participants_labels(source,
     assert table["participant_id"].tolist() == ["sub-7", "sub-8"]
     assert table["dx"].tolist() == ["case", "control"]
     description = json.loads((out / "dataset_description.json").read_text())
-    assert description["DatasetLinks"] == {"source": source.as_uri()}
+    assert description["DatasetLinks"] == {"source": "../source"}
     assert "License" not in description
 
 

@@ -14,6 +14,8 @@ from bids_neurossm import __version__
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.dataset import shared
 from bids_neurossm.dataset.description import read_description, write_atlas, write_desc_labels, write_description
+from bids_neurossm.dataset.labels import source_datasets, sources_without_place
+from bids_neurossm.dataset.outputs import BIDSIGNORE
 from bids_neurossm.errors import UsageError
 
 
@@ -24,15 +26,79 @@ def content_of(folder: Path) -> dict[str, bytes]:
 def test_the_dataset_says_what_it_is_and_where_it_comes_from(tmp_path: Path) -> None:
     write_description(tmp_path / "out", {"fmriprep": tmp_path / "fmri prep"})
     described = read_description(tmp_path / "out")
-    uri = (tmp_path / "fmri prep").as_uri()
+    link = "../fmri%20prep"
     assert described["DatasetType"] == "derivative"
     assert described["BIDSVersion"] == "1.11.0"
     assert described["GeneratedBy"][0]["Name"] == "bids-neurossm"
-    assert described["DatasetLinks"] == {"fmriprep": uri}
-    assert described["SourceDatasets"] == [{"URL": uri}]
+    assert described["DatasetLinks"] == {"fmriprep": link}
+    assert described["SourceDatasets"] == [{"URL": link}]
     ignored = (tmp_path / "out" / ".bidsignore").read_text().split()
     assert {"*.html", "/models", "/group", "*_timeseries.*", "*_relmat.*", "*_boldmap.*"} <= set(ignored)
     assert not [line for line in ignored if line.endswith("/")]
+
+
+@pytest.mark.parametrize(
+    ("source", "link"),
+    [
+        ("study/derivatives/fmriprep", "../fmriprep"),
+        ("study", "../.."),
+        ("study/sourcedata/raw 1", "../../sourcedata/raw%201"),
+        ("other/raw", None),
+        (".", None),
+    ],
+)
+def test_a_neighbour_is_linked_and_anything_else_is_only_named(tmp_path: Path, source: str, link: str | None) -> None:
+    out = tmp_path / "study" / "derivatives" / "ours"
+    write_description(out, {"raw": tmp_path / source})
+    described = read_description(out)
+    assert described["DatasetLinks"] == ({"raw": link} if link else {})
+    assert described["SourceDatasets"] == [{"URL": link} if link else {"Name": "raw"}]
+    assert sources_without_place(out) == ([] if link else ["raw"])
+    found = [folder.resolve() for folder in source_datasets(out)]
+    assert set(found) == ({(tmp_path / source).resolve()} if link else set())
+
+
+def test_a_link_never_leads_over_the_folder_of_all_homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OUT_DIR right in a home: its grandparent holds the homes of others."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home" / "me"))
+    out = tmp_path / "home" / "me" / "out"
+    write_description(out, {"theirs": tmp_path / "home" / "bob" / "ds", "mine": tmp_path / "home" / "me" / "ds"})
+    assert read_description(out)["DatasetLinks"] == {"mine": "../ds"}
+
+
+def test_absolute_links_of_an_earlier_version_are_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b" / "out"
+    write_description(out, {})
+    path = out / "dataset_description.json"
+    described = read_description(out)
+    described["DatasetLinks"] = {
+        "far": (tmp_path / "far").as_uri(),
+        "near": (tmp_path / "a" / "near").as_uri(),
+        "web": "https://openneuro.org/datasets/ds000030",
+    }
+    path.write_text(json.dumps(described))
+    write_description(out, {"new": tmp_path / "a" / "b" / "new"})
+    described = read_description(out)
+    assert described["DatasetLinks"] == {
+        "near": "../../near",
+        "new": "../new",
+        "web": "https://openneuro.org/datasets/ds000030",
+    }
+    assert {"Name": "far"} in described["SourceDatasets"]
+    assert str(tmp_path) not in path.read_text()
+
+
+def test_bidsignore_is_extended_and_loses_no_line(tmp_path: Path) -> None:
+    """As version 0.1.0 wrote it, with a line that the user added."""
+    (tmp_path / ".bidsignore").write_text("# mine\n/extra\n*.html\n/models\n/quality.tsv")
+    write_description(tmp_path, {})
+    lines = (tmp_path / ".bidsignore").read_text().splitlines()
+    assert lines[:5] == ["# mine", "/extra", "*.html", "/models", "/quality.tsv"]
+    assert set(BIDSIGNORE) <= set(lines)
+    assert len(lines) == len(set(lines))
+    before = (tmp_path / ".bidsignore").stat().st_mtime_ns
+    write_description(tmp_path, {})
+    assert (tmp_path / ".bidsignore").stat().st_mtime_ns == before
 
 
 def test_two_jobs_write_the_same_bytes(tmp_path: Path) -> None:

@@ -69,6 +69,14 @@ class TestFindTable:
         target = parse_target("phenotype/updrs:total")
         assert find_table(target, mine, [tmp_path / "bids", tmp_path / "raw"]) == scores
 
+    def test_a_source_whose_place_is_not_recorded_is_asked_for(self, tmp_path: Path) -> None:
+        results = tmp_path / "results"
+        described = {"SourceDatasets": [{"Name": "fmriprep"}, {"URL": "../raw"}]}
+        table(results, json.dumps(described), "dataset_description.json")
+        with pytest.raises(LabelError) as caught:
+            find_table(parse_target("dx"), None, results, {})
+        assert f"The place of fmriprep of {results} is not recorded: give it as -d NAME=PATH." in str(caught.value)
+
     def test_the_places_tried_are_all_named(self, tmp_path: Path) -> None:
         derivatives, raw = tmp_path / "fmriprep", tmp_path / "raw"
         table(derivatives, json.dumps({"SourceDatasets": [{"URL": "file:///data/source"}]}), "dataset_description.json")

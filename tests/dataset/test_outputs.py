@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path
 
+import pytest
+
 from bids_neurossm.dataset.names import parse_name
-from bids_neurossm.dataset.outputs import GroupOutputs, RunOutputs
+from bids_neurossm.dataset.outputs import BIDSIGNORE, GroupOutputs, RunOutputs
 
 ATLAS = {"atlas": "Schaefer2018", "seg": "7Networks", "scale": "400"}
 SOURCE, _, _ = parse_name("sub-01_ses-1_task-rest_run-1_space-MNI152NLin6Asym_res-2_desc-preproc_bold.nii.gz")
@@ -49,3 +52,21 @@ def test_an_analysis_has_its_own_folders() -> None:
     assert outputs.named("mask", ".nii.gz", "cpa", label="PD", desc="top25").name.endswith(
         "_label-PD_stat-cpa_desc-top25_mask.nii.gz"
     )
+
+
+def test_bidsignore_covers_every_output_that_has_a_name() -> None:
+    run = RunOutputs(Path("/out"), SOURCE, ATLAS, "simple")
+    named = [getattr(run, name) for name, value in vars(RunOutputs).items() if isinstance(value, property)]
+    files = [path for path in named if path != run.folder]
+    files += [run.relations("covariance"), run.prediction("dx"), run.attributions("dx"), run.attribution_map("dx")]
+    assert len(files) == 8
+    for path in [each for file in files for each in (file, file.with_suffix(".json"))]:
+        assert any(fnmatch(path.name, pattern) for pattern in BIDSIGNORE), path.name
+    group = GroupOutputs(Path("/out"), "dx", {"space": "MNI152NLin6Asym", **ATLAS})
+    for path in (group.table("splits"), group.named("boldmap", ".nii.gz", "cpa"), group.models / "final.toml"):
+        assert f"/{path.relative_to('/out').parts[0]}" in BIDSIGNORE
+
+
+def test_a_suffix_that_bidsignore_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="'bolt' is not among the suffixes of a run"):
+        RunOutputs(Path("/out"), SOURCE, ATLAS, "simple").path("bolt", ".tsv")
