@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from described import absent, undescribed
+from published import places
 
 from bids_neurossm.simulation import read_truth
 
@@ -53,6 +54,10 @@ def test_every_file_of_the_group_tree_is_written(group_results: Path, folder: Pa
     assert list(models.glob(".*")) == []  # the state of a training goes when it has ended
     assert "independent implementation" in (models / "card.md").read_text()
     assert (group_results / "group_tasks.html").stat().st_size > 50_000
+
+
+def test_no_output_names_a_place(group_results: Path) -> None:
+    assert places(group_results, [str(group_results.parents[1]), str(Path.home()) + "/"]) == []
 
 
 def test_no_participant_is_on_both_sides_of_a_split(folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from described import undescribed
+from published import places
 
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.cli.plan_group import refuse_checkpoint
@@ -79,6 +80,8 @@ def test_one_folder_is_pretrained_on_and_another_is_fine_tuned_on(command, parti
     facts = (second / "models" / "tasks" / "fold-1_seed-1.toml").read_text(encoding="utf-8")
     assert 'family = "lmae-rwmoe"' in facts
     assert undescribed(second) == []
+    assert places(first, [str(tmp_path), str(participant_results.parents[1])]) == []
+    assert places(second, [str(tmp_path), str(participant_results.parents[1])]) == []
 
 
 def test_pretraining_alone_needs_no_target(tmp_path):
