@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from bids_neurossm.cli.analysis_lock import analysis_lock
+from bids_neurossm.cli.analysis_settings import analysis_settings, keep_settings
 from bids_neurossm.cli.array_script import cells_script
 from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.engine import run_workflow
@@ -48,6 +50,15 @@ def run_group(config: RunConfig, work_dir: Path) -> int:
     if config.execution.dry_run:
         _print_plan(config, plan, Console(config.execution.log_format))
         return 0
+    outputs = plan.analysis.outputs
+    with analysis_lock(config.out_dir, outputs.analysis, cell=config.evaluation.only_fold is not None):
+        settings = analysis_settings(config, plan)
+        keep_settings(config.out_dir, outputs.analysis, settings, config.execution.overwrite)
+        return _run(config, plan, work_dir)
+
+
+def _run(config: RunConfig, plan: GroupPlan, work_dir: Path) -> int:
+    """Train, judge, explain and report."""
     console, log_folder = begin(config)
     sources = {} if plan.source == config.out_dir else {"series": plan.source}
     write_description(config.out_dir, {"input": config.bids_dir, **sources}, config.execution.overwrite)

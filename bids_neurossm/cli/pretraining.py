@@ -10,6 +10,7 @@ import pandas as pd
 
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.tables import network_of
+from bids_neurossm.cli.analysis_lock import analysis_lock
 from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.logs import begin, write_crashes
@@ -125,6 +126,12 @@ def pretrain_only(config: RunConfig, work_dir: Path) -> int:
         console.event("plan", f"It would write {plan.encoder}, and what it reconstructs beside it.")
         console.event("plan", "Nothing was written.")
         return 0
+    with analysis_lock(config.out_dir, plan.analysis.outputs.analysis):
+        return _pretrain(config, plan, work_dir)
+
+
+def _pretrain(config: RunConfig, plan: PretrainingPlan, work_dir: Path) -> int:
+    """Pretrain the encoder of a plan, and say where it is."""
     console, log_folder = begin(config)
     write_description(config.out_dir, {"input": config.bids_dir})
     records = _work(config, plan, work_dir, console)

@@ -1,0 +1,133 @@
+"""One command at a time makes an analysis, with one set of settings; cells of an array run side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from bids_neurossm.cli import analysis_lock as module
+from bids_neurossm.cli.analysis_lock import analysis_folder, analysis_lock
+from bids_neurossm.cli.analysis_settings import keep_settings
+from bids_neurossm.errors import UsageError
+
+
+def locks(out: Path) -> list[str]:
+    return sorted(path.name for path in analysis_folder(out, "g").glob("*.lock"))
+
+
+def left_by(out: Path, name: str, **changed: object) -> Path:
+    """Leave a lock as another process would have."""
+    path = analysis_folder(out, "g") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**module._this_process(), "started": "2026-01-01", "key": "other", **changed}))
+    return path
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize(("first", "second"), [(False, False), (False, True), (True, False)])
+def test_a_second_command_is_refused_while_the_first_is_alive(tmp_path: Path, first: bool, second: bool) -> None:
+    with analysis_lock(tmp_path, "g", first):
+        held = locks(tmp_path)
+        words = rf"analysis g \(process {os.getpid()} on .*wait until it has ended, or give another --analysis-id"
+        with pytest.raises(UsageError, match=words), analysis_lock(tmp_path, "g", second):
+            pass
+        assert locks(tmp_path) == held
+    assert locks(tmp_path) == []
+    with analysis_lock(tmp_path, "g", second):
+        assert len(locks(tmp_path)) == 1
+
+
+def test_cells_run_side_by_side_and_so_do_other_analyses(tmp_path: Path) -> None:
+    with analysis_lock(tmp_path, "g", cell=True), analysis_lock(tmp_path, "g", cell=True):
+        assert len(locks(tmp_path)) == 2
+        with analysis_lock(tmp_path, "other"):
+            pass
+
+
+def test_the_lock_goes_when_the_command_fails(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), analysis_lock(tmp_path, "g"):
+        raise KeyboardInterrupt
+    assert locks(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["group.lock", "cell-1.lock"])
+def test_the_lock_of_a_dead_process_is_taken_over_at_once(tmp_path: Path, dead_pid: int, name: str) -> None:
+    left_by(tmp_path, name, pid=dead_pid)
+    with analysis_lock(tmp_path, "g"):
+        assert locks(tmp_path) == ["group.lock"]
+    left_by(tmp_path, name, born="another process had this number")
+    with analysis_lock(tmp_path, "g"):
+        assert locks(tmp_path) == ["group.lock"]
+
+
+def test_a_damaged_lock_is_taken_over(tmp_path: Path) -> None:
+    left_by(tmp_path, "group.lock").write_text("{")
+    with analysis_lock(tmp_path, "g"):
+        assert json.loads((analysis_folder(tmp_path, "g") / "group.lock").read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("elsewhere", [{"host": "node2"}, {"processes": "another container"}])
+def test_of_another_machine_the_heartbeat_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: dict[str, str]
+) -> None:
+    monkeypatch.setattr(module, "_BEAT", 0.05)
+    lock = left_by(tmp_path, "group.lock", **elsewhere)
+    ended = threading.Event()
+    beating = threading.Thread(target=module._beat, args=(lock, ended))
+    beating.start()
+    for cell in (False, True):
+        with (
+            pytest.raises(UsageError, match="Another command is making the analysis"),
+            analysis_lock(tmp_path, "g", cell),
+        ):
+            pass
+    ended.set()
+    beating.join()
+    with analysis_lock(tmp_path, "g"):
+        assert json.loads(lock.read_text())["host"] == module._this_process()["host"]
+
+
+def test_a_lock_that_is_held_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BEAT", 0.05)
+    with analysis_lock(tmp_path, "g"):
+        assert module._is_touched(analysis_folder(tmp_path, "g") / "group.lock")
+
+
+def test_a_lock_that_was_taken_over_in_the_meantime_is_put_back(tmp_path: Path) -> None:
+    lock = left_by(tmp_path, "group.lock", key="fresh")
+    module._remove_dead(lock, {"key": "the one that was read before"})
+    assert json.loads(lock.read_text())["key"] == "fresh"
+    assert [path.name for path in lock.parent.iterdir()] == ["group.lock"]
+
+
+def test_other_settings_need_overwrite(tmp_path: Path) -> None:
+    first = {"training": {"epochs": 2, "rate": 0.1}, "model": {"name": "neurossm"}}
+    keep_settings(tmp_path, "g", first, overwrite=False)
+    keep_settings(tmp_path, "g", first, overwrite=False)
+    second = {**first, "training": {"epochs": 3, "rate": 0.1}}
+    words = r"\(training.epochs 2 instead of 3\): give another --analysis-id, or --overwrite"
+    with pytest.raises(UsageError, match=words):
+        keep_settings(tmp_path, "g", second, overwrite=False)
+    keep_settings(tmp_path, "other", second, overwrite=False)
+    keep_settings(tmp_path, "g", second, overwrite=True)
+    keep_settings(tmp_path, "g", second, overwrite=False)
+
+
+def test_a_damaged_record_of_settings_is_written_again(tmp_path: Path) -> None:
+    keep_settings(tmp_path, "g", {"model": "a"}, overwrite=False)
+    (analysis_folder(tmp_path, "g") / "settings.json").write_text("{")
+    keep_settings(tmp_path, "g", {"model": "b"}, overwrite=False)
+    with pytest.raises(UsageError, match="model b instead of a"):
+        keep_settings(tmp_path, "g", {"model": "a"}, overwrite=False)
