@@ -11,6 +11,7 @@ import pandas as pd
 from bids_neurossm.cli.analysis_lock import analysis_lock
 from bids_neurossm.cli.analysis_settings import analysis_settings, keep_settings
 from bids_neurossm.cli.array_script import cells_script
+from bids_neurossm.cli.closing import analysis_record
 from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.logs import begin, write_crashes
@@ -117,12 +118,13 @@ def _portable_plan(config: RunConfig, plan: GroupPlan) -> tuple[Analysis, Cohort
 def _conclude(config: RunConfig, plan: GroupPlan, records: list[Record], console: Console, log_folder: Path) -> int:
     """Tell what came out, and where it is."""
     outputs = plan.analysis.outputs
+    records = records or analysis_record(plan.analysis)
     unique = {record.unit: record for record in reversed(records)}
     for record in sorted(unique.values(), key=lambda each: each.unit):
         details = f" (details in {log_folder})" if record.details else ""
         console.event("error", f"failed: {record.unit}: {record.message}{details}", unit=record.unit, step=record.step)
     only_cell = config.evaluation.only_fold is not None
-    done = (outputs.folder / "summary.json").is_file() and not only_cell
+    done = (outputs.folder / "summary.json").is_file() and not only_cell and outputs.analysis not in unique
     if done:
         _write_report(config, outputs.analysis, list(unique.values()), console)
         _print_result(plan, console)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bids_neurossm.atlas import Parcellation, load_parcellation
 from bids_neurossm.cli.array_script import participant_script
+from bids_neurossm.cli.closing import dataset_record, run_is_there
 from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
@@ -230,8 +231,9 @@ def _conclude(config: RunConfig, plan: Plan, records: list[Record], console: Con
         sidecars = [read_sidecar(outputs.timeseries) for outputs in plan.outputs(config.out_dir, run)]
         if run.key in failures:
             continue
-        if run.key in attempted and not all(sidecars):
-            failures[run.key] = Record(run.key, "run", "it did not end; see the log folder", 1)
+        if not run_is_there(plan.outputs(config.out_dir, run), config.extraction.connectivity):
+            if not config.execution.reports_only:
+                failures[run.key] = Record(run.key, "run", "its files are missing; run the same command again", 1)
             continue
         reasons = [sidecar["Exclusion"] for sidecar in sidecars if sidecar.get("Exclusion")]
         done.append(run.key)
@@ -242,11 +244,14 @@ def _conclude(config: RunConfig, plan: Plan, records: list[Record], console: Con
     if not config.selection.participant_label or config.execution.reports_only:
         # Tasks of a job array would all read the sidecars of all others: whoever has the whole dataset does it.
         write_quality_table(config.out_dir)
+    atlases = [each for group in plan.parcellations.values() for each in group]
+    reports = [f"sub-{label}.html" for label in sorted({run.participant for run in plan.runs})]
+    missing = dataset_record(config.out_dir, atlases, reports)
     if excluded:
         console.table(
             "Excluded by rule (written, but left out of group analyses)", ("run", "reason", "detail"), excluded
         )
-    for record in sorted(failures.values(), key=lambda each: each.unit):
+    for record in (*sorted(failures.values(), key=lambda each: each.unit), *missing):
         details = f" (details in {log_folder})" if record.details else ""
         console.event("error", f"failed: {record.unit}: {record.message}{details}", unit=record.unit, step=record.step)
     where = config.out_dir
@@ -262,11 +267,11 @@ def _conclude(config: RunConfig, plan: Plan, records: list[Record], console: Con
     left_out = sum(each.n_runs for each in plan.index.left_out)
     already = f", {skipped} of them already finished" if skipped and not config.execution.reports_only else ""
     console.event(
-        "done" if not failures else "warning",
+        "done" if not failures and not missing else "warning",
         f"{len(done)} of {len(plan.runs)} runs done{already}, {len(excluded)} excluded by rule, {len(failures)} "
         f"failed{f', {left_out} left out' if left_out else ''}. Series and reports: {config.out_dir}",
     )
-    return exit_code(list(failures.values()), bool(done))
+    return exit_code([*failures.values(), *missing], bool(done))
 
 
 def _write_reports(config: RunConfig, plan: Plan, failures: Sequence[Record], console: Console) -> None:

@@ -196,7 +196,7 @@ def write_atlas(out_dir: Path, parcellations: Sequence[Parcellation]) -> None:
         folder = out_dir / f"tpl-{parcellation.space}"
         entities = {"tpl": parcellation.space, **parcellation.entities}
         table = folder / build_name(entities, "dseg", ".tsv")
-        if table.with_suffix(".json").is_file():
+        if all(path.is_file() for path in atlas_files(out_dir, parcellation)):
             continue
         facts = parcellation.facts
         write_json(
@@ -231,6 +231,13 @@ def write_atlas(out_dir: Path, parcellations: Sequence[Parcellation]) -> None:
                 "network": {"Description": "Network or lobe that the region belongs to, n/a where there is none."},
             },
         )
+
+
+def atlas_files(out_dir: Path, parcellation: Parcellation) -> list[Path]:
+    """Name the files of an atlas whose names do not depend on its image."""
+    entities = {"tpl": parcellation.space, **parcellation.entities}
+    table = out_dir / f"tpl-{parcellation.space}" / build_name(entities, "dseg", ".tsv")
+    return [out_dir / f"atlas-{parcellation.entities['atlas']}_description.json", table, table.with_suffix(".json")]
 
 
 def _label_image(

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
+from cubes import group_options, make_dataset, participant_options
 
 from bids_neurossm.cli import analysis_lock as module
 from bids_neurossm.cli.analysis_lock import analysis_folder, analysis_lock
@@ -131,3 +133,28 @@ def test_a_damaged_record_of_settings_is_written_again(tmp_path: Path) -> None:
     keep_settings(tmp_path, "g", {"model": "b"}, overwrite=False)
     with pytest.raises(UsageError, match="model b instead of a"):
         keep_settings(tmp_path, "g", {"model": "a"}, overwrite=False)
+
+
+def test_two_group_commands_at_once_leave_one_analysis(command, environment: dict[str, str], tmp_path: Path) -> None:
+    make_dataset(tmp_path, 8)
+    done = command(tmp_path / "fmriprep", tmp_path / "out", "participant", *participant_options(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "longer.toml").write_text((tmp_path / "own.toml").read_text().replace("epochs = 1", "epochs = 2"))
+    arguments = [str(tmp_path / "out"), str(tmp_path / "results"), "group", *group_options(tmp_path)]
+    others = [each.replace("own.toml", "longer.toml") for each in arguments]
+    started = [
+        subprocess.Popen([sys.executable, "-m", "bids_neurossm", *each], env=environment, stderr=subprocess.PIPE)
+        for each in (arguments, others)
+    ]
+    told = [process.communicate(timeout=300)[1].decode() for process in started]
+    codes = [process.returncode for process in started]
+    assert sorted(codes) == [0, 2], told
+    assert "Another command is making the analysis g" in told[codes.index(2)]
+    recipe, epochs = (("own.toml", 1), ("longer.toml", 2))[codes.index(0)]
+    assert json.loads((tmp_path / "results/group/g/summary.json").read_text())["recipe"] == recipe
+    models = list((tmp_path / "results/models/g").glob("*.toml"))
+    assert len(models) == 3
+    assert all(tomllib.loads(path.read_text())["metrics"]["epochs"] == epochs for path in models)
+    refused = command(*(others, arguments)[codes.index(0)])
+    assert refused.returncode == 2
+    assert "was made with other settings" in refused.stderr

@@ -8,67 +8,21 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
+from cubes import SPACE, make_dataset
 from published import places
 
 from bids_neurossm.cli.import_series import main as import_main
 from bids_neurossm.dataset.outputs import BIDSIGNORE
 
 USER = "quincezebra"
-SPACE = "MNIPediatricAsym"
-RECIPE = """\
-[model]
-scales = [1, 2]
-streams = ["raw"]
-width = 4
-state = 2
-depth = 1
-[training]
-epochs = 1
-batch_size = 16
-window = 32
-"""
-
-
-def make_dataset(folder: Path, n: int = 12) -> None:
-    """Write runs of white noise, the last of them cut short, an atlas of eight cubes, labels, and a recipe."""
-    rng = np.random.default_rng(0)
-    affine = np.diag([8.0, 8, 8, 1])
-    labels = np.zeros((12, 12, 12), "i2")
-    for number in range(8):
-        x, y, z = (1 + 5 * (number >> shift & 1) for shift in (2, 1, 0))
-        labels[x : x + 4, y : y + 4, z : z + 4] = number + 1
-    atlas = folder / "atlas" / f"tpl-{SPACE}_atlas-Cubes_dseg.nii.gz"
-    atlas.parent.mkdir(parents=True)
-    nib.save(nib.Nifti1Image(labels, affine), atlas)
-    rows = "".join(f"{number}\tcube_{number}\n" for number in range(1, 9))
-    (atlas.parent / f"tpl-{SPACE}_atlas-Cubes_dseg.tsv").write_text(f"index\tname\n{rows}")
-    for number in range(1, n + 1):
-        func = folder / "fmriprep" / f"sub-{number:02d}" / "func"
-        func.mkdir(parents=True)
-        stem = f"sub-{number:02d}_task-rest_space-{SPACE}_desc-"
-        image = nib.Nifti1Image((1000 + 10 * rng.standard_normal((12, 12, 12, 64))).astype("f4"), affine)
-        image.header["pixdim"][4] = 2
-        nib.save(image, func / f"{stem}preproc_bold.nii.gz")
-        mask = np.ones((12, 12, 12), "u1")
-        nib.save(nib.Nifti1Image(mask, affine), func / f"{stem}brain_mask.nii.gz")
-        (func / f"{stem}preproc_bold.json").write_text('{"RepetitionTime": 2.0}')
-    damaged = func / f"{stem}preproc_bold.nii.gz"
-    damaged.write_bytes(damaged.read_bytes()[:50_000])
-    (folder / "fmriprep" / "dataset_description.json").write_text(
-        json.dumps({"Name": "t", "BIDSVersion": "1.9.0", "DatasetType": "derivative", "GeneratedBy": []})
-    )
-    table = "".join(f"sub-{number:02d}\t{'AB'[number % 2]}\n" for number in range(1, n + 1))
-    (folder / "people.tsv").write_text(f"participant_id\tdx\n{table}")
-    (folder / "own.toml").write_text(RECIPE)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place") / USER / "my study"
-    make_dataset(folder)
+    make_dataset(folder, damaged=True)
     return folder
 
 

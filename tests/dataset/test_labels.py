@@ -74,7 +74,7 @@ class TestFindTable:
         described = {"SourceDatasets": [{"Name": "fmriprep"}, {"URL": "../raw"}]}
         table(results, json.dumps(described), "dataset_description.json")
         with pytest.raises(LabelError) as caught:
-            find_table(parse_target("dx"), None, results, {})
+            find_table(parse_target("dx"), None, [results])
         assert f"The place of fmriprep of {results} is not recorded: give it as -d NAME=PATH." in str(caught.value)
 
     def test_the_places_tried_are_all_named(self, tmp_path: Path) -> None:
