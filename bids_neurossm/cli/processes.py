@@ -5,9 +5,12 @@ from __future__ import annotations
 import atexit
 import contextlib
 import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 
@@ -27,7 +30,7 @@ def no_process_left() -> Iterator[None]:
     finally:
         _end_workers(before)
         if not was_running:
-            _stop(server)
+            _stop_server(server)
             atexit.register(_stop_tracker)
 
 
@@ -37,6 +40,31 @@ def _end_workers(but: set[BaseProcess]) -> None:
         worker.kill()
     for worker in left:
         worker.join()
+
+
+def _stop_server(server: Any) -> None:
+    """End the fork server and what it has forked.
+
+    It would wait for its workers; one whose start a signal interrupted is on no list here, and waits for orders.
+    """
+    pid = server._forkserver_pid
+    if pid is None:
+        return
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGSTOP)  # it forks no other one meanwhile
+        for child in _children(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+    _stop(server)
+
+
+def _children(pid: int) -> list[int]:
+    """List the children of a process where the system says so; else they end when the command does."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+    except (OSError, ValueError):
+        return []
 
 
 def _stop_tracker() -> None:

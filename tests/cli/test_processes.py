@@ -175,3 +175,27 @@ def test_a_worker_that_a_command_forgot_is_ended() -> None:
 
     assert guarded(command) == 0
     assert not started[0].is_alive()
+
+
+def test_a_worker_whose_start_was_interrupted_is_ended_and_not_waited_for() -> None:
+    """A signal between the fork and the first order: the worker is on no list, and waits for ever."""
+    forkserver._forkserver._stop()  # that of another test
+    pids: list[int] = []
+
+    def command() -> int:
+        forkserver.ensure_running()
+        server = psutil.Process(forkserver._forkserver._forkserver_pid)
+        reading, writing = forkserver.connect_to_new_process(())
+        while not server.children():
+            time.sleep(0.01)
+        pids.extend([server.pid, server.children()[0].pid, reading, writing])
+        return 0
+
+    assert guarded(command) == 0
+    server, worker, reading, writing = pids
+    assert not psutil.pid_exists(server)
+    end = time.monotonic() + 5  # init reaps it
+    while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end
+    os.close(reading)
+    os.close(writing)
