@@ -113,7 +113,7 @@ def parsers(folder: Path) -> list[tuple[str, str, st.SearchStrategy[bytes], Call
     from bids_neurossm.atlas.tables import read_label_table
     from bids_neurossm.cli.engine import read_plugin_file
     from bids_neurossm.config import Selection
-    from bids_neurossm.dataset.labels import read_participants
+    from bids_neurossm.dataset.participants import read_participants
     from bids_neurossm.dataset.query import find_bold_runs
     from bids_neurossm.dataset.series import read_series
     from bids_neurossm.dataset.sources import find_arrays
