@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -204,20 +205,20 @@ def read_delimited(path: Path, error: type[NeuroSSMError]) -> DelimitedText:
     return DelimitedText(path, error, first, [_checked(row, first, line, path, error) for line, row in numbered])
 
 
-def read_first_row(path: Path, error: type[NeuroSSMError]) -> list[str]:
-    """Read the cells of the first row alone; the rest of the file is not looked at."""
+def read_first_rows(path: Path, error: type[NeuroSSMError]) -> list[list[str]]:
+    """Read the cells of the first two rows; the rest of the file is not looked at."""
     problem = missing_content(path)
     if problem:
         raise error(problem)
     try:
         with path.open(encoding="utf-8-sig") as stream:
-            line = next((line for line in stream if line.strip()), "")
+            lines = list(itertools.islice((line for line in stream if line.strip()), 3))
     except (OSError, UnicodeDecodeError):
-        line = _read_text(path, error).split("\n", 1)[0]
-    _, first = next(iter(_rows(line.rstrip("\n"), path, error)), (0, []))
-    if not first:
+        lines = _read_text(path, error).split("\n", 3)[:3]
+    rows = [cells for _, cells in _rows("".join(lines).rstrip("\n"), path, error)]
+    if not rows:
         raise error(f"{path} is blank; a table with one line of column names is expected.")
-    return _without_trailing(first, 1)
+    return [_without_trailing(cells, 1) for cells in rows[:2]]
 
 
 def _read_text(path: Path, error: type[NeuroSSMError]) -> str:
@@ -244,10 +245,23 @@ def _read_text(path: Path, error: type[NeuroSSMError]) -> str:
 
 def _rows(text: str, path: Path, error: type[NeuroSSMError]) -> Iterable[tuple[int, list[str]]]:
     """Split text into rows of cells with their line numbers, from 1; blank lines are left out."""
-    separator = _csv_separator(text) if path.suffix.lower() == ".csv" else "\t"
+    separator = "\t"
+    if path.suffix.lower() == ".csv":
+        stated = re.match(r"\s*sep=(.)\n", text)  # spreadsheets state it in a line of its own
+        text = text[stated.end() :] if stated else text
+        separator = stated[1] if stated else _csv_separator(text)
     if separator != "\t":
         return _csv_rows(text, separator, path, error)
     return ((number, _cells(line)) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+
+
+def separator_hint(columns: Sequence[str]) -> str:
+    """Name a likely separator where a table seems to have a single column; empty where it has several."""
+    if len(columns) != 1:
+        return ""
+    if any(each in columns[0] for each in ",;"):
+        return " Is it separated by commas or semicolons? Then call it .csv."
+    return ' Is it separated by spaces? Write it with tabs (R: sep = "\\t").' if " " in columns[0] else ""
 
 
 def _csv_separator(text: str) -> str:
@@ -298,10 +312,8 @@ def _checked(cells: list[str], first: Sequence[str], line: int, path: Path, erro
         cells = _without_trailing(cells, wanted)
     if len(cells) == wanted:
         return cells
-    hint = ""
-    if wanted == 1 and any(each in first[0] for each in ",;"):
-        hint = " Is it separated by commas? Then call it .csv."
-    elif len(cells) == wanted + 1:
+    hint = separator_hint(first)
+    if not hint and len(cells) == wanted + 1:
         hint = " (R writes one cell more than names where row names are kept: use row.names = FALSE.)"
     raise error(
         f"{path}: line {line}, which begins with {cells[0][:60]!r}, has {len(cells)} cells, the first line has "

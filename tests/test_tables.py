@@ -11,14 +11,15 @@ import pytest
 
 from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import LabelError
-from bids_neurossm.tables import read_delimited, read_first_row, read_output, read_table
+from bids_neurossm.tables import read_delimited, read_first_rows, read_output, read_table
 
 
 def rows(folder: Path, text: str | bytes, name: str = "a.tsv") -> list[list[str]]:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     table = read_table(path, LabelError)
-    assert read_first_row(path, LabelError) == read_delimited(path, LabelError).first
+    whole = read_delimited(path, LabelError)
+    assert read_first_rows(path, LabelError) == [whole.first, *whole.rows][:2]
     return [list(table.columns), *table.to_numpy().tolist()]
 
 
@@ -40,6 +41,7 @@ PLAIN = [["participant_id", "dx"], ["sub-01", "PD"], ["sub-02", "HC"]]
         ("a.csv", '"participant_id","dx"\r\n"sub-01","PD"\r\n"sub-02","HC"\r\n'),
         ("a.csv", '"","participant_id","dx"\n"1","sub-01","PD"\n"2","sub-02","HC"\n'),  # R's write.csv
         ("a.csv", "participant_id;dx\nsub-01;PD\nsub-02;HC\n"),  # spreadsheets with a decimal comma
+        ("a.csv", "sep=;\r\nparticipant_id;dx\r\nsub-01;PD\r\nsub-02;HC\r\n"),
         ("a.csv", "participant_id\tdx\nsub-01\tPD\nsub-02\tHC\n"),
     ],
 )

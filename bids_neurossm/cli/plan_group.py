@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,10 @@ def plan_group(config: RunConfig) -> GroupPlan:
     strategy = str(files[0].sidecar.get("DenoisingStrategy") or files[0].entities.get("desc", ""))
     labelled = label_runs(config, files, source)
     kept, target_type = labelled.runs, labelled.target_type
-    classes = _classes(kept["label"], f"--target {target.text} ({labelled.source})") if target_type == "class" else []
+    with _hinted(labelled.notes):
+        told = f"--target {target.text} ({labelled.source})"
+        classes = _classes(kept["label"], told) if target_type == "class" else []
+        evaluation = _checked_evaluation(config, kept, classes, target_type)
     regions = common_regions(files, same_parcels)
     parcellation, notes = parcellation_of(config, source, files[0], regions)
     entities = {name: value for name, value in files[0].kind if name not in ("stat", "desc")}
@@ -80,7 +84,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
         model=spec,
         baselines=choose_baselines(config, kept, spec.name, target_type),
         training=training,
-        evaluation=_checked_evaluation(config, kept, classes, target_type),
+        evaluation=evaluation,
         execution=config.execution,
         attribution=config.attribution,
         reference=config.reference,
@@ -110,6 +114,18 @@ def plan_group(config: RunConfig) -> GroupPlan:
     return GroupPlan(analysis, cohort, reference, source, labelled.source)
 
 
+@contextmanager
+def _hinted(notes: Sequence[str]) -> Iterator[None]:
+    """Add to an error about labels what was noticed about missing values."""
+    try:
+        yield
+    except LabelError as error:
+        hints = [note for note in notes if "--missing-values" in note]
+        if hints:
+            raise LabelError(f"{error} {' '.join(hints)}") from error
+        raise
+
+
 def _classes(labels: pd.Series[Any], told: str) -> list[str]:
     """Sort the classes out.
 
@@ -121,7 +137,10 @@ def _classes(labels: pd.Series[Any], told: str) -> list[str]:
     classes = sorted(labels.astype(str).unique())
     if len(classes) < 2:
         raise LabelError(f"{told} has one class among the {len(labels)} usable runs, {classes[0]!r}; two are needed.")
-    class_labels(classes)
+    try:
+        class_labels(classes)
+    except UsageError as error:
+        raise LabelError(f"{told}: {error}") from error
     return classes
 
 

@@ -10,15 +10,19 @@ from typing import Any
 import pandas as pd
 
 from bids_neurossm.config import Evaluation, RunConfig
+from bids_neurossm.dataset.cells import as_classes
+from bids_neurossm.dataset.identifiers import listed
 from bids_neurossm.dataset.labels import (
     Target,
     TargetType,
     find_table,
     label_datasets,
+    lookalikes,
     parse_target,
     read_covariate,
     read_target,
 )
+from bids_neurossm.dataset.names import plain_label
 from bids_neurossm.dataset.participants import (
     Joined,
     ParticipantTable,
@@ -29,6 +33,11 @@ from bids_neurossm.dataset.participants import (
 from bids_neurossm.dataset.series import SeriesFile
 from bids_neurossm.errors import LabelError
 from bids_neurossm.interfaces.cohort import series_facts
+
+#: Columns of the cohort that a column of a table must not replace.
+_OWN = frozenset(
+    {"run", "participant_id", "session_id", "task_id", "run_id", "path", "segments", "label", "group", "start"}
+)
 
 #: Columns that are used wherever a table has them, under any of these names (in any case), the first one first.
 _OFFERED = {"age": ("age",), "sex": ("sex", "gender"), "site": ("site", "site_id", "scanner")}
@@ -93,17 +102,20 @@ def label_runs(config: RunConfig, files: Sequence[SeriesFile], source: Path) -> 
     evaluation = config.evaluation
     target = parse_target(evaluation.target or "")
     runs = pd.DataFrame([run_facts(file) for file in files])
+    _refuse_own_names(evaluation)
     exclusions = [file.sidecar.get("Exclusion") for file in files]
     everyone = [path.name.removeprefix("sub-") for path in sorted(source.glob("sub-*")) if path.is_dir()]
     columns = _Columns(config, target, runs, everyone)
     if target.kind == "entity":
-        labels = pd.Series([file.entities.get(target.column) for file in files], dtype=object)
+        stated = [file.entities.get(target.column) for file in files]
+        labels = pd.Series([each and plain_label(target.column, each) for each in stated], dtype=object)
         labels_from = "file names"
     else:
         labels = columns.named(target.column)
         labels_from = str(columns.joined_with(target.column).table.path)
     people = runs["participant_id"]
     labels, target_type, notes = read_target(labels, evaluation.target_type, target, people)
+    notes += _several_labels(runs, labels, target, target_type)
     covariates = columns.covariates(evaluation, target, people)
     site = columns.offered("site", target)
     runs = runs.assign(label=labels, site="" if site is None else site.fillna(""))
@@ -112,7 +124,7 @@ def label_runs(config: RunConfig, files: Sequence[SeriesFile], source: Path) -> 
             runs[name] = values
     # --leave-out site is meant whatever the lab calls the column.
     groups = {
-        name: runs["site"] if site is not None and name == "site" else columns.named(name)
+        name: runs["site"] if site is not None and name == "site" else columns.grouping(name)
         for name in _groups(evaluation)
     }
     if evaluation.leave_out is not None and evaluation.leave_out not in runs:
@@ -141,6 +153,30 @@ def label_runs(config: RunConfig, files: Sequence[SeriesFile], source: Path) -> 
         left_out + columns.respelled(),
         [*columns.notes(), *notes],
     )
+
+
+def _refuse_own_names(evaluation: Evaluation) -> None:
+    wanted = [("--covariates", name) for name in evaluation.covariates]
+    wanted += (
+        [("--leave-out", evaluation.leave_out)] if evaluation.leave_out in {"label", "group", "path", "start"} else []
+    )
+    for option, name in wanted:
+        if name in _OWN:
+            raise LabelError(f"{option} {name}: a column of that name is kept for every run; rename it in the table.")
+
+
+def _several_labels(runs: pd.DataFrame, labels: pd.Series[Any], target: Target, target_type: TargetType) -> list[str]:
+    """Refuse classes that change between the sessions of a participant, who is scored as one; average numbers."""
+    if target.level == "run":
+        return []
+    several = labels.groupby(runs["participant_id"]).nunique()
+    names = [str(name) for name in several[several > 1].index]
+    if not names:
+        return []
+    what = f"--target {target.text} changes between sessions of {len(names)} participants, {listed(names)}"
+    if target_type == "class":
+        raise LabelError(f"{what}, and a participant is scored as one; choose a session with --session-id.")
+    return [f"{what}: their values are averaged, as their predictions are."]
 
 
 def _groups(evaluation: Evaluation) -> list[str]:
@@ -182,19 +218,29 @@ class _Columns:
             return
         told = self.target if self.target.kind != "entity" else parse_target(wanted[0])
         for table in self._tables(told, [name for name in wanted if name != "site"]):
-            self._joined.append(join(self.runs, table, exact=evaluation.exact_ids, others=self.everyone))
+            try:
+                self._joined.append(join(self.runs, table, exact=evaluation.exact_ids, others=self.everyone))
+            except LabelError as error:
+                if not self._joined or told.kind != "phenotype":
+                    raise
+                self._notes.append(f"{table.path.name} is not used: {error}")
 
     def _tables(self, told: Target, wanted: Sequence[str]) -> list[ParticipantTable]:
         """Read the table of participants, and those of sessions where it lacks a column."""
         evaluation = self.config.evaluation
         datasets = label_datasets(self.config.bids_dir, self.config.selection.derivatives)
         tables, absent = [], None
-        try:
-            path = find_table(told, evaluation.participants_file, datasets)
-        except LabelError as error:
-            absent = error
-        else:
-            tables.append(read_participants(path, evaluation.id_column))
+        # What goes with a score in phenotype/ (age, sex, site) is usually in participants.tsv.
+        asked = [told] if told.kind != "phenotype" else [told, Target("participants.tsv", "participants", "")]
+        for each in asked:
+            try:
+                path = find_table(each, evaluation.participants_file, datasets)
+            except LabelError as error:
+                absent = absent or error
+                if each is told and told.kind == "phenotype":
+                    break
+            else:
+                tables.append(read_participants(path, evaluation.id_column))
         lacking = [name for name in wanted if not any(name in table.columns for table in tables)]
         alone = told.kind == "phenotype" or evaluation.participants_file is not None
         if lacking and not alone:
@@ -220,6 +266,15 @@ class _Columns:
         assert values is not None
         return values
 
+    def grouping(self, name: str) -> pd.Series[Any]:
+        """Return a column whose values stay together or are left out, read by the rule for classes."""
+        return self._as_groups(self.named(name), name)
+
+    def _as_groups(self, values: pd.Series[Any], name: str) -> pd.Series[Any]:
+        groups = as_classes(values)
+        self._notes += [f"Column {name}: {note.replace('two classes', 'two groups')}." for note in lookalikes(groups)]
+        return groups
+
     def offered(self, name: str, target: Target) -> pd.Series[Any] | None:
         """Return age, sex or site as text, under whatever name a table has it; None where it has none."""
         spellings = _OFFERED[name]
@@ -243,7 +298,7 @@ class _Columns:
             besides = f"; {' and '.join(others)} {'is' if len(others) == 1 else 'are'} not used" if others else ""
             notes.append(f"The column {column} is taken as {name}{besides}.")
         self._notes += notes
-        return values
+        return values if values is None or name != "site" else self._as_groups(values, column)
 
     def covariates(self, evaluation: Evaluation, target: Target, people: pd.Series[str]) -> dict[str, pd.Series[Any]]:
         """Read age and sex, and the columns that the user named."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +11,17 @@ from bids_neurossm.config import RunConfig
 from bids_neurossm.dataset.bidsignore import IgnoreRules, vague_sentences
 from bids_neurossm.dataset.companions import Folders
 from bids_neurossm.dataset.exclusions import read_exclusions, unmatched_sentences
+from bids_neurossm.dataset.identifiers import listed
 from bids_neurossm.dataset.labels import parse_target, source_datasets
 from bids_neurossm.dataset.left_out import UNREADABLE, LeftOut, left_out_by, sentences
-from bids_neurossm.dataset.series import SeriesFile, choose_kind, label_entities, look_for_series, with_sidecars
+from bids_neurossm.dataset.series import (
+    FoundSeries,
+    SeriesFile,
+    choose_kind,
+    label_entities,
+    look_for_series,
+    with_sidecars,
+)
 from bids_neurossm.errors import NoInputError, RunError, UsageError
 from bids_neurossm.signal.strategy import load_strategy
 
@@ -56,11 +64,15 @@ def series_of(config: RunConfig) -> SeriesPlan:
     places = list(dict.fromkeys([config.out_dir, config.bids_dir, *selection.derivatives.values()]))
     looked = [look_for_series(place, selection) for place in places]
     found = next((each for each in looked if each.files), None)
+    notes = _unknown_participants(looked, config)
     if found is None:
-        listed = " or ".join(str(place) for place in places)
+        where = " or ".join(str(place) for place in places)
+        there = [entities for each in looked for entities in each.unwanted]
+        if there:
+            raise NoInputError(f"No series in {where} match the options; there are {_labels_there(there)}.")
         reasons = "".join(f" {each}" for each in sentences(each for place in looked for each in place.left_out))
         raise NoInputError(
-            f"There is no *_timeseries.tsv of the wanted runs in {listed}; run the participant level first, or give a "
+            f"There is no *_timeseries.tsv of the wanted runs in {where}; run the participant level first, or give a "
             f"dataset that has series.{reasons}"
         )
     names = [each.entities for each in found.files]
@@ -81,12 +93,34 @@ def series_of(config: RunConfig) -> SeriesPlan:
     kept = [replace(each, label_entity=_label_entity(config)) for each in kept]
     several = [name for name, labels in selection.filter.items() if len(labels) > 1]
     chosen = choose_kind(kept, *_atlas_and_strategy(config, kept), found.dataset, several)
-    notes = [] if exclusions is None else unmatched_sentences(exclusions, [*names, *found.unwanted])
+    notes += [] if exclusions is None else unmatched_sentences(exclusions, [*names, *found.unwanted])
     notes += vague_sentences(rules)
     recordings = [config.bids_dir, *selection.derivatives.values(), *source_datasets(found.dataset)]
     files, unreadable = _with_sidecars(chosen, list(dict.fromkeys(recordings)))
     left_out += unreadable
     return SeriesPlan(found.dataset, files, [each.row() for each in left_out], notes)
+
+
+def _unknown_participants(looked: Sequence[FoundSeries], config: RunConfig) -> list[str]:
+    """Refuse participants that were asked for and are nowhere; report excluded ones that are nowhere."""
+    known = {entities.get("sub", "") for each in looked for entities in each.unwanted}
+    known |= {file.entities.get("sub", "") for each in looked for file in each.files}
+    known |= {path.name.removeprefix("sub-") for each in looked for path in each.dataset.glob("sub-*") if path.is_dir()}
+    where = " or ".join(str(each.dataset) for each in looked)
+    absent = [label for label in config.selection.participant_label if label not in known]
+    if absent:
+        raise NoInputError(f"{where} has no participant {listed(absent)}; there are {listed(sorted(known))}.")
+    spare = [label for label in config.selection.exclude_participant_label if label not in known]
+    return (
+        [f"--exclude-participant-label {listed(spare)} leaves out nobody: {where} has no such folder."] if spare else []
+    )
+
+
+def _labels_there(names: Sequence[Mapping[str, str]]) -> str:
+    """List the labels of the entities that options select by."""
+    words = {"ses": "sessions", "task": "tasks", "run": "runs", "space": "spaces"}
+    there = {what: sorted({entities[name] for entities in names if name in entities}) for name, what in words.items()}
+    return ", ".join(f"{what} {listed(labels)}" for what, labels in there.items() if labels)
 
 
 def _with_sidecars(chosen: Sequence[SeriesFile], recordings: Sequence[Path]) -> tuple[list[SeriesFile], list[LeftOut]]:

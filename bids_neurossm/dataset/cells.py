@@ -21,11 +21,15 @@ ALWAYS_MISSING = ("", "n/a")
 MISSING_WORDS = ("NA", "None", "NULL", "null")
 #: Other spellings of a missing value: not a number, -9999, errors of spreadsheets (#N/A, #VALUE!, #NV ...).
 _MISSING = re.compile(
-    r"N/A|na|[+-]?nan|-9999(?:[.,]0*)?|#(?:\S*[!?]|N/A|N/A N/A|NA|NV|GETTING_DATA|#*)|1\.#QNAN|-1\.#IND|<NA>",
+    r"N/A|na|[+-]?nan|-9999(?:[.,]0*)?|#(?:\S*[!?]|[^\W\d]{1,3}/[^\W\d]{1,3}|N/A N/A|NA|NV|GETTING_DATA|#*)"
+    r"|1\.#QNAN|-1\.#IND|<NA>|-1\.79769\d*e\+?308",
     re.IGNORECASE,
 )
 #: What often stands for a missing value; kept as it is, with a warning.
-_SUSPECT = re.compile(r"-+|\.|\?|unknown|unk|missing|not available|[+-]?999+(?:\.0*)?|-99?(?:\.0*)?", re.IGNORECASE)
+_SUSPECT = re.compile(
+    r"[-–—]+|\.|\?|unknown|unk|missing|not available|n\.a\.?|\(null\)|\\N|NaT|[+-]?999+(?:\.0*)?|-99?(?:\.0*)?",
+    re.IGNORECASE,
+)
 
 _NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?)", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
@@ -34,6 +38,8 @@ _AGE = re.compile(r"[>≥]?=?\s*([0-9]+(?:[.,][0-9]+)?)\s*\+?|([0-9]{3})Y", re.I
 #: A column is mostly numeric with at least this share of numbers, and more than this many different ones.
 MOSTLY = 0.8
 DISTINCT = 10
+#: No quantity is larger; a cell that is holds a code for a missing value, or is damaged.
+LARGEST = 1e100
 
 
 def without_missing(
@@ -64,7 +70,10 @@ def without_missing(
         if cell in missing or cell in levels:
             continue
         if given is not None:
-            missing |= {cell} if cell in given else set()
+            if any(_same(cell, each) for each in given):
+                missing.add(cell)
+            elif cell in MISSING_WORDS or _MISSING.fullmatch(cell) or _SUSPECT.fullmatch(cell):
+                notes.append(f"{_cells(number)} `{cell}` kept as a value")
         elif cell in MISSING_WORDS:
             missing.add(cell)
             notes.append(f"{_cells(number)} `{cell}` read as missing")
@@ -73,6 +82,13 @@ def without_missing(
         elif _SUSPECT.fullmatch(cell):
             notes.append(f"{_cells(number)} `{cell}` kept as a value (if it means missing: --missing-values '{cell}')")
     return cells.astype(object).where(~cells.isin(missing), None), notes
+
+
+def _same(cell: str, given: str) -> bool:
+    """Compare two cells: numbers as numbers, since statistics programs write 999 as 999.00."""
+    if _NUMBER.fullmatch(cell) and _NUMBER.fullmatch(given):
+        return float(cell) == float(given)
+    return cell == given
 
 
 def _cells(number: int) -> str:
@@ -107,12 +123,20 @@ class NumberColumn:
 
 
 def read_numbers(values: pd.Series[Any]) -> NumberColumn:
-    """Read cells as decimal numbers; None is missing."""
+    """Read cells as decimal numbers; None is missing, and a number beyond `LARGEST` is odd."""
     import pandas as pd
 
     numbers = [float(cell) if isinstance(cell, str) and _NUMBER.fullmatch(cell) else float("nan") for cell in values]
+    numbers = [number if abs(number) <= LARGEST else float("nan") for number in numbers]
     column = pd.Series(numbers, index=values.index, dtype=float)
     return NumberColumn(column, values[column.isna() & values.notna()])
+
+
+def out_of_range(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return the cells that are numbers, but infinite or beyond `LARGEST`."""
+    return values[
+        [isinstance(cell, str) and bool(_NUMBER.fullmatch(cell)) and abs(float(cell)) > LARGEST for cell in values]
+    ]
 
 
 def read_ages(values: pd.Series[Any]) -> tuple[NumberColumn, list[str]]:

@@ -55,7 +55,7 @@ class Pairing:
             found.append(f"{of} not in {where}: {listed(self.only_series)}.")
         if self.only_table:
             of = _counted(self.only_table, what, f"of {where} has", f"of {where} have")
-            found.append(f"{of} no series: {listed(self.only_table)}.")
+            found.append(f"{of} no series in this analysis: {listed(self.only_table)}.")
         return found
 
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlparse
 
 from bids_neurossm.content import is_listed
-from bids_neurossm.dataset.cells import NumberColumn, as_classes, has_decimal_commas, read_ages, read_numbers
+from bids_neurossm.dataset.cells import (
+    DISTINCT,
+    MOSTLY,
+    NumberColumn,
+    as_classes,
+    has_decimal_commas,
+    out_of_range,
+    read_ages,
+    read_numbers,
+)
 from bids_neurossm.dataset.description import read_description
 from bids_neurossm.dataset.identifiers import listed
 from bids_neurossm.errors import LabelError, UsageError
@@ -172,6 +181,9 @@ def read_target(
     LabelError
         If numbers are wanted and a cell is none or is not finite, or if a column of numbers has odd cells.
     """
+    huge = out_of_range(values)
+    if wanted != "class" and len(huge):
+        raise LabelError(f"--target {target.text}: {odd_cells(huge, people)} {_are(huge)} no finite number of any use.")
     aged = target.column.casefold() == "age" and wanted != "class"
     column, read = read_ages(values) if aged else (read_numbers(values), [])
     notes = [f"--target {target.text}: {note}." for note in read]
@@ -181,14 +193,33 @@ def read_target(
                 f"--target {target.text}: {odd_cells(column.odd, people)} {_are(column.odd)} no number; correct it in "
                 "the table, or write n/a where nothing is known."
             )
-        if column.numbers.isin([float("inf"), float("-inf")]).any():
-            raise LabelError(f"--target {target.text}: a value is infinite; finite numbers or n/a are expected.")
         if wanted == "continuous" or not _are_few(column.numbers):
             return column.numbers, "continuous", notes
     elif wanted == "auto":
         _refuse_mostly_numeric(column, values, f"--target {target.text}", people)
+        _refuse_free_text(values, f"--target {target.text}", people)
     classes = as_classes(values)
-    return classes, "class", [f"--target {target.text}: {note}." for note in lookalikes(classes)]
+    told = [*_read_as_text(column, people), *lookalikes(classes)] if wanted == "auto" else lookalikes(classes)
+    return classes, "class", [f"--target {target.text}: {note}." for note in told]
+
+
+def _read_as_text(column: NumberColumn, people: pd.Series[str]) -> list[str]:
+    """Say that a column of few numbers is text, and by which cells."""
+    known = int(column.numbers.notna().sum())
+    if not len(column.odd) or known < MOSTLY * (known + len(column.odd)):
+        return []
+    return [f"read as text, since {odd_cells(column.odd, people)} {_are(column.odd)} no number"]
+
+
+def _refuse_free_text(values: pd.Series[Any], what: str, people: pd.Series[str]) -> None:
+    """Refuse text in which nearly every participant has a class of their own."""
+    units = people[values.notna()].nunique()
+    distinct = values.nunique()
+    if distinct > max(2 * DISTINCT, units / 2):
+        raise LabelError(
+            f"{what}: {units} participants have {distinct} different texts ({odd_cells(values.dropna(), people)}), so "
+            "they are no classes; write numbers as plain numbers, or give --target-type class."
+        )
 
 
 def _are(cells: pd.Series[str]) -> str:
@@ -258,15 +289,19 @@ def read_covariate(
     aged = name.casefold() == "age"
     column, read = read_ages(values) if aged else (read_numbers(values), [])
     notes = [f"Column {name}: {note}." for note in read]
+    if named and not values.notna().any():
+        notes.append(f"Column {name} has no value for any participant of this analysis.")
     if column.numeric:
         return column.numbers, notes
     unclear = (
-        column.mostly(people)
+        len(out_of_range(values)) > 0
+        or column.mostly(people)
         or (not aged and has_decimal_commas(values))
         or (aged and bool(column.numbers.notna().any()))
     )
     if not unclear or not len(column.odd):
-        return values, notes
+        return values, [*notes, *(f"Column {name}: {note}." for note in _read_as_text(column, people))]
     if named:
         _refuse_mostly_numeric(column, values, f"--covariates {name}", people)
+        raise LabelError(f"--covariates {name}: {odd_cells(column.odd, people)} {_are(column.odd)} no usable number.")
     return None, [f"Column {name} is not used: {odd_cells(column.odd, people)} {_are(column.odd)} no number."]

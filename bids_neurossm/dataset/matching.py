@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Columns in which studies keep the mean framewise displacement, in mm.
 _MOTION = ("mean_fd", "func_mean_fd", "mean_framewise_displacement", "MeanFramewiseDisplacement", "FD_mean")
 
-_BIDS_NAME = re.compile(r"sub-[0-9A-Za-z]+(_[a-z]+-[0-9A-Za-z+]+)*(_[0-9A-Za-z]+)?")
+_BIDS_NAME = re.compile(r"sub-[0-9A-Za-z]+(_[a-z]+-[0-9A-Za-z+]+)*(_(bold|timeseries|ts|tc|roi))?")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def stated_entities(run: ArrayRun) -> dict[str, str]:
         # A bare ``sub-01`` has no suffix, so every pair counts, the last one too.
         pairs = dict(pair.split("-", 1) for pair in run.key.split("_") if "-" in pair)
         return {**source_entities(pairs), **run.entities}
-    return {"sub": run.key, **run.entities}
+    return {"sub": _bare(run.key), **run.entities}
 
 
 def match_participants(
@@ -102,6 +102,8 @@ def match_participants(
     people: Mapping[str, int] = {}
     if table is not None and path is not None:
         table = table.apply(lambda column: column.str.strip().replace("", "n/a"))
+        table, told = _with_names(table, id_column or "participant_id", path)
+        notes += told
         people, told = _rows_of(table, keys, path, id_column, exact, all(run.positional for run in runs))
         notes += told
         table = _with_identifiers(table, id_column, path)
@@ -134,6 +136,7 @@ def _rows_of(
         )
     identifiers = [str(value) for value in table[column] if value != "n/a"]
     pairing = pair_identifiers(keys, identifiers, path.name, exact=exact)
+    _refuse_two_names(table, column, set(pairing.partner.values()), path)
     rows: dict[str, int] = {}
     for index, value in enumerate(table[column]):
         rows.setdefault(str(value), index)
@@ -144,6 +147,29 @@ def _rows_of(
         )
     notes = [f"{len(pairing.partner)} participants were matched by the column {column} of {path}."]
     return {key: rows[theirs] for key, theirs in pairing.partner.items()}, [*notes, *pairing.notes(path.name)]
+
+
+def _with_names(table: pd.DataFrame, column: str, path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out rows without an identifier: spreadsheets leave totals below a table."""
+    if column not in table.columns:
+        return table, []
+    nameless = table[column] == "n/a"
+    told = [f"{path.name}: {int(nameless.sum())} rows without a {column} were ignored."] if nameless.any() else []
+    return table[~nameless].reset_index(drop=True), told
+
+
+def _refuse_two_names(table: pd.DataFrame, column: str, used: Collection[str], path: Path) -> None:
+    """Refuse an identifier of series that two rows give to different participants."""
+    if "participant_id" not in table.columns or column == "participant_id":
+        return
+    rows = table[table[column].isin(used)]
+    names = rows.groupby(column)["participant_id"].unique()
+    twice = names[names.map(len) > 1]
+    if len(twice):
+        raise LabelError(
+            f"{path}: {column} {twice.index[0]} is of {' and of '.join(map(str, twice.iloc[0][:2]))}; one participant "
+            "is expected."
+        )
 
 
 def _hint(table: pd.DataFrame, keys: Sequence[str]) -> str:

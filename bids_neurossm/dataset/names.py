@@ -203,13 +203,14 @@ def sanitised_labels(texts: Iterable[str], what: str) -> dict[str, str]:
     """
     labels: dict[str, str] = {}
     taken: dict[str, str] = {}
+    plural = f"{what}es" if what.endswith("s") else f"{what}s"
     for text in texts:
         label = sanitised_label(text)
         if not label:
             raise UsageError(f"The {what} {text!r} has no letter and no digit, so no file can be named after it.")
         if label.lower() in taken and taken[label.lower()] != text:
             raise UsageError(
-                f"The {what}s {taken[label.lower()]!r} and {text!r} would both be called {label!r} in file names; "
+                f"The {plural} {taken[label.lower()]!r} and {text!r} would both be called {label!r} in file names; "
                 "rename one of them."
             )
         taken[label.lower()] = text

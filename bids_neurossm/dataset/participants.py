@@ -12,7 +12,7 @@ from bids_neurossm.dataset.cells import ALWAYS_MISSING, without_missing
 from bids_neurossm.dataset.identifiers import Pairing, bare, pair_identifiers
 from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import LabelError
-from bids_neurossm.tables import read_table
+from bids_neurossm.tables import read_table, separator_hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +81,7 @@ def read_participants(path: Path, id_column: str | None = None) -> ParticipantTa
         found = ", ".join(table.columns)
         raise LabelError(
             f"{path} has the columns {found[:500]}{' ...' * (len(found) > 500)}; a column {column} is expected"
-            f"{'' if id_column else ' (--id-column names another one)'}."
+            f"{'' if id_column else ' (--id-column names another one)'}.{separator_hint(list(table.columns))}"
         )
     for name in table.columns:
         table[name] = table[name].str.strip()
@@ -148,6 +148,10 @@ def read_sessions(dataset: Path) -> ParticipantTable | None:
     for name in rows.columns:
         rows[name] = rows[name].str.strip()
     rows["session_id"] = rows["session_id"].map(lambda label: bare(label, "ses-"))
+    twice = rows[rows.duplicated(["participant_id", "session_id"])]
+    if len(twice):
+        name, session = twice.iloc[0][["participant_id", "session_id"]]
+        raise LabelError(f"sub-{name}_sessions.tsv in {dataset} has ses-{session} more than once; one row is expected.")
     return ParticipantTable(dataset / "sub-*" / "sub-*_sessions.tsv", rows, levels)
 
 

@@ -12,7 +12,7 @@ from bids_neurossm.dataset.facts import refuse_other_sex
 from bids_neurossm.dataset.identifiers import bare, listed, pair_identifiers
 from bids_neurossm.dataset.matching import stated_entities
 from bids_neurossm.errors import LabelError, NoInputError, UsageError
-from bids_neurossm.tables import read_first_row, read_table
+from bids_neurossm.tables import read_first_rows, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def find_phenotypes(source: Path, leave_out: Iterable[Path] = (), given: Path | 
     UsageError
         If a folder has several.
     """
-    if given is not None and (given.name == _NAME or _RELEASE in read_first_row(given, LabelError)):
+    if given is not None and (given.name == _NAME or _RELEASE in read_first_rows(given, LabelError)[0]):
         return given
     if source.is_file():
         places = [source.parent / _NAME, source.parent / _PUBLISHED]
@@ -65,7 +65,7 @@ def id_column(table: Path | None, wanted: str | None) -> str | None:
     """
     if wanted is not None or table is None:
         return wanted
-    return _SUBJECT if _is_of_the_hcp(read_first_row(table, LabelError)) else None
+    return _SUBJECT if _is_of_the_hcp(read_first_rows(table, LabelError)[0]) else None
 
 
 def _is_of_the_hcp(columns: Iterable[str]) -> bool:

@@ -22,7 +22,7 @@ from bids_neurossm.dataset.names import build_name, kind_entities, parse_name, p
 from bids_neurossm.dataset.places import look_at_root, place_problem
 from bids_neurossm.dataset.producers import is_seconds, read_facts
 from bids_neurossm.errors import NoInputError, OtherRegionsError, RunError, UsageError
-from bids_neurossm.tables import MISSING_NUMBERS, read_delimited, read_first_row
+from bids_neurossm.tables import MISSING_NUMBERS, read_delimited, read_first_rows
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def read_regions(path: Path) -> list[str]:
     RunError
         If the file can not be read as text, or its first column has no name.
     """
-    return _names(read_first_row(path, RunError), path)[0]
+    return _names(read_first_rows(path, RunError), path)[0]
 
 
 def common_regions(
@@ -274,14 +274,18 @@ def common_regions(
         If no set of regions is that of more than half of the tables: it would be a guess which is the cohort's.
     """
     counts: Counter[tuple[str, ...]] = Counter()
+    first: RunError | None = None
     for each in files:
         try:
             counts[tuple(read_regions(each.path))] += 1
-        except RunError:
-            if len(files) == 1:
-                raise
+        except RunError as error:
+            first = first or error
     if not counts:
-        raise RunError(f"None of the {len(files)} tables of series is readable, the first is {files[0].path}.")
+        raise (
+            first
+            if len(files) == 1 and first
+            else RunError(f"None of the {len(files)} tables of series is readable. The first: {first}")
+        )
     sets: Counter[tuple[str, ...]] = Counter()
     for names, number in counts.most_common():
         sets[next((known for known in sets if same(known, names)), names)] += number
@@ -296,23 +300,27 @@ def common_regions(
     return list(regions)
 
 
-def _names(first: Sequence[str], path: Path) -> tuple[list[str], bool]:
-    """Return the names of the regions, and whether the first row holds them."""
-    cells = [cell.strip() for cell in first]
-    if len(cells) > 1 and not cells[0] and not _is_data(cells):
+def _names(rows: Sequence[Sequence[str]], path: Path) -> tuple[list[str], bool]:
+    """Return the names of the regions, and whether the first row holds them; two rows are looked at."""
+    cells = [cell.strip() for cell in rows[0]]
+    named = not _is_data(cells, rows[1] if len(rows) > 1 else ())
+    if named and len(cells) > 1 and not cells[0]:
         raise RunError(f"{path}: its first column has no name (row numbers?); write the table without it.")
-    named = not _is_data(cells)
     return cells if named else [f"region{index + 1}" for index in range(len(cells))], named
 
 
-def _is_data(cells: Sequence[str]) -> bool:
-    """Tell whether a first row holds numbers of a series; names may be numbers too, but whole ones that count up."""
+def _is_data(cells: Sequence[str], below: Sequence[str]) -> bool:
+    """Tell whether a first row holds numbers of a series.
+
+    Names may be numbers, too: different whole ones that count up, or above a row with fractions.
+    """
     try:
         values = [float(cell) for cell in cells if cell not in MISSING_NUMBERS]
     except ValueError:
         return False
-    counted = all(cell.isdigit() for cell in cells) and all(later > earlier for earlier, later in pairwise(values))
-    return not counted
+    whole = len(values) == len(cells) == len(set(values)) and all(value >= 0 and value.is_integer() for value in values)
+    up = all(later > earlier for earlier, later in pairwise(values))
+    return not (whole and ((up and all(cell.isdigit() for cell in cells)) or any("." in cell for cell in below)))
 
 
 def read_series(
@@ -345,7 +353,7 @@ def read_series(
     from pandas.api.types import is_numeric_dtype
 
     content = read_delimited(path, RunError)
-    columns, named = _names(content.first, path)
+    columns, named = _names([content.first, *content.rows[:1]], path)
     table = content.typed() if named else content.typed(columns)
     wrong = next((name for name in table.columns if not is_numeric_dtype(table[name])), None)
     if wrong is not None:

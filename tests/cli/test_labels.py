@@ -14,7 +14,7 @@ import pytest
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.cli.plan_group import GroupPlan, plan_group
 from bids_neurossm.cli.run import main
-from bids_neurossm.errors import LabelError
+from bids_neurossm.errors import LabelError, NoInputError
 
 LABELS = [f"{number:02d}" for number in range(1, 41)]
 
@@ -265,3 +265,64 @@ def test_a_table_with_sessions_against_series_without(cohort: Path, tmp_path: Pa
     assert labels_of(plan(cohort, tmp_path / "out", "--target", "dx", "--participants-file", people)) == TRUTH
     with pytest.raises(LabelError, match=r"gives sub-01 several values of score in different sessions \(0\.0, 0\.5\)"):
         plan(cohort, tmp_path / "out", "--target", "score", "--participants-file", people)
+
+
+def test_own_names_of_the_program_are_no_covariates(cohort: Path, tmp_path: Path) -> None:
+    columns = {"participant_id": LABELS, "dx": diagnosis(), "group": [f"g{n // 4}" for n in range(40)]}
+    people = table(tmp_path / "p.tsv", columns)
+    with pytest.raises(LabelError, match="--covariates group: a column of that name is kept for every run"):
+        plan(cohort, tmp_path / "out", "--target", "dx", "--participants-file", people, "--covariates", "group")
+    planned = plan(cohort, tmp_path / "out", "--target", "dx", "--participants-file", people, "--group-by", "group")
+    assert {row["group"] for row in planned.cohort.runs} == {f"g{number}" for number in range(10)}
+
+
+def test_participants_who_are_nowhere_are_refused(cohort: Path, tmp_path: Path) -> None:
+    people = table(tmp_path / "p.tsv", {"participant_id": LABELS, "dx": diagnosis()})
+    options = ["--target", "dx", "--participants-file", people]
+    with pytest.raises(NoInputError, match="has no participant 99; there are 01, 02"):
+        plan(cohort, tmp_path / "out", *options, "--participant-label", "99", *LABELS[:8])
+    planned = plan(cohort, tmp_path / "out", *options, "--exclude-participant-label", "1")
+    assert len(planned.cohort.runs) == 40
+    assert any("--exclude-participant-label 1 leaves out nobody" in note for note in planned.cohort.extra["notes"])
+    with pytest.raises(NoInputError, match="match the options; there are tasks rest"):
+        plan(cohort, tmp_path / "out", *options, "--task-id", "Rest")
+
+
+def test_a_diagnosis_that_changes_between_sessions_is_refused_before_training(tmp_path: Path) -> None:
+    dataset = series(tmp_path / "series", LABELS[:8], ("1", "2"))
+    columns = {
+        "participant_id": [each for each in LABELS[:8] for _ in range(2)],
+        "session_id": ["1", "2"] * 8,
+        "dx": ["con", "con", "pat", "con"] * 4,
+    }
+    people = table(tmp_path / "p.tsv", columns)
+    options = ["--target", "dx", "--participants-file", people]
+    with pytest.raises(LabelError, match=r"changes between sessions of 4 participants, 02, 04, 06, 08, .*--session-id"):
+        plan(dataset, tmp_path / "out", *options)
+    assert len(plan(dataset, tmp_path / "out", *options, "--session-id", "1").cohort.runs) == 8
+
+
+def test_families_that_differ_only_in_spelling(cohort: Path, tmp_path: Path) -> None:
+    families = [f"{number // 2}" + (".0" if number % 2 else "") for number in range(40)]
+    sites = ["UCLA", "ucla", "NYU", "NYU"] * 10
+    people = table(tmp_path / "p.tsv", {"participant_id": LABELS, "dx": diagnosis(), "fam": families, "site": sites})
+    options = ["--target", "dx", "--participants-file", people, "--group-by", "fam"]
+    planned = plan(cohort, tmp_path / "out", *options)
+    assert len({row["group"] for row in planned.cohort.runs}) == 20
+    notes = planned.cohort.extra["notes"]
+    assert "Column site: 'UCLA' (10) and 'ucla' (10) look alike and are two groups." in notes
+
+
+def test_age_and_site_of_a_phenotype_file_are_taken_from_participants(cohort: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    table(raw / "phenotype" / "updrs.tsv", {"participant_id": LABELS, "total": [f"{n}.5" for n in range(40)]})
+    table(raw / "participants.tsv", {"participant_id": LABELS, "age": range(30, 70), "site": ["A", "B"] * 20})
+    planned = plan(cohort, tmp_path / "out", "--target", "phenotype/updrs:total", "-d", f"raw={raw}")
+    assert planned.analysis.covariates == ("age", "site")
+    assert (planned.cohort.runs[3]["label"], planned.cohort.runs[3]["age"]) == (3.5, 33.0)
+
+
+def test_a_class_without_letters_says_how_to_call_it_missing(cohort: Path, tmp_path: Path) -> None:
+    people = table(tmp_path / "p.tsv", {"participant_id": LABELS, "dx": ["-", *diagnosis()[1:]]})
+    with pytest.raises(LabelError, match=r"The class '-' has no letter .*if it means missing: --missing-values '-'"):
+        plan(cohort, tmp_path / "out", "--target", "dx", "--participants-file", people)

@@ -273,6 +273,22 @@ def test_a_table_without_participant_id_takes_it_from_the_column_that_is_named(t
         match_participants([_run(2, 3, "sub-001")], tmp_path / "p.tsv", "BIDS_ID")
 
 
+def test_rows_without_an_identifier_are_no_participants_and_one_key_is_one_participant(tmp_path):
+    (tmp_path / "p.tsv").write_text("participant_id\tdx\n01\ta\n02\tb\n\tx\n\ty\n")
+    matched = match_participants([_run(2, 3, "01")], tmp_path / "p.tsv")
+    assert matched.table is not None
+    assert matched.table["participant_id"].tolist() == ["sub-01", "sub-02"]
+    assert matched.notes[0] == "p.tsv: 2 rows without a participant_id were ignored."
+    (tmp_path / "p.tsv").write_text("participant_id\tFILE_ID\ns1\t01\ns2\t01\ns3\t02\n")
+    with pytest.raises(LabelError, match="FILE_ID 01 is of s1 and of s2; one participant is expected"):
+        match_participants([_run(2, 3, "01")], tmp_path / "p.tsv", "FILE_ID")
+
+
+def test_a_key_with_an_underscore_that_is_no_bids_name_is_the_participant_as_a_whole():
+    assert stated_entities(_run(2, 3, "sub-NYU_0051036")) == {"sub": "NYU_0051036"}
+    assert stated_entities(_run(2, 3, "sub-A1_bold")) == {"sub": "A1"}
+
+
 def test_a_key_that_is_a_bids_name_states_its_entities():
     assert stated_entities(_run(2, 3, "sub-01_task-rest_run-2_space-T1w_timeseries")) == {
         "sub": "01",

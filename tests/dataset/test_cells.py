@@ -20,7 +20,7 @@ def cells(*values: str | None) -> pd.Series:
 @pytest.mark.parametrize(
     "spelling",
     ["", " ", "n/a", "N/A", "na", "NaN", "nan", "-nan", "-9999", "-9999.0", "-9999,00", "#N/A", "#VALUE!", "#DIV/0!",
-     "#NULL!", "#REF!", "#NAME?", "#NV", "#WERT!", "########"],
+     "#NULL!", "#REF!", "#NAME?", "#NV", "#WERT!", "########", "#N/D", "#I/T", "-1.797693134862316E+308"],
 )  # fmt: skip
 def test_missing_without_a_word(spelling: str) -> None:
     values, notes = without_missing(cells("PD", spelling, "HC"))
@@ -43,12 +43,14 @@ def test_a_level_that_the_sidecar_declares_is_a_value(word: str) -> None:
 
 
 def test_the_list_of_the_user_replaces_all_but_what_bids_calls_missing() -> None:
-    values, notes = without_missing(cells("None", "unknown", "", "n/a", "-9999"), given=["unknown"])
-    assert values.tolist() == ["None", None, None, None, "-9999"]
-    assert notes == []
+    values, notes = without_missing(cells("None", "unknown", "", "n/a", "-9999", "x"), given=["unknown"])
+    assert values.tolist() == ["None", None, None, None, "-9999", "x"]
+    assert notes == ["1 cell `None` kept as a value", "1 cell `-9999` kept as a value"]
+    # Statistics programs write 999 as 999.00.
+    assert without_missing(cells("999.00", "99.9", "x999"), given=["999"])[0].tolist() == [None, "99.9", "x999"]
 
 
-@pytest.mark.parametrize("word", ["unknown", "-", "999", ".", "?", "-99"])
+@pytest.mark.parametrize("word", ["unknown", "-", "—", "999", ".", "?", "-99", "n.a.", "(null)", "\\N"])
 def test_what_often_means_missing_is_kept_with_a_warning(word: str) -> None:
     values, notes = without_missing(cells(word, "PD", word))
     assert values.tolist() == [word, "PD", word]

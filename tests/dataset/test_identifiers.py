@@ -18,7 +18,7 @@ def test_exact_matches_are_taken_as_they_are() -> None:
     found = pair(["01", "02"], ["sub-02", "01", "03"])
     assert found == Pairing({"01": "01", "02": "sub-02"}, (), ("03",))
     assert found.respelled == ()
-    assert found.notes("participants.tsv") == ["1 participant of participants.tsv has no series: 03."]
+    assert found.notes("participants.tsv") == ["1 participant of participants.tsv has no series in this analysis: 03."]
 
 
 def test_leading_zeros_that_a_spreadsheet_lost() -> None:
@@ -40,7 +40,7 @@ def test_both_sides_without_a_partner_are_reported() -> None:
     assert found.partner == {"01": "01", "02": "02"}
     assert found.notes("p.tsv") == [
         "1 participant of the series is not in p.tsv: x.",
-        "2 participants of p.tsv have no series: y, z.",
+        "2 participants of p.tsv have no series in this analysis: y, z.",
     ]
 
 

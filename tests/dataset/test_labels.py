@@ -128,7 +128,7 @@ class TestReadTarget:
     @pytest.mark.parametrize("wanted", ["auto", "continuous"])
     @pytest.mark.parametrize("infinite", ["inf", "-Infinity", "1e400"])
     def test_infinity_is_no_target(self, wanted: str, infinite: str) -> None:
-        with pytest.raises(LabelError, match="--target score: a value is infinite"):
+        with pytest.raises(LabelError, match=f"--target score: sub-04 '{infinite}' is no finite number"):
             self.read(["20", "30", "40", infinite], wanted)
 
     def test_one_odd_cell_does_not_turn_a_score_into_classes(self) -> None:
@@ -146,12 +146,21 @@ class TestReadTarget:
         ids=["four fifths", "less than four fifths", "eleven different numbers", "ten different numbers"],
     )
     def test_where_a_column_of_numbers_ends(self, numbers: int, odd: int, refused: bool) -> None:
-        values = [*map(str, range(numbers)), *(f"x{index}" for index in range(odd))]
+        values = [*map(str, range(numbers)), *(f"x{index}" for index in range(odd))] * 3
         if refused:
             with pytest.raises(LabelError, match="cells are numbers, but not"):
                 self.read(values)
         else:
             assert self.read(values)[1] == "class"
+
+    def test_a_short_scale_that_one_cell_makes_text_is_reported(self) -> None:
+        _, kind, notes = self.read([*map(str, [22, 23, 24] * 10), "28?"])
+        assert kind == "class"
+        assert notes == ["--target score: read as text, since sub-31 '28?' is no number."]
+
+    def test_texts_of_nearly_everybody_are_no_classes(self) -> None:
+        with pytest.raises(LabelError, match=r"60 participants have 60 different texts .*sub-01 '0%'"):
+            self.read([f"{index}%" for index in range(60)])
 
     def test_a_cell_counts_once_for_each_participant(self) -> None:
         people = pd.Series([f"{index:02d}" for index in range(20)] + ["20"] * 30)
@@ -203,6 +212,13 @@ class TestReadCovariate:
         assert values is not None
         assert values.tolist() == [*map(float, range(20, 49)), 89.0]
         assert notes == ["Column age: 1 cell read as ages in years, `89+` as 89."]
+
+    @pytest.mark.parametrize("cell", ["1e308", "inf"])
+    def test_a_number_of_no_use_is_named(self, cell: str) -> None:
+        values = [*map(str, [1, 2, 3] * 5), cell]
+        assert self.read(values, "iq", named=False)[0] is None
+        with pytest.raises(LabelError, match=f"--covariates iq: sub-16 '{cell}' is no usable number"):
+            self.read(values, "iq", named=True)
 
     def test_age_groups_are_words_and_numbers_are_numbers(self) -> None:
         groups, _ = self.read(["20-30", "30-40"] * 10, "age", named=False)

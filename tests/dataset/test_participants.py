@@ -122,7 +122,7 @@ class TestJoin:
         values, _ = joined.values("dx")
         assert values is not None
         assert values.tolist() == ["HC", "PD", "PD"]
-        assert joined.notes == ["1 participant of participants.tsv has no series: 03."]
+        assert joined.notes == ["1 participant of participants.tsv has no series in this analysis: 03."]
 
     def test_values_follow_the_session_where_the_table_has_sessions(self, tmp_path: Path) -> None:
         text = "participant_id\tsession_id\tage\nsub-01\tses-01\t60\nsub-01\tses-02\t61\n"

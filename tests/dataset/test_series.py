@@ -156,7 +156,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
             read()
 
 
-@pytest.mark.parametrize("first", ["0.25\t-1", "n/a\t-1", "nan\tNaN", "3\t2", "1e-3\tn/a"])
+@pytest.mark.parametrize("first", ["0.25\t-1", "n/a\t-1", "nan\tNaN", "3\t-2", "1e-3\tn/a"])
 def test_a_table_without_names_is_not_read_one_row_short(tmp_path: Path, first: str) -> None:
     path = add(tmp_path, "sub-01_task-rest", text=f"{first}\n1.5\t2\n2.5\t3\n")
     assert read_regions(path) == ["region1", "region2"]
@@ -169,6 +169,9 @@ def test_names_that_are_numbers_are_names(tmp_path: Path) -> None:
     path = add(tmp_path, "sub-01_task-rest", text="1\t2\n0.5\t2\n")
     assert read_regions(path) == ["1", "2"]
     assert read_series(path, ["1", "2"]).tolist() == [[0.5, 2]]
+    path = add(tmp_path, "sub-02_task-rest", text="10\t12\t11\n0.5\t2\t3\n")  # labels of an atlas, in another order
+    assert read_regions(path) == ["10", "12", "11"]
+    assert read_series(path, ["10", "12", "11"]).shape == (1, 3)
 
 
 class TestKindsOfOtherPrograms:
