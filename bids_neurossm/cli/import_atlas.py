@@ -150,6 +150,16 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
+def _refuse_another_order(options: ImportOptions, runs: Sequence[ArrayRun], given: list[str]) -> None:
+    """Refuse names in an order other than that of the columns of the series themselves."""
+    for run in runs:
+        if run.columns and set(run.columns) == set(given) and list(run.columns) != given:
+            raise UsageError(
+                f"--regions {options.regions} names the regions in another order than the columns of {run.source}; "
+                "leave --regions out, or put its rows in the order of the columns."
+            )
+
+
 def region_names(
     options: ImportOptions, runs: Sequence[ArrayRun], given: list[str] | None, atlas: Atlas, count: int
 ) -> list[str]:
@@ -163,6 +173,7 @@ def region_names(
     if given is not None:
         if len(given) != count:
             raise UsageError(f"--regions {options.regions} names {len(given)} regions; the series have {count}.")
+        _refuse_another_order(options, runs, given)
         return given
     if atlas.parcellation is not None and atlas.n_regions == count:
         return list(atlas.parcellation.names)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_neurossm.dataset.arrays import ArrayRun
+from bids_neurossm.dataset.cells import ALWAYS_MISSING
 from bids_neurossm.dataset.facts import refuse_other_sex
 from bids_neurossm.dataset.identifiers import bare, listed, pair_identifiers
 from bids_neurossm.dataset.matching import stated_entities
@@ -142,6 +143,8 @@ def _rows(table: pd.DataFrame, column: str, path: Path) -> dict[str, dict[str, s
     names = [name for name in table.columns if name != column]
     for identifier, *cells in table[[column, *names]].itertuples(index=False, name=None):
         key = bare(str(identifier).strip())
+        if key in ALWAYS_MISSING:
+            continue  # spreadsheets leave totals below a table
         if key in rows:
             raise LabelError(f"{path} has {key} more than once in the column {column}; one row each is expected.")
         rows[key] = {name: text for name, cell in zip(names, cells, strict=True) if (text := str(cell).strip())}

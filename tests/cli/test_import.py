@@ -294,3 +294,15 @@ def test_an_atlas_that_is_not_available_ends_the_import_unless_numbered_regions_
     assert main([str(tmp_path / "x.npz"), str(tmp_path / "out"), *options]) == 0
     assert read_regions(file.path)[0] == "Precentral_L"
     assert list((tmp_path / "out" / "tpl-MNIColin27").glob("*_dseg.nii.gz"))
+
+
+def test_names_in_another_order_than_the_columns_are_refused(tmp_path, capsys):
+    (tmp_path / "source").mkdir()
+    rows = "\n".join(f"{index}.5,{index}.25,1.{index}" for index in range(8))
+    for name in "ab":
+        (tmp_path / "source" / f"{name}.csv").write_text(f"r1,r0,r2\n{rows}\n")
+    (tmp_path / "regions.txt").write_text("r0\nr1\nr2\n")
+    command = [str(tmp_path / "source"), str(tmp_path / "out"), "--task", "rest", "--orientation", "time-roi"]
+    assert main([*command, "--regions", str(tmp_path / "regions.txt")]) == 2
+    assert "in another order than the columns of" in capsys.readouterr().err
+    assert main(command) == 0
