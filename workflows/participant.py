@@ -76,7 +76,7 @@ def init_run_wf(
             (inputnode, clean, [("run", "run")]),
             (inputnode, write, [("run", "run")]),
             (extract, clean, [("parcels", "parcels")]),
-            (extract, write, [("bold_hash", "bold_hash")]),
+            (extract, write, [("bold_hash", "bold_hash"), ("before", "before")]),
             (clean, write, [("clean", "clean")]),
             (write, outputnode, [("timeseries", "timeseries")]),
         ]

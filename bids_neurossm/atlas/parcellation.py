@@ -99,6 +99,11 @@ class Parcellation:
         return hash_content([[hash_file(layer.image_file), layer.labels] for layer in self.layers])
 
     @property
+    def image_files(self) -> tuple[Path, ...]:
+        """All label images that it is drawn from."""
+        return tuple(layer.image_file for layer in self.layers) or (self.image_file,)
+
+    @property
     def dense(self) -> bool:
         """Whether it is drawn on grayordinates, for CIFTI series, and not on a grid of voxels."""
         return self.image_file.name.endswith(DENSE_EXTENSIONS)

@@ -26,6 +26,7 @@ from bids_neurossm.dataset.portable import absolute_paths, portable
 from bids_neurossm.dataset.quality import write_quality_table
 from bids_neurossm.dataset.query import RunIndex, index_runs
 from bids_neurossm.errors import NeuroSSMError, RunError, UsageError
+from bids_neurossm.interfaces.inputs import input_hashes
 from bids_neurossm.interfaces.lifeline import end_with_parent
 from bids_neurossm.interfaces.plan import Places, RunPlan
 from bids_neurossm.interfaces.records import Record, private_folder
@@ -187,7 +188,7 @@ def _finished(
     if run.problems or not outputs.timeseries.with_suffix(".json").is_file():
         return False  # nothing to compare, or to compare with: the image need not be read for its hash
     cache = None if config.execution.dry_run else hash_cache
-    expected = input_hash(run, parcellation, strategy, config.extraction, cache)
+    expected = input_hash(run, parcellation, strategy, config.extraction, input_hashes(run, cache))
     return is_finished(outputs, expected, config.extraction.connectivity)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_neurossm.dataset.names import build_name, sanitised_label, source_entities
@@ -79,6 +79,15 @@ class RunOutputs:
     def motion(self) -> Path:
         """One row per volume of the image: framewise displacement, and whether it was kept."""
         return self.path("outliers", ".tsv", desc=self.strategy)
+
+    @property
+    def described(self) -> tuple[Path, ...]:
+        """Tables that every run has, for which the sidecar of the series vouches."""
+        return self.timeseries, self.coverage, self.connectivity, self.motion
+
+    def with_strategy(self, strategy: str) -> RunOutputs:
+        """Return the names of the same run with another strategy."""
+        return replace(self, strategy=strategy)
 
     def prediction(self, label: str) -> Path:
         """Class, logit, probability."""

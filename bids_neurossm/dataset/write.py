@@ -116,9 +116,14 @@ def _jsonable(value: Any) -> Any:
 
 def write_tsv(path: Path, table: pd.DataFrame, float_format: str = "%.9g") -> None:
     """Write a table with tabs, ``n/a`` for what is missing, and a fixed number format."""
+    write_text(path, table_text(table, float_format))
+
+
+def table_text(table: pd.DataFrame, float_format: str = "%.9g") -> str:
+    """Return the text that `write_tsv` writes."""
     buffer = io.StringIO()
     table.to_csv(buffer, sep="\t", index=False, na_rep="n/a", float_format=float_format, lineterminator="\n")
-    write_text(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.bold_run import BoldRun
-from bids_neurossm.dataset.hashing import known_hash, remember_hash
+from bids_neurossm.dataset.hashing import hash_file, known_hash, remember_hash
 from bids_neurossm.dataset.outputs import RunOutputs
-from bids_neurossm.dataset.write import write_json, write_tsv
+from bids_neurossm.dataset.vouching import OUTPUT_HASHES, text_hash
+from bids_neurossm.dataset.write import json_text, table_text, write_json, write_text
 from bids_neurossm.errors import RunError
 from bids_neurossm.interfaces.arrays import CleanRun, load_arrays, save_arrays
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
+from bids_neurossm.interfaces.inputs import hashes_after_reading, states_before_reading
 from bids_neurossm.interfaces.provenance import run_sidecar
 from bids_neurossm.interfaces.resume import input_hash
 from bids_neurossm.signal.confounds import Confounds, load_confounds
@@ -46,6 +51,7 @@ class ExtractParcelsOutputSpec(TraitedSpec):  # type: ignore[misc]
 
     parcels = traits.List(traits.Str, desc="npz of a ParcelSeries for each parcellation")
     bold_hash = traits.Str(desc="SHA-256 of the image that was read; empty where it was not read as a whole")
+    before = traits.Dict(desc="state of the input files before the first was read")
 
 
 class ExtractParcels(RecordingInterface):
@@ -58,6 +64,7 @@ class ExtractParcels(RecordingInterface):
         run: BoldRun = self.inputs.run
         if run.problems:
             raise RunError(" ".join(run.problems))
+        self._results["before"] = states_before_reading(run, self.inputs.parcellations)
         bold_hash: str | None = None
         if is_dense(run.bold):
             found = [dense_series(run.bold, each) for each in self.inputs.parcellations]
@@ -160,6 +167,7 @@ class WriteDerivativesInputSpec(RecordingInputSpec):
     strategy = traits.Instance(Strategy, mandatory=True)
     extraction = traits.Instance(Extraction, mandatory=True)
     bold_hash = traits.Str(desc="SHA-256 of the image; empty where it is still to be taken")
+    before = traits.Dict(mandatory=True, desc="state of the input files before the first was read")
     out_dir = traits.Str(mandatory=True, desc="root of the output dataset")
     hash_cache = traits.Str(desc="folder where file hashes are remembered", nohash=True)
 
@@ -178,37 +186,68 @@ class WriteDerivatives(RecordingInterface):
     always_run = True
 
     def _work(self, cwd: Path) -> None:
-        self._results["timeseries"] = [
-            str(self._write(parcellation, load_arrays(path, CleanRun)))
-            for parcellation, path in zip(self.inputs.parcellations, self.inputs.clean, strict=True)
-        ]
-
-    def _write(self, parcellation: Parcellation, clean: CleanRun) -> Path:
-        import pandas as pd
-
         run: BoldRun = self.inputs.run
-        strategy = self.inputs.strategy
+        strategy, extraction = self.inputs.strategy, self.inputs.extraction
         cache = Path(self.inputs.hash_cache) if self.inputs.hash_cache else None
-        bold_hash = self.inputs.bold_hash or None
-        digest = input_hash(run, parcellation, strategy, self.inputs.extraction, cache, bold_hash)
-        outputs = RunOutputs(Path(self.inputs.out_dir), run.entities, parcellation.entities, strategy.name)
-        names = list(parcellation.names)
-        write_tsv(outputs.coverage, _coverage_table(parcellation, clean))
-        write_json(outputs.coverage.with_suffix(".json"), _COVERAGE_COLUMNS)
-        write_tsv(outputs.connectivity, pd.DataFrame(pearson_connectivity(clean.series), columns=names))
-        write_json(outputs.connectivity.with_suffix(".json"), _CONNECTIVITY)
-        for measure in self.inputs.extraction.connectivity:
-            path = outputs.relations(measure)
-            write_tsv(path, pd.DataFrame(shrunk_connectivity(clean.series, measure), columns=names))
-            write_json(path.with_suffix(".json"), {**_CONNECTIVITY, **_MEASURES[measure]})
-        kept = np.isin(np.arange(clean.framewise_displacement.size), clean.kept).astype(int)
-        motion = {"framewise_displacement": clean.framewise_displacement, "kept": kept}
-        write_tsv(outputs.motion, pd.DataFrame(motion))
-        write_json(outputs.motion.with_suffix(".json"), _MOTION_COLUMNS)
-        write_tsv(outputs.timeseries, pd.DataFrame(clean.series, columns=names))
-        sidecar = run_sidecar(run, parcellation, strategy, self.inputs.extraction, clean, digest)
-        write_json(outputs.timeseries.with_suffix(".json"), sidecar)
-        return outputs.timeseries
+        prepared = []
+        for parcellation, path in zip(self.inputs.parcellations, self.inputs.clean, strict=True):
+            clean = load_arrays(path, CleanRun)
+            outputs = RunOutputs(Path(self.inputs.out_dir), run.entities, parcellation.entities, strategy.name)
+            tables = _tables(outputs, parcellation, clean, extraction.connectivity)
+            prepared.append(
+                (parcellation, outputs, tables, run_sidecar(run, parcellation, strategy, extraction, clean))
+            )
+        bold_hash = self.inputs.bold_hash or hash_file(run.bold, cache)
+        # Everything has been read by now, and nothing has been written yet.
+        hashes = hashes_after_reading(run, self.inputs.parcellations, self.inputs.before, bold_hash)
+        for parcellation, outputs, tables, facts in prepared:
+            digest = input_hash(run, parcellation, strategy, extraction, hashes)
+            _write(outputs, tables, {**facts, "InputHash": digest})
+        self._results["timeseries"] = [str(outputs.timeseries) for _, outputs, _, _ in prepared]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of a run, as text, and the sidecar that describes its columns (None for the series)."""
+
+    text: str
+    description: Mapping[str, Any] | None
+
+
+def _tables(
+    outputs: RunOutputs, parcellation: Parcellation, clean: CleanRun, measures: Sequence[str]
+) -> dict[Path, _Table]:
+    """Make the tables of a run, the series last."""
+    import pandas as pd
+
+    def square(values: npt.NDArray[np.float64]) -> str:
+        return table_text(pd.DataFrame(values, columns=list(parcellation.names)))
+
+    tables = {
+        outputs.coverage: _Table(table_text(_coverage_table(parcellation, clean)), _COVERAGE_COLUMNS),
+        outputs.connectivity: _Table(square(pearson_connectivity(clean.series)), _CONNECTIVITY),
+    }
+    for measure in measures:
+        text = square(shrunk_connectivity(clean.series, measure))
+        tables[outputs.relations(measure)] = _Table(text, {**_CONNECTIVITY, **_MEASURES[measure]})
+    kept = np.isin(np.arange(clean.framewise_displacement.size), clean.kept).astype(int)
+    motion = pd.DataFrame({"framewise_displacement": clean.framewise_displacement, "kept": kept})
+    tables[outputs.motion] = _Table(table_text(motion), _MOTION_COLUMNS)
+    tables[outputs.timeseries] = _Table(square(clean.series), None)
+    return tables
+
+
+def _write(outputs: RunOutputs, tables: Mapping[Path, _Table], facts: Mapping[str, Any]) -> None:
+    """Write the files of a run; at no moment does a sidecar of the series vouch for files that it does not describe."""
+    hashes = {path.name: text_hash(table.text) for path, table in tables.items()}
+    sidecar, text = outputs.timeseries.with_suffix(".json"), json_text({**facts, OUTPUT_HASHES: hashes})
+    if not (sidecar.is_file() and sidecar.read_bytes() == text.encode("utf-8")):
+        sidecar.unlink(missing_ok=True)
+    for path, table in tables.items():
+        write_text(path, table.text)
+        if table.description is not None:
+            write_json(path.with_suffix(".json"), dict(table.description))
+    write_text(sidecar, text)
 
 
 def _coverage_table(parcellation: Parcellation, clean: CleanRun) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,9 +15,14 @@ from bids_neurossm.atlas.orientation import has_orientation
 from bids_neurossm.atlas.parcellation import DENSE_EXTENSIONS, Parcellation
 from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.bold_run import BoldRun
+from bids_neurossm.dataset.formats import RECORD_FORMAT
+from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.interfaces.arrays import CleanRun
 from bids_neurossm.signal.quality import motion_summary
 from bids_neurossm.signal.strategy import SMOOTH_AROMA, Strategy
+
+#: Fields of a strategy that are words, or are stated on their own.
+_NOT_METHOD = ("name", "description", "citation", "high_pass", "low_pass")
 
 
 @lru_cache(maxsize=1)
@@ -42,9 +48,8 @@ def run_sidecar(
     strategy: Strategy,
     extraction: Extraction,
     clean: CleanRun,
-    digest: str,
 ) -> dict[str, Any]:
-    """Assemble the sidecar of a run's series.
+    """Assemble the sidecar of a run's series, without the hashes of its inputs and outputs.
 
     Parameters
     ----------
@@ -52,8 +57,6 @@ def run_sidecar(
         What the series were made from.
     clean : CleanRun
         The run after denoising.
-    digest : str
-        Hash of inputs and settings.
 
     Returns
     -------
@@ -101,9 +104,27 @@ def run_sidecar(
         **_regions(parcellation, clean),
         "Exclusion": exclusion(extraction, clean),
         "Warnings": warnings,
-        "InputHash": digest,
+        "RequestedSettings": requested_settings(strategy, extraction),
+        "RecordFormat": RECORD_FORMAT,
         "SoftwareVersions": software_versions(),
     }
+
+
+def requested_settings(strategy: Strategy, extraction: Extraction) -> dict[str, float | str]:
+    """Return the settings of a run as they were asked for; what they led to can differ from run to run."""
+    method = {name: value for name, value in asdict(strategy).items() if name not in _NOT_METHOD}
+    wanted = {
+        "DummyScans": "auto" if extraction.dummy_scans is None else extraction.dummy_scans,
+        "FramewiseDisplacementThreshold": extraction.fd_threshold,
+        "HighPass": strategy.high_pass,
+        "LowPass": strategy.low_pass,
+        "MinimumCoverage": extraction.min_coverage,
+        "MinimumVolumes": extraction.min_volumes,
+        "MinimumDegreesOfFreedom": extraction.min_dof,
+        "MaximumUncovered": extraction.max_uncovered,
+        "StrategyHash": hash_content(method),
+    }
+    return {name: "n/a" if value is None else value for name, value in wanted.items()}
 
 
 def _censoring(strategy: Strategy, extraction: Extraction) -> dict[str, float | str]:

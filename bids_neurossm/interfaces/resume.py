@@ -8,13 +8,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bids_neurossm import __version__
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.bold_run import BoldRun
-from bids_neurossm.dataset.hashing import hash_content, hash_file
+from bids_neurossm.dataset.formats import format_stamp
+from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.dataset.outputs import RunOutputs
+from bids_neurossm.dataset.vouching import is_as_stated, stated_hashes
 from bids_neurossm.signal.strategy import Strategy
+
+#: Settings of the extraction that the input hash leaves out: their effect is hashed instead, or they have none.
+_ELSEWHERE = (
+    *("atlas", "atlas_dir", "atlas_space", "denoise", "high_pass", "low_pass"),
+    *("connectivity", "allow_missing_orientation"),
+)
 
 
 def input_hash(
@@ -22,21 +29,18 @@ def input_hash(
     parcellation: Parcellation,
     strategy: Strategy,
     extraction: Extraction,
-    cache_dir: Path | None,
-    bold_hash: str | None = None,
+    hashes: Mapping[Path, str],
 ) -> str:
     """Hash everything that the series of a run depend on.
 
     Parameters
     ----------
     run : BoldRun
-        Its image, mask and confounds are hashed by content; its repetition time is known.
+        Its repetition time is known.
     parcellation, strategy, extraction
-        Settings; those that do not bear on the series are left out.
-    cache_dir : Path or None
-        Where file hashes are remembered.
-    bold_hash : str, optional
-        Hash of the image where it is known from reading it.
+        Settings; those that do not affect the series are left out.
+    hashes : mapping of Path to str
+        SHA-256 of every input file that exists; see `bids_neurossm.interfaces.inputs`.
 
     Returns
     -------
@@ -44,29 +48,14 @@ def input_hash(
         SHA-256 in hexadecimal.
     """
     sidecar = run.confounds.with_suffix(".json") if run.confounds else None
-    inputs = [run.bold, run.mask, run.confounds, sidecar if sidecar and sidecar.is_file() else None]
+    inputs = [run.bold, run.mask, run.confounds, sidecar if sidecar in hashes else None]
     if strategy.non_aggressive:
         inputs += [run.mixing, run.noise_components]
-    settings = asdict(extraction)
-    # What they lead to is hashed instead, and matrices are made from the series.
-    for elsewhere in (
-        "atlas",
-        "atlas_dir",
-        "atlas_space",
-        "denoise",
-        "high_pass",
-        "low_pass",
-        "connectivity",
-        "allow_missing_orientation",
-    ):
-        del settings[elsewhere]
+    settings = {name: value for name, value in asdict(extraction).items() if name not in _ELSEWHERE}
     return hash_content(
         {
-            "version": __version__,
-            "files": [
-                bold_hash if path == run.bold and bold_hash else hash_file(path, cache_dir) if path else None
-                for path in inputs
-            ],
+            "version": format_stamp(),
+            "files": [hashes[path] if path else None for path in inputs],
             "repetition_time": run.repetition_time,
             "atlas": [parcellation.sha256, parcellation.labels, parcellation.names],
             "atlas_space": parcellation.space,
@@ -86,10 +75,24 @@ def read_sidecar(path: Path) -> Mapping[str, Any]:
 
 
 def is_finished(outputs: RunOutputs, expected_hash: str, measures: Sequence[str] = ()) -> bool:
-    """Tell whether the series of a run are there and were made from these inputs, with these matrices beside them.
+    """Tell whether the series of a run are there, made from these inputs, with all files as they were written.
 
-    The sidecar of the series is written last, so it vouches for the other files.
+    Sidecars by 0.1.0 state no hashes of files; their files only have to be there.
     """
-    wanted = [outputs.timeseries, outputs.coverage, outputs.connectivity, *map(outputs.relations, measures)]
-    present = all(path.is_file() for path in wanted)
-    return present and read_sidecar(outputs.timeseries).get("InputHash") == expected_hash
+    sidecar = read_sidecar(outputs.timeseries)
+    if sidecar.get("InputHash") != expected_hash:
+        return False
+    stated = stated_hashes(sidecar)
+    wanted = [*outputs.described, *map(outputs.relations, measures)]
+    if not all(path.is_file() for path in wanted) or (stated and any(path.name not in stated for path in wanted)):
+        return False
+    written = [path for name in stated if (path := outputs.folder / name).is_file()]
+    return all(is_as_stated(path, stated[path.name]) or _is_of_another_strategy(path, outputs) for path in written)
+
+
+def _is_of_another_strategy(path: Path, outputs: RunOutputs) -> bool:
+    """Tell whether the coverage table, which strategies share, is the one that another of them wrote."""
+    if path != outputs.coverage:
+        return False
+    others = outputs.folder.glob(outputs.with_strategy("*").timeseries.with_suffix(".json").name)
+    return any(is_as_stated(path, stated_hashes(read_sidecar(each)).get(path.name, "")) for each in others)

@@ -14,6 +14,7 @@ from bids_neurossm.dataset import hashing
 from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.hashing import known_hash
 from bids_neurossm.dataset.query import find_bold_runs
+from bids_neurossm.interfaces.inputs import input_hashes
 from bids_neurossm.interfaces.participant import ExtractParcels
 from bids_neurossm.interfaces.resume import input_hash
 from bids_neurossm.signal.strategy import load_strategy
@@ -53,7 +54,8 @@ def test_extraction_hands_on_the_hash_of_the_image_and_remembers_it(
     cache = tmp_path / "hashes"
     expected = hashlib.sha256(run.bold.read_bytes()).hexdigest()
     settings = (parcellation, load_strategy("simple"), Extraction())
-    by_reading = input_hash(run, *settings, cache_dir=None)
+    hashes = input_hashes(run, None)
+    by_reading = input_hash(run, *settings, hashes)
     assert extract(run, parcellation, tmp_path / "first", cache) == expected
     assert known_hash(run.bold, cache) == expected
     whole = hashing._sha256
@@ -63,8 +65,8 @@ def test_extraction_hands_on_the_hash_of_the_image_and_remembers_it(
         return whole(path)
 
     monkeypatch.setattr(hashing, "_sha256", refused)
-    assert input_hash(run, *settings, cache_dir=cache) == by_reading
-    assert input_hash(run, *settings, cache_dir=None, bold_hash=expected) == by_reading
+    assert input_hash(run, *settings, input_hashes(run, cache)) == by_reading
+    assert input_hash(run, *settings, {**hashes, run.bold: expected}) == by_reading
     # A second atlas that is added later on finds the hash of the first time.
     monkeypatch.setattr("bids_neurossm.interfaces.participant.FileDigest", None)
     assert extract(run, parcellation, tmp_path / "second", cache) == expected
@@ -74,4 +76,5 @@ def test_another_image_under_the_same_name_is_another_input(
     run: BoldRun, dataset: Path, parcellation: Parcellation
 ) -> None:
     settings = (parcellation, load_strategy("simple"), Extraction())
-    assert input_hash(run, *settings, cache_dir=None, bold_hash="0" * 64) != input_hash(run, *settings, cache_dir=None)
+    hashes = input_hashes(run, None)
+    assert input_hash(run, *settings, {**hashes, run.bold: "0" * 64}) != input_hash(run, *settings, hashes)

@@ -61,7 +61,7 @@ def sidecar_of(run: BoldRun, strategy: Strategy, clean: CleanRun, **extraction: 
     parcellation = Parcellation(
         {"atlas": "X"}, "MNI152NLin6Asym", atlas, atlas.with_suffix(".tsv"), (1, 2, 3), NAMES, ("n/a",) * R
     )
-    return run_sidecar(run, parcellation, strategy, Extraction(**extraction), clean, "hash")
+    return run_sidecar(run, parcellation, strategy, Extraction(**extraction), clean)
 
 
 def test_motion_of_the_run_stands_in_the_sidecar(run: BoldRun) -> None:
