@@ -288,6 +288,8 @@ class Evaluation:
         Column of identifiers in the table of participants; ``participant_id`` by default.
     exact_ids : bool
         Whether identifiers of series and table must match exactly, apart from ``sub-``.
+    allow_mixed_settings : bool
+        Whether series that were made with different settings may form one cohort.
     missing_values : tuple of str or None
         Cells that are missing values, besides empty ones and ``n/a``, in place of the usual spellings.
     """
@@ -315,6 +317,7 @@ class Evaluation:
     harmonise: str | None = None
     id_column: str | None = None
     exact_ids: bool = False
+    allow_mixed_settings: bool = False
     missing_values: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.atlas.drawing import Drawing, labels_hash
 from bids_neurossm.content import missing_content
 from bids_neurossm.dataset.hashing import hash_content, hash_file
 from bids_neurossm.errors import ResourceMissingError, UsageError
@@ -102,6 +103,18 @@ class Parcellation:
     def image_files(self) -> tuple[Path, ...]:
         """All label images that it is drawn from."""
         return tuple(layer.image_file for layer in self.layers) or (self.image_file,)
+
+    @property
+    def drawing(self) -> Drawing:
+        """Where its regions are drawn; the label image is read once for many calls."""
+        if self.dense:
+            return Drawing(self.space, "", hash_file(self.image_file))
+        return Drawing(self.space, *_identity(self.layers or (Layer(self.image_file, self.labels),), self.image_hashes))
+
+    @property
+    def image_hashes(self) -> tuple[str, ...]:
+        """SHA-256 of each of `image_files`."""
+        return tuple(hash_file(path) for path in self.image_files)
 
     @property
     def dense(self) -> bool:
@@ -228,6 +241,15 @@ def _positions(layers: tuple[Layer, ...]) -> npt.NDArray[np.int32]:
         n_regions += len(layer.labels)
     drawn.flags.writeable = False  # shared by every run
     return drawn
+
+
+@lru_cache(maxsize=8)
+def _identity(layers: tuple[Layer, ...], hashes: tuple[str, ...]) -> tuple[str, str]:
+    """Return the resolution of a drawing and the hash of its labels; `hashes` are those of the files."""
+    _, affine, _ = read_label_image(layers[0].image_file)
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    # Not the cached regions: they could be those of an earlier content of the file.
+    return "x".join(f"{size:.3g}" for size in sizes), labels_hash(_positions.__wrapped__(layers), affine)
 
 
 @lru_cache(maxsize=4)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bids_neurossm import __version__
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.cli.import_atlas import (
     drawn,
@@ -23,6 +22,7 @@ from bids_neurossm.cli.import_atlas import (
 )
 from bids_neurossm.cli.import_people import people_of, runs_with_facts
 from bids_neurossm.dataset.arrays import ArrayRun, Found, Matrix
+from bids_neurossm.dataset.formats import format_stamp
 from bids_neurossm.dataset.hashing import hash_content, hash_file
 from bids_neurossm.dataset.matching import Matched
 from bids_neurossm.dataset.names import sanitised_label
@@ -291,7 +291,9 @@ def _named(
         _refuse_second(run, path, entities, layout, taken)
         if run.source not in hashes:
             hashes[run.source] = hash_file(run.source)
-        digest = hash_content([__version__, hashes[run.source], run.key, side, seconds, repr(motion), layout.regions])
+        digest = hash_content(
+            [format_stamp(), hashes[run.source], run.key, side, seconds, repr(motion), layout.regions]
+        )
         planned.append(
             PlannedRun(
                 key=run.key,

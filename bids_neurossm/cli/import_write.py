@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from bids_neurossm.cli.environment import check_writable
 from bids_neurossm.dataset.description import write_atlas, write_desc_labels, write_description
+from bids_neurossm.dataset.formats import RECORD_FORMAT
 from bids_neurossm.dataset.identifiers import listed
 from bids_neurossm.dataset.matching import merged
 from bids_neurossm.dataset.series_text import series_text
+from bids_neurossm.dataset.vouching import OUTPUT_HASHES, is_as_stated, stated_hashes, text_hash
 from bids_neurossm.dataset.write import write_json, write_text, write_tsv
 from bids_neurossm.errors import LabelError, OutputNotWritableError, RunError
 from bids_neurossm.interfaces.provenance import software_versions
@@ -92,18 +94,22 @@ def _describe(options: ImportOptions, plan: Import) -> None:
 
 def _finished(run: PlannedRun) -> str | None:
     """Return the hash of the series of a run that is there and up to date."""
-    if not run.path.is_file():
-        return None
     sidecar = read_sidecar(run.path)
-    return str(sidecar.get("SeriesSHA256", "")) or None if sidecar.get("InputHash") == run.digest else None
+    if sidecar.get("InputHash") != run.digest or not run.path.is_file():
+        return None
+    whole = is_as_stated(run.path, stated_hashes(sidecar).get(run.path.name))
+    return str(sidecar.get("SeriesSHA256", "")) or None if whole else None
 
 
 def _write_run(options: ImportOptions, plan: Import, run: PlannedRun) -> str:
     """Write the series of a run, and after them the sidecar that vouches for them; return the hash of the series."""
     series = run.read()
     digest = hashlib.sha256(np.ascontiguousarray(series).tobytes()).hexdigest()
-    write_text(run.path, series_text(series, run.layout.regions))
-    write_json(run.path.with_suffix(".json"), _sidecar(options, plan, run, series, digest))
+    text, sidecar = series_text(series, run.layout.regions), run.path.with_suffix(".json")
+    facts = _sidecar(options, plan, run, series, digest)
+    sidecar.unlink(missing_ok=True)
+    write_text(run.path, text)
+    write_json(sidecar, {**facts, OUTPUT_HASHES: {run.path.name: text_hash(text)}})
     return digest
 
 
@@ -131,6 +137,7 @@ def _sidecar(
         "Atlas": {"Name": atlas or "n/a", "NumberOfRegions": len(regions)},
         "RegionsNotUsed": [regions[index] for index in np.flatnonzero(dead)],
         "InputHash": run.digest,
+        "RecordFormat": RECORD_FORMAT,
         "SoftwareVersions": software_versions(),
     }
 

@@ -193,6 +193,13 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     _add(group, "evaluation", "--target-type", choices=("auto", "class", "continuous"), help="how the column is read")
     _add(group, "evaluation", "--participants-file", type=Path, metavar="TABLE", help="instead of participants.tsv")
     _add(group, "evaluation", "--id-column", metavar="COLUMN", help="identifiers in that table (participant_id)")
+    _add(
+        group,
+        "evaluation",
+        "--allow-mixed-settings",
+        action="store_true",
+        help="series of different settings in one cohort",
+    )
     _add(group, "evaluation", "--exact-ids", action="store_true", help="identifiers must match exactly")
     _add(
         group,

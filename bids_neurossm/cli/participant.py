@@ -52,6 +52,7 @@ class Plan:
     strategy: Strategy
     parcellations: dict[str, tuple[Parcellation, ...]]  # by space
     to_do: tuple[RunPlan, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def runs(self) -> tuple[BoldRun, ...]:
@@ -110,11 +111,12 @@ def make_plan(config: RunConfig, hash_cache: Path | None) -> Plan:
     runs = index.runs
     _refuse_same_names(runs)
     parcellations = {space: _parcellations(config.extraction, space) for space in sorted({run.space for run in runs})}
+    notes: list[str] = []
     if config.evaluation.checkpoint is not None:
         from bids_neurossm.interfaces.prediction import check_checkpoint
 
         everything = [each for group in parcellations.values() for each in group]
-        check_checkpoint(config.evaluation.checkpoint, everything, strategy)
+        notes = check_checkpoint(config.evaluation.checkpoint, everything, strategy)
         if config.execution.device == "cuda":
             from bids_neurossm.training.device import torch_device
 
@@ -128,7 +130,7 @@ def make_plan(config: RunConfig, hash_cache: Path | None) -> Plan:
         ]
         if missing or config.evaluation.checkpoint is not None:
             to_do.append(RunPlan(run, tuple(missing or parcellations[run.space])))
-    return Plan(dataset, index, strategy, parcellations, tuple(to_do))
+    return Plan(dataset, index, strategy, parcellations, tuple(to_do), tuple(notes))
 
 
 def _find_runs(config: RunConfig, dataset: Path, strategy: Strategy) -> RunIndex:
@@ -323,7 +325,7 @@ def _report_failure(out_dir: Path, label: str, errors: list[dict[str, str]]) -> 
 
 def _tell_left_out(plan: Plan, console: Console) -> None:
     """Say before the work begins what is not part of it."""
-    for each in plan.index.notes:
+    for each in (*plan.index.notes, *plan.notes):
         console.event("warning", each)
     for each in sentences(plan.index.left_out):
         console.event("plan", each)

@@ -18,6 +18,7 @@ from bids_neurossm.cli.plan_labels import label_runs, plain_rows
 from bids_neurossm.cli.plan_pretraining import shortest_for_patches, with_encoder
 from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
 from bids_neurossm.cli.plan_series import series_of
+from bids_neurossm.cli.same_series import atlas_drawing, other_drawing, same_series
 from bids_neurossm.config import Evaluation, ModelSpec, RunConfig, Training
 from bids_neurossm.dataset.companions import LABEL_TABLE, Folders, find_companion
 from bids_neurossm.dataset.labels import TargetType, parse_target
@@ -74,8 +75,10 @@ def plan_group(config: RunConfig) -> GroupPlan:
         told = f"--target {target.text} ({labelled.source})"
         classes = _classes(kept["label"], told) if target_type == "class" else []
         evaluation = _checked_evaluation(config, kept, classes, target_type)
+    used = set(kept["run"])
+    notes = same_series([file for file in files if file.run in used], config.evaluation.allow_mixed_settings)
     regions = common_regions(files, same_parcels)
-    parcellation, notes = parcellation_of(config, source, files[0], regions)
+    parcellation, image_notes = parcellation_of(config, source, files[0], regions)
     entities = {name: value for name, value in files[0].kind if name not in ("stat", "desc")}
     identifier = config.analysis_id or series_identifier(target.column, spec.name, entities, strategy)
     analysis = Analysis(
@@ -104,9 +107,10 @@ def plan_group(config: RunConfig) -> GroupPlan:
             "target": target.text,
             "atlas": parcellation.name if parcellation else atlas_name,
             "atlas_sha256": parcellation.sha256 if parcellation else "",
+            "atlas_drawing": atlas_drawing(files, parcellation),
             "denoise": strategy,
             "space": entities.get("space", ""),
-            "notes": [*series.notes, *labelled.notes, *notes],
+            "notes": [*series.notes, *labelled.notes, *notes, *image_notes],
         },
         parcellation=parcellation,
     )
@@ -222,8 +226,11 @@ def parcellation_of(
         except ResourceMissingError as error:
             found, reason = None, str(error)
         if found is not None and same_parcels(found.names, regions):
-            return found, []
-        if found is not None:
+            other = other_drawing(found, file)
+            if other is None:
+                return found, []
+            reason = other
+        elif found is not None:
             reason = f"the regions of {found.image_file.name} are not the columns of the series"
     return None, [f"No NIfTI maps and no reference: {reason}."]
 

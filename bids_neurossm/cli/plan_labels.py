@@ -71,7 +71,7 @@ class LabelledRuns:
 
 
 def run_facts(file: SeriesFile) -> dict[str, Any]:
-    """Return what a cohort keeps of a run besides its label, with the path of its series."""
+    """Return what a cohort keeps of a run besides its label, with the path of its series and their hash."""
     return {
         "run": file.run,
         "participant_id": file.entities["sub"],
@@ -79,6 +79,7 @@ def run_facts(file: SeriesFile) -> dict[str, Any]:
         "task_id": file.entities.get("task", ""),
         "run_id": file.entities.get("run", ""),
         "path": str(file.path),
+        "sha256": file.sha256,
         **series_facts(file),
     }
 

@@ -19,6 +19,7 @@ from bids_neurossm.cli.plan_group import parcellation_of, plan_model, series_ide
 from bids_neurossm.cli.plan_labels import run_facts
 from bids_neurossm.cli.plan_pretraining import refuse_pretraining, shortest_for_patches, wants_encoder_only
 from bids_neurossm.cli.plan_series import series_of
+from bids_neurossm.cli.same_series import atlas_drawing, same_series
 from bids_neurossm.cli.watch import TrainingWatch
 from bids_neurossm.config import RunConfig
 from bids_neurossm.dataset.description import write_description
@@ -68,11 +69,12 @@ def plan_pretraining(config: RunConfig) -> PretrainingPlan:
     wanted = config.evaluation.pretrain_from
     if wanted is not None and source != wanted:
         raise NoInputError(f"There is no *_timeseries.tsv of the wanted runs in {wanted}, which --pretrain-from names.")
+    used = [file for file in files if not file.sidecar.get("Exclusion")]
+    notes = same_series(used, config.evaluation.allow_mixed_settings)
     rows = [
         # A cohort has labels; nothing looks at these.
         {**run_facts(file), "label": 0.0}
-        for file in files
-        if not file.sidecar.get("Exclusion")
+        for file in used
     ]
     if not rows:
         raise NoInputError(f"All {len(files)} runs in {source} were excluded at the participant level.")
@@ -102,7 +104,9 @@ def plan_pretraining(config: RunConfig) -> PretrainingPlan:
         extra={
             "atlas": parcellation.name if parcellation else named,
             "atlas_sha256": parcellation.sha256 if parcellation else "",
+            "atlas_drawing": atlas_drawing(files, parcellation),
             "denoise": strategy,
+            "notes": notes,
         },
     )
     return PretrainingPlan(analysis, cohort, source)
@@ -134,6 +138,8 @@ def _pretrain(config: RunConfig, plan: PretrainingPlan, work_dir: Path) -> int:
     """Pretrain the encoder of a plan, and say where it is."""
     console, log_folder = begin(config)
     write_description(config.out_dir, {"input": config.bids_dir})
+    for note in plan.cohort.extra["notes"]:
+        console.event("note", note)
     records = _work(config, plan, work_dir, console)
     write_crashes(log_folder, records)
     for record in records:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_neurossm import __version__
+from bids_neurossm.dataset.formats import RECORD_FORMAT
 from bids_neurossm.dataset.names import build_name
 from bids_neurossm.dataset.outputs import BIDSIGNORE
 from bids_neurossm.dataset.portable import portable_link
@@ -81,12 +82,12 @@ def write_description(out_dir: Path, sources: dict[str, Path], overwrite: bool =
     sources : dict of str to Path
         Input datasets by name.
     overwrite : bool
-        Take over a dataset that another version of this program has written.
+        Take over a dataset whose records have another format.
 
     Raises
     ------
     UsageError
-        If the folder already holds the dataset of another program, or of another version of this one.
+        If the folder already holds the dataset of another program, or records of another format.
     """
     path = out_dir / "dataset_description.json"
     mine = {name: portable_link(str(each.absolute()), out_dir) for name, each in sources.items()}
@@ -117,6 +118,7 @@ def _description(links: Mapping[str, str]) -> str:
             "BIDSVersion": BIDS_VERSION,
             "DatasetType": "derivative",
             "GeneratedBy": [{"Name": _NAME, "Version": __version__}],
+            "RecordFormat": RECORD_FORMAT,
             "SourceDatasets": urls + [{"Name": name} for name in sorted(links) if not links[name]],
             "DatasetLinks": {name: url for name, url in links.items() if url},
         }
@@ -140,7 +142,7 @@ def _write_bidsignore(path: Path) -> None:
 
 
 def _refuse_others(out_dir: Path, known: Mapping[str, Any], overwrite: bool) -> None:
-    """Keep apart what other programs, or other versions of this one, have written."""
+    """Keep apart what other programs have written, and versions of this one whose records have another format."""
     listed = known.get("GeneratedBy")
     generators = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     own = [each for each in generators if each.get("Name") == _NAME]
@@ -150,12 +152,13 @@ def _refuse_others(out_dir: Path, known: Mapping[str, Any], overwrite: bool) -> 
             f"{out_dir} already holds a dataset by {names or 'another program'}; give a folder of its own to the "
             "output."
         )
-    versions = {str(each["Version"]) for each in own if "Version" in each}
-    if versions - {__version__} and not overwrite:
+    found = known.get("RecordFormat", 1)  # 0.1.0 did not state it
+    if found != RECORD_FORMAT and not overwrite:
+        versions = ", ".join(sorted(str(each["Version"]) for each in own if "Version" in each)) or "another version"
         raise UsageError(
-            f"{out_dir} was written by bids-neurossm {', '.join(sorted(versions))}, this is {__version__}: versions "
-            "mixed in one dataset could not be told apart. Give another OUT_DIR (group reads series of an older one as "
-            "BIDS_DIR), or --overwrite, which does what is asked for again with this version."
+            f"The records in {out_dir} have format {found} (bids-neurossm {versions}), this version writes format "
+            f"{RECORD_FORMAT}: its series and models have to be computed again. Give another OUT_DIR, or --overwrite, "
+            "which computes again what the command asks for."
         )
 
 
@@ -196,7 +199,7 @@ def write_atlas(out_dir: Path, parcellations: Sequence[Parcellation]) -> None:
         folder = out_dir / f"tpl-{parcellation.space}"
         entities = {"tpl": parcellation.space, **parcellation.entities}
         table = folder / build_name(entities, "dseg", ".tsv")
-        if all(path.is_file() for path in atlas_files(out_dir, parcellation)):
+        if _is_written(out_dir, parcellation):
             continue
         facts = parcellation.facts
         write_json(
@@ -218,6 +221,7 @@ def write_atlas(out_dir: Path, parcellations: Sequence[Parcellation]) -> None:
                 "SpatialReference": f"TemplateFlow {parcellation.space}",
                 "Sources": [each.name for each in sources],
                 "SourceSHA256": parcellation.sha256,
+                "LabelsSHA256": parcellation.drawing.sha256,
             },
         )
         rows = zip(parcellation.labels, parcellation.names, parcellation.networks, strict=True)
@@ -231,6 +235,20 @@ def write_atlas(out_dir: Path, parcellations: Sequence[Parcellation]) -> None:
                 "network": {"Description": "Network or lobe that the region belongs to, n/a where there is none."},
             },
         )
+
+
+def _is_written(out_dir: Path, parcellation: Parcellation) -> bool:
+    """Tell whether an atlas is there; another drawing under its name is replaced."""
+    if not all(path.is_file() for path in atlas_files(out_dir, parcellation)):
+        return False
+    folder, entities = out_dir / f"tpl-{parcellation.space}", {"tpl": parcellation.space, **parcellation.entities}
+    stem = build_name(entities, "", "").removesuffix("_")
+    known = [read_json_object(path, UsageError) for path in folder.glob(f"{stem}_*dseg.json")]
+    stated = [each for each in known if "LabelsSHA256" in each]  # 0.1.0 did not state it
+    return not stated or any(
+        each.get("SourceSHA256") == parcellation.sha256 or each["LabelsSHA256"] == parcellation.drawing.sha256
+        for each in stated
+    )
 
 
 def atlas_files(out_dir: Path, parcellation: Parcellation) -> list[Path]:

@@ -21,6 +21,7 @@ from bids_neurossm.dataset.left_out import LeftOut
 from bids_neurossm.dataset.names import build_name, kind_entities, parse_name, plain_label, recording_entities
 from bids_neurossm.dataset.places import look_at_root, place_problem
 from bids_neurossm.dataset.producers import is_seconds, read_facts
+from bids_neurossm.dataset.vouching import is_as_stated, stated_hashes
 from bids_neurossm.errors import NoInputError, OtherRegionsError, RunError, UsageError
 from bids_neurossm.tables import MISSING_NUMBERS, read_delimited, read_first_rows
 
@@ -63,6 +64,11 @@ class SeriesFile:
     def kind(self) -> tuple[tuple[str, str], ...]:
         """Everything else that its name states: space, atlas, strategy, echo ..."""
         return tuple(pair for pair in kind_entities(self.entities).items() if pair[0] not in self.recording)
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the table that the sidecar states; None where it states none."""
+        return stated_hashes(self.sidecar).get(self.path.name)
 
     @property
     def repetition_time(self) -> float:
@@ -324,7 +330,10 @@ def _is_data(cells: Sequence[str], below: Sequence[str]) -> bool:
 
 
 def read_series(
-    path: Path, regions: Sequence[str], same: Callable[[Sequence[str], Sequence[str]], bool] = operator.eq
+    path: Path,
+    regions: Sequence[str],
+    same: Callable[[Sequence[str], Sequence[str]], bool] = operator.eq,
+    sha256: str | None = None,
 ) -> npt.NDArray[np.float64]:
     """Read a table of series.
 
@@ -336,6 +345,8 @@ def read_series(
         Columns that are expected, in this order.
     same : callable
         Tells whether two lists of names mean the same regions in the same order.
+    sha256 : str, optional
+        Hash of the table that its sidecar states.
 
     Returns
     -------
@@ -347,11 +358,16 @@ def read_series(
     OtherRegionsError
         If the columns are others.
     RunError
-        If the table is not readable, or a cell is no number.
+        If the table is not the one that its sidecar describes, it is not readable, or a cell is no number.
     """
     from pandas import to_numeric
     from pandas.api.types import is_numeric_dtype
 
+    if not is_as_stated(path, sha256):
+        raise RunError(
+            f"{path} was cut short or changed after it was written: it is not the table that {path.stem}.json "
+            "describes; run the participant level again for it, or import it again."
+        )
     content = read_delimited(path, RunError)
     columns, named = _names([content.first, *content.rows[:1]], path)
     table = content.typed() if named else content.typed(columns)

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import glob
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from bids_neurossm import __version__
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
-from bids_neurossm.dataset.hashing import hash_content
+from bids_neurossm.dataset.formats import format_stamp
+from bids_neurossm.dataset.hashing import hash_content, hash_file
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.dataset.write import replacing
 from bids_neurossm.training.estimator import follows_recipe
@@ -97,6 +97,12 @@ class Analysis:
         name = "final" if fold == FINAL else f"fold-{fold}_seed-{seed}"
         return self.outputs.models / f"{name}.safetensors"
 
+    def checkpoint_hashes(self, key: CellKey) -> dict[str, str]:
+        """Hash the files of a cell's model, by name; empty where the model is not saved or its files are missing."""
+        model = self.checkpoint_file(key.fold, key.seed)
+        files = (model, model.with_suffix(".toml")) if self.keeps_model(key) else ()
+        return {path.name: hash_file(path) for path in files if path.is_file()}
+
     def state_file(self, key: CellKey) -> Path:
         """Where the training of a cell keeps its state while it is under way."""
         return self.outputs.models / f".{key.model}_{key.place}.state"
@@ -129,7 +135,7 @@ class Analysis:
         }  # its hash is
         return hash_content(
             {
-                "version": __version__,
+                "version": format_stamp(),
                 "model": model,
                 "training": asdict(self.training) if by_recipe else self.training.class_weights,
                 "cell": [*asdict(key).values(), self.execution.random_seed],
@@ -158,6 +164,8 @@ class Cell:
         Empty, or fields of a `PathwayAttribution`; ``pathways`` holds their names.
     n_training : int
         Split groups (participants, most often) that were trained on.
+    files : dict of str to str
+        SHA-256 of the files of its model, by name; empty where it is not saved.
     """
 
     key: CellKey
@@ -166,6 +174,7 @@ class Cell:
     scores: npt.NDArray[np.float64]
     attribution: dict[str, npt.NDArray[Any]]
     n_training: int = 0
+    files: dict[str, str] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -184,7 +193,9 @@ class Cell:
 
     def save(self, path: Path) -> None:
         """Write the cell in one step, without pickle."""
-        facts = json.dumps({"key": asdict(self.key), "digest": self.digest, "n_training": self.n_training})
+        facts = json.dumps(
+            {"key": asdict(self.key), "digest": self.digest, "n_training": self.n_training, "files": self.files}
+        )
         arrays = {f"attribution_{name}": value for name, value in self.attribution.items()}
         with replacing(path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(
@@ -213,12 +224,15 @@ class Cell:
             return cls(key, indices=stored["indices"], scores=stored["scores"], attribution=attribution, **facts)
 
 
-def finished_cell(path: Path, digest: str) -> Cell | None:
-    """Read a cell if it is there, whole, and made from what `digest` stands for."""
+def finished_cell(analysis: Analysis, key: CellKey, digest: str) -> Cell | None:
+    """Read a cell if it is there, whole, made from what `digest` stands for, and its model is the one that it names."""
+    path = analysis.cell_file(key)
     if not path.is_file():
         return None
     try:
         cell = Cell.load(path)
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # cut short or foreign: it is made anew
-    return cell if cell.digest == digest else None
+        return None  # cut short or foreign: it is made again
+    unsaved = not analysis.keeps_model(key) or not cell.n_training
+    whole = unsaved or (len(cell.files) == 2 and cell.files == analysis.checkpoint_hashes(key))
+    return cell if cell.digest == digest and whole else None

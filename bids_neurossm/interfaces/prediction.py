@@ -13,6 +13,7 @@ import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 from scipy.special import softmax
 
+from bids_neurossm.atlas.drawing import Drawing
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.attribution.checks import Check
@@ -34,21 +35,22 @@ from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.signal.strategy import Strategy
 from bids_neurossm.training.checkpoint import Facts, load_checkpoint
 from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.facts import refuse_other_drawing
 from bids_neurossm.training.families import load_trained
 
 
-def check_checkpoint(path: Path, parcellations: Sequence[Parcellation], strategy: Strategy) -> str:
+def check_checkpoint(path: Path, parcellations: Sequence[Parcellation], strategy: Strategy) -> list[str]:
     """Make sure that a checkpoint can be read and that one of the atlases is its own.
 
     Returns
     -------
-    str
-        Name of that atlas.
+    list of str
+        A note where the checkpoint was trained in another space.
 
     Raises
     ------
     CheckpointError
-        If it is damaged, or made for another atlas or another denoising.
+        If it is damaged, or made for another atlas, another drawing of it in the same space, or another denoising.
     """
     _, facts = load_checkpoint(path)
     if facts.denoise and facts.denoise != strategy.name:
@@ -56,14 +58,28 @@ def check_checkpoint(path: Path, parcellations: Sequence[Parcellation], strategy
             f"{path} was trained on series denoised with {facts.denoise!r}, these would be {strategy.name!r}; add "
             f"--denoise {facts.denoise}."
         )
+    trained = Drawing.of_record(facts.atlas_drawing)
     for parcellation in parcellations:
         if fits(facts, parcellation):
-            return parcellation.name
+            if trained is not None:
+                refuse_other_drawing(trained, parcellation.drawing, path)
+            return _space_notes(path, facts, parcellation)
     names = ", ".join(dict.fromkeys(each.name for each in parcellations))
     raise CheckpointError(
         f"{path} was trained on {len(facts.regions)} regions of {facts.atlas or 'an unnamed atlas'}, the run would be "
         f"cut into {names}; choose its own atlas with --atlas."
     )
+
+
+def _space_notes(path: Path, facts: Facts, parcellation: Parcellation) -> list[str]:
+    """Say that a checkpoint was trained on regions drawn in another space."""
+    space = facts.atlas_drawing.get("Space", parcellation.space)
+    if space == parcellation.space:
+        return []
+    return [
+        f"{path.name} was trained on {facts.atlas} in {space} and is applied to {parcellation.space}: the same regions, "
+        "whose borders can differ by some millimetres."
+    ]
 
 
 def fits(facts: Facts, parcellation: Parcellation) -> bool:
@@ -120,7 +136,8 @@ class ApplyModel(RecordingInterface):
             path = outputs.prediction(label)
             write_tsv(path, _prediction_table(scores[0], facts))
             source = table.relative_to(outputs.out_dir)
-            write_json(path.with_suffix(".json"), _sidecar(checkpoint.name, sha256, facts, source))
+            notes = _space_notes(checkpoint, facts, parcellation)
+            write_json(path.with_suffix(".json"), _sidecar(checkpoint.name, sha256, facts, source, notes))
             if self.inputs.attribution.cpa:
                 target = scores.argmax(axis=1) if facts.classes else np.where(scores[:, 0] < facts.target_mean, -1, 1)
                 found = estimator.attribute(cohort, rows, target, self.inputs.attribution.localisation)
@@ -139,8 +156,12 @@ def _cohort_of_one(table: Path, parcellation: Parcellation, facts: Facts, folder
     """Bring one run into the form that models take."""
     file = with_sidecars([SeriesFile(table, {})])[0]
     row = {**series_facts(file), "run": table.name, "participant_id": "one", "label": 0.0}
-    extra = {"atlas": parcellation.name, "denoise": file.sidecar.get("DenoisingStrategy", "")}
-    series = read_series(table, parcellation.names)
+    extra = {
+        "atlas": parcellation.name,
+        "atlas_drawing": parcellation.drawing.facts(),
+        "denoise": file.sidecar.get("DenoisingStrategy", ""),
+    }
+    series = read_series(table, parcellation.names, sha256=file.sha256)
     return Cohort.create(
         folder, pd.DataFrame([row]), [series], parcellation.names, parcellation.networks, "continuous", extra
     )
@@ -152,7 +173,7 @@ def _prediction_table(scores: np.ndarray[Any, Any], facts: Facts) -> pd.DataFram
     return pd.DataFrame({"class": facts.classes, "logit": scores, "probability": softmax(scores)})
 
 
-def _sidecar(checkpoint: str, sha256: str, facts: Facts, table: Path) -> dict[str, Any]:
+def _sidecar(checkpoint: str, sha256: str, facts: Facts, table: Path, notes: Sequence[str]) -> dict[str, Any]:
     return {
         "Description": f"Prediction of {facts.target} by a trained model.",
         "Sources": [f"bids::{table.as_posix()}"],
@@ -160,6 +181,7 @@ def _sidecar(checkpoint: str, sha256: str, facts: Facts, table: Path) -> dict[st
         "CheckpointSHA256": sha256,
         "TrainingHash": facts.training_hash,
         "Seed": facts.seed,
+        "Warnings": list(notes),
         "Precision": facts.precision,
         "SoftwareVersions": software_versions(),
     }

@@ -97,7 +97,7 @@ def run_sidecar(
         "Atlas": {
             "Name": parcellation.name,
             **{key: str(value) for key, value in parcellation.entities.items()},
-            "Space": parcellation.space,
+            **parcellation.drawing.facts(),
             "SHA256": parcellation.sha256,
             "NumberOfRegions": parcellation.n_regions,
         },

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
-from bids_neurossm import __version__
 from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.dataset.formats import format_stamp
 from bids_neurossm.dataset.hashing import hash_content, hash_file
 from bids_neurossm.dataset.write import replacing, write_tsv
 from bids_neurossm.errors import ResourceMissingError
@@ -76,7 +76,7 @@ class ComputeReference(RecordingInterface):
             return self._computed()
         parcellation: Parcellation = self.inputs.parcellation
         made_from = {
-            "version": __version__,
+            "version": format_stamp(),
             "studies": studies_identity(self.inputs.source),
             "terms": hash_file(term_table_file(self.inputs.terms)),
             "classes": list(self.inputs.classes),

@@ -51,8 +51,7 @@ class TrainCell(RecordingInterface):
         splits = read_splits(Path(self.inputs.splits))
         digest = analysis.cell_hash(key, cohort.hash, splits.digest(key.split, final=key.fold == FINAL))
         path = analysis.cell_file(key)
-        complete = not analysis.keeps_model(key) or analysis.checkpoint_file(key.fold, key.seed).is_file()
-        if analysis.execution.overwrite or not complete or finished_cell(path, digest) is None:
+        if analysis.execution.overwrite or finished_cell(analysis, key, digest) is None:
             if analysis.execution.overwrite:
                 analysis.remove_states(key)
             self._cell(analysis, cohort, splits, digest).save(path)
@@ -88,6 +87,8 @@ class TrainCell(RecordingInterface):
         scores = estimator.predict(cohort, test) if test.size else np.empty((0, classes))
         attribution: dict[str, npt.NDArray[Any]] = {}
         if analysis.keeps_model(key):
+            # From here until the new cell is written, no cell vouches for the checkpoint.
+            analysis.cell_file(key).unlink(missing_ok=True)
             estimator.save(analysis.checkpoint_file(key.fold, key.seed))
             if analysis.attribution.cpa and test.size and hasattr(estimator, "attribute"):
                 # Held-out runs are explained for their true class, or in the direction of their true value.
@@ -98,7 +99,8 @@ class TrainCell(RecordingInterface):
                 attribution |= found.further_terms | routing_arrays(estimator, cohort, test)
                 attribution["pathways"] = np.array(found.pathways, dtype=np.str_)
         groups = int(cohort.runs["group"].iloc[train].nunique())
-        return Cell(key, digest, test, np.asarray(scores, dtype=np.float64), attribution, groups)
+        files = analysis.checkpoint_hashes(key)
+        return Cell(key, digest, test, np.asarray(scores, dtype=np.float64), attribution, groups, files)
 
 
 def _sides(

@@ -65,6 +65,8 @@ class Facts:
         Plain values of the static term; empty where there is none. See `bids_neurossm.training.static.StaticTerm`.
     family : str
         What the tensors are of: ``neurossm``, ``lmae-rwmoe``, or ``lmae`` for a pretrained encoder alone.
+    atlas_drawing : mapping
+        Where the regions are drawn, as `bids_neurossm.atlas.drawing.Drawing.facts`; empty where it is not known.
     encoder : mapping
         Where a pretrained encoder comes from; empty where there is none. See `bids_neurossm.training.encoders`.
     """
@@ -89,6 +91,7 @@ class Facts:
     versions: Mapping[str, str] = field(default_factory=dict)
     static: Mapping[str, Any] = field(default_factory=dict)
     family: str = "neurossm"
+    atlas_drawing: Mapping[str, str] = field(default_factory=dict)
     encoder: Mapping[str, Any] = field(default_factory=dict)
 
 

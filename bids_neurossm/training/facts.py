@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_neurossm import __version__
+from bids_neurossm.atlas.drawing import Drawing
+from bids_neurossm.errors import CheckpointError
 from bids_neurossm.models.trainable import ModelConfig
 from bids_neurossm.training.checkpoint import Facts, check_fit
 from bids_neurossm.training.cohort import Cohort
@@ -72,6 +74,7 @@ def cohort_facts(cohort: Cohort, indices: NDArray[np.int64]) -> dict[str, Any]:
     """Return what every checkpoint says of the runs that it was made from, and of what made it."""
     return {
         **{key: str(cohort.extra.get(key, "")) for key in _DATASET},
+        "atlas_drawing": dict(cohort.extra.get("atlas_drawing") or {}),
         "regions": tuple(cohort.regions),
         "repetition_time": repetition_time(cohort, indices),
         "training_hash": training_hash(cohort, indices),
@@ -90,7 +93,33 @@ def check_cohort(facts: Facts, path: Path, cohort: Cohort, indices: NDArray[np.i
     # What is in seconds is the same at every repetition time.
     time = None if in_seconds else repetition_time(cohort, indices)
     atlas, sha256, denoise = (str(cohort.extra.get(key, "")) for key in _DATASET)
+    ours, theirs = (Drawing.of_record(each or {}) for each in (cohort.extra.get("atlas_drawing"), facts.atlas_drawing))
+    if ours is not None and theirs is not None:
+        refuse_other_drawing(theirs, ours, path)
+        sha256 = ""  # one drawing may be in many files
     check_fit(facts, path, cohort.regions, time, atlas, sha256, denoise)
+
+
+def refuse_other_drawing(trained: Drawing, data: Drawing, path: Path) -> None:
+    """Refuse data whose regions are drawn in other places than those of a checkpoint.
+
+    Parameters
+    ----------
+    trained, data : Drawing
+        Of the checkpoint, and of the data; across spaces and resolutions they are not compared.
+    path : Path
+        The checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If they differ.
+    """
+    if trained.conflicts_with(data):
+        raise CheckpointError(
+            f"{path}: the checkpoint was trained on another label image in {trained.space} than the data come from, "
+            "under the same names of regions; extract the series again with the atlas of the checkpoint."
+        )
 
 
 def package_versions() -> dict[str, str]:

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from bids_neurossm import __version__
 from bids_neurossm.config import Execution, ModelSpec, Training
+from bids_neurossm.dataset.formats import format_stamp
 from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
 from bids_neurossm.models.trainable import ModelConfig, TrainableModel
@@ -234,7 +234,7 @@ class NeuralEstimator(ABC):
             return None
         digest = hash_content(
             {
-                "versions": [__version__, version("torch")],
+                "versions": [format_stamp(), version("torch")],
                 "what": [what, part],
                 "data": training_hash(job.cohort, job.indices),
                 "order": job.order,

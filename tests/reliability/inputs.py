@@ -249,7 +249,8 @@ def settings(folder: Path) -> Iterator[Bad]:
     for what, content in described.items():
         yield Bad(what, 2, content, "dataset_description.json", lambda path: read_description(path.parent))
     foreign = {"an output of another program": b'{"GeneratedBy": [{"Name": "fMRIPrep"}]}'}
-    foreign["an output of another version"] = b'{"GeneratedBy": [{"Name": "bids-neurossm", "Version": "0.0.0"}]}'
+    own = b'"GeneratedBy": [{"Name": "bids-neurossm", "Version": "9.0.0"}]'
+    foreign["an output with records of another format"] = b'{"RecordFormat": 99, ' + own + b"}"
     foreign["an output whose generators are text"] = b'{"GeneratedBy": "bids-neurossm"}'
     for what, content in foreign.items():
         yield Bad(what, 2, content, "out/dataset_description.json", lambda path: _named(write_description, path.parent))
