@@ -77,8 +77,8 @@ def _space_notes(path: Path, facts: Facts, parcellation: Parcellation) -> list[s
     if space == parcellation.space:
         return []
     return [
-        f"{path.name} was trained on {facts.atlas} in {space} and is applied to {parcellation.space}: the same regions, "
-        "whose borders can differ by some millimetres."
+        f"{path.name} was trained on {facts.atlas} in {space} and is applied to {parcellation.space}: the regions are "
+        "the same, their borders can differ by some millimetres."
     ]
 
 

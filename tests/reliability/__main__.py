@@ -21,6 +21,7 @@ PARTS = (
     "concurrency",
     "kills",
     "kills_of_groups",
+    "kills_of_reruns",
     "kills_with_workers",
     "workers",
     "disks",

@@ -63,10 +63,10 @@ def write_atlas(folder: Path) -> Path:
     return image
 
 
-def write_recipe(folder: Path) -> Path:
-    """Write the smallest recipe."""
-    path = folder / "smallest.toml"
-    write_text(path, RECIPE)
+def write_recipe(folder: Path, recipe: str = RECIPE, name: str = "smallest.toml") -> Path:
+    """Write the smallest recipe, or another one."""
+    path = folder / name
+    write_text(path, recipe)
     return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import shutil
 import signal
@@ -15,6 +17,8 @@ import psutil
 from reliability.cohort import SPACE, write_atlas, write_dataset, write_plugin, write_recipe
 from reliability.commands import STATE, all_of, content, differences, is_temporary, preload, run, start
 from reliability.outcome import Row, row
+
+from bids_neurossm.interfaces.analysis import Cell
 
 PART = "kills"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -72,7 +76,14 @@ def into(command: Sequence[str | Path], out: Path) -> list[str | Path]:
     return [out if each == "OUT" else each for each in command]
 
 
-def killed(what: str, folder: Path, command: Sequence[str | Path], begin: Path | None, n: int) -> Row:
+def killed(
+    what: str,
+    folder: Path,
+    command: Sequence[str | Path],
+    begin: Path | None,
+    n: int,
+    again: Sequence[str | Path] | None = None,
+) -> Row:
     """Kill a command at random moments, look at what it left, and run it again.
 
     Parameters
@@ -87,6 +98,8 @@ def killed(what: str, folder: Path, command: Sequence[str | Path], begin: Path |
         Content that each output dataset begins with.
     n : int
         Kills.
+    again : sequence, optional
+        The command that is run after the kills, `command` itself where it ends with 2 or is not given.
     """
     folder.mkdir()
     chance = random.Random(n)
@@ -105,12 +118,16 @@ def killed(what: str, folder: Path, command: Sequence[str | Path], begin: Path |
             by_signal[number] += 1
             during += code != 0
             told = [] if code in CODES[number] else [f"exit code {code} after {signal.Signals(number).name}: {said}"]
-            told += partial(out, expected, before) + _redone(out, finished)
+            told += partial(out, expected, before) + _redone(out, finished) + false_records(out)
             told += left_behind(out) if number != signal.SIGKILL else []
-            finished = _finished(out)
+            # What `command` makes again in any case, --overwrite, is not finished work.
+            finished = {} if "--overwrite" in command else _finished(out, expected)
             faults.append(told)
+        finished = _finished(out, expected)
         began = time.monotonic()
-        done = run(into(command, out), folder / "said", timeout=600)
+        done = run(into(again or command, out), folder / "said", timeout=600)
+        if again is not None and done.code == 2:
+            done, finished = run(into(command, out), folder / "said", timeout=600), {}
         seconds = 0.7 * seconds + 0.3 * (time.monotonic() - began)  # other work on the machine comes and goes
         told = (
             [] if done.code == 0 else [f"the command that was run again ended with {done.code}: {done.said()[-500:]}"]
@@ -164,18 +181,38 @@ def left_behind(out: Path) -> list[str]:
     return [f"{name} was left behind" for name in left if not name.endswith(STATE)]
 
 
-def _finished(out: Path) -> dict[str, int]:
-    """Inodes of what need not be done again: series that their sidecar vouches for, and trained models.
+def _finished(out: Path, expected: dict[str, str]) -> dict[str, int]:
+    """Inodes of what need not be done again: sidecars of series, and cells, as an undisturbed run leaves them.
 
-    A file that is written anew is a new file under the old name.
+    A file that is written again is a new file under the old name.
     """
-    paths = [*out.rglob("*_timeseries.json"), *out.rglob("*seed-*.safetensors"), *out.rglob("cells/*.npz")]
-    return {str(path.relative_to(out)): path.stat().st_ino for path in paths if not path.name.startswith(".")}
+    found = content(out)
+    paths = [*out.rglob("*_timeseries.json"), *out.rglob("cells/*.npz")]
+    named = {str(path.relative_to(out)): path for path in paths if not path.name.startswith(".")}
+    return {name: path.stat().st_ino for name, path in named.items() if found[name] == expected.get(name)}
 
 
 def _redone(out: Path, finished: dict[str, int]) -> list[str]:
-    now = _finished(out)
-    return [f"{name} was done again" for name, inode in finished.items() if now.get(name) != inode]
+    return [f"{name} was done again" for name, inode in finished.items() if _inode(out / name) != inode]
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.is_file() else None
+
+
+def false_records(out: Path) -> list[str]:
+    """Name sidecars and cells that state hashes which are not those of the files next to them."""
+    stated: dict[Path, str] = {}
+    for path in out.rglob("*_timeseries.json"):
+        hashes = json.loads(path.read_text(encoding="utf-8")).get("OutputHashes", {})
+        stated |= {path.parent / name: value for name, value in hashes.items()}
+    for path in out.rglob("cells/[!.]*.npz"):
+        stated |= {path.parents[1] / name: value for name, value in Cell.load(path).files.items()}
+    return [f"a record states another hash of {path.name}" for path, value in stated.items() if _hash(path) != value]
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
 
 
 def killed_with_workers(folder: Path, command: Sequence[str | Path], n: int) -> Row:
@@ -195,7 +232,7 @@ def killed_with_workers(folder: Path, command: Sequence[str | Path], n: int) -> 
         told = [f"{each.pid} outlived its command" for each in alive]
         told += [] if code in CODES[number] else [f"exit code {code}"]
         told += partial(out, expected)
-        finished = _finished(out)
+        finished = _finished(out, expected)
         again = _process(into(command, out), folder).wait(600)
         told += [f"exit code {again} of the command that was run again"] * (again != 0)
         told += [f"{name} differs" for name in differences(content(out), expected)] + _redone(out, finished)

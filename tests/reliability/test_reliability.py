@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from reliability import concurrency, disks, fuzzing, inputs, kills, security, spoilt_runs
+from reliability import concurrency, disks, fuzzing, inputs, kills, kills_of_reruns, security, spoilt_runs
 
 # Each of these starts commands by forking; the imports are made once.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -25,6 +25,12 @@ def test_what_was_killed_is_completed_byte_for_byte(tmp_path: Path) -> None:
     (result,) = kills.rows(tmp_path, False)
     assert result.tried >= 3
     assert not result.faults
+
+
+def test_a_killed_command_with_other_settings_is_completed_byte_for_byte(tmp_path: Path) -> None:
+    for result in kills_of_reruns.rows(tmp_path, False):
+        assert result.tried == 4
+        assert not result.faults
 
 
 def test_full_disks_and_places_that_can_not_be_written(tmp_path: Path) -> None:
