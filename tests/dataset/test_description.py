@@ -167,12 +167,31 @@ def test_an_atlas_is_written_once_with_its_facts(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
-def test_another_version_is_refused_until_it_is_told_to_take_over(tmp_path: Path) -> None:
+def test_another_version_with_the_same_format_goes_on(tmp_path: Path) -> None:
+    """0.1.0 did not state a format: it is the first."""
     write_description(tmp_path, {"fmriprep": tmp_path / "a"})
     path = tmp_path / "dataset_description.json"
-    path.write_text(path.read_text().replace(__version__, "0.0.0"))
-    with pytest.raises(UsageError, match=r"was written by bids-neurossm 0\.0\.0, this is .*--overwrite"):
+    described = json.loads(path.read_text().replace(__version__, "0.0.0"))
+    assert described.pop("RecordFormat") == 1
+    path.write_text(json.dumps(described))
+    write_description(tmp_path, {"raw": tmp_path / "b"})
+    described = read_description(tmp_path)
+    assert described["GeneratedBy"] == [{"Name": "bids-neurossm", "Version": __version__}]
+    assert described["RecordFormat"] == 1
+    assert set(described["DatasetLinks"]) == {"fmriprep", "raw"}
+
+
+def test_records_of_another_format_are_refused_until_told_to_take_over(tmp_path: Path) -> None:
+    write_description(tmp_path, {"fmriprep": tmp_path / "a"})
+    path = tmp_path / "dataset_description.json"
+    path.write_text(path.read_text().replace('"RecordFormat": 1', '"RecordFormat": 2').replace(__version__, "0.9.0"))
+    with pytest.raises(UsageError) as caught:
         write_description(tmp_path, {"raw": tmp_path / "b"})
+    assert str(caught.value) == (
+        f"The records in {tmp_path} have format 2 (bids-neurossm 0.9.0), this version writes format 1: its series and "
+        "models have to be computed again. Give another OUT_DIR, or --overwrite, which computes again what the command "
+        "asks for."
+    )
     assert set(read_description(tmp_path)["DatasetLinks"]) == {"fmriprep"}
     write_description(tmp_path, {"raw": tmp_path / "b"}, overwrite=True)
     described = read_description(tmp_path)

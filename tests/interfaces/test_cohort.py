@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
+from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.errors import LabelError
 from bids_neurossm.interfaces.analysis import Analysis
@@ -30,14 +31,19 @@ def write(path: Path, values: np.ndarray, names: list[str] = REGIONS) -> Path:
 def build(tmp_path: Path) -> Any:
     """Build a cohort of named tables; gives it with what was left out and what failed."""
 
-    def run(tables: dict[str, Path], regions: list[str] = REGIONS) -> tuple[Cohort, dict[str, str], list[str]]:
+    def run(
+        tables: dict[str, Path], regions: list[str] = REGIONS, hashes: dict[str, str] | None = None
+    ) -> tuple[Cohort, dict[str, str], list[str]]:
         analysis = Analysis(
             GroupOutputs(tmp_path / "out", "x", {}),
             "participant",
             *(ModelSpec(), (), Training(), Evaluation(), Execution(), Attribution(), Reference()),
         )
         rows = [
-            {"run": name, "participant_id": name, "label": "ab"[index % 2], "repetition_time": 2.0, "path": str(path)}
+            {
+                **{"run": name, "participant_id": name, "label": "ab"[index % 2], "repetition_time": 2.0},
+                **{"path": str(path), "sha256": (hashes or {}).get(name)},
+            }
             for index, (name, path) in enumerate(tables.items())
         ]
         node = BuildCohort(
@@ -126,3 +132,24 @@ def test_every_table_is_read_once_and_a_cohort_that_is_left_empty_says_where_the
     with pytest.raises(LabelError, match=r"No run is left to train on; .*exclusions\.tsv says why"):
         build({"b": tables["b"]})
     assert pd.read_csv(tmp_path / "out" / "group" / "x" / "exclusions.tsv", sep="\t")["run"].tolist() == ["b"]
+
+
+def test_a_table_that_is_not_the_one_its_sidecar_describes_costs_only_its_run(build: Any, tmp_path: Path) -> None:
+    """It was cut at the end of a line, so that nothing else shows it; one without a hash is taken as it is."""
+    values = np.random.default_rng(0).standard_normal((60, 100))
+    tables = {name: write(tmp_path / f"{name}.tsv", values + index) for index, name in enumerate("abcd")}
+    hashes = {name: hash_file(path) for name, path in tables.items() if name != "d"}
+    for name in "bd":
+        lines = tables[name].read_text().splitlines(keepends=True)
+        tables[name].write_text("".join(lines[:51]))
+    cohort, excluded, failed = build(tables, hashes=hashes)
+    assert list(cohort.runs["run"]) == ["a", "c", "d"]
+    assert cohort.runs["n_volumes"].tolist() == [60, 60, 50]
+    assert excluded == {"b": "unreadable"}
+    assert failed == ["b"]
+    (record,) = read_records(tmp_path / "records")
+    assert record.message == (
+        f"{tables['b']} was cut short or changed after it was written: it is not the table that b.json describes; run "
+        "the participant level again for it, or import it again."
+    )
+    assert record.exit_code == 1

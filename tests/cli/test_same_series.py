@@ -1,0 +1,86 @@
+"""One cohort has one drawing of its atlas, and series that were asked for with one set of settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bids_neurossm.cli.same_series import refuse_mixed_settings, refuse_two_drawings
+from bids_neurossm.dataset.series import SeriesFile
+from bids_neurossm.errors import UsageError
+
+
+def files(*sidecars: dict[str, Any]) -> list[SeriesFile]:
+    """Tables of participants 01, 02 ... with these sidecars."""
+    return [
+        SeriesFile(Path(f"sub-{number:02d}.tsv"), {"sub": f"{number:02d}", "task": "rest"}, sidecar)
+        for number, sidecar in enumerate(sidecars, start=1)
+    ]
+
+
+def atlas(labels: str | None, file: str = "f", space: str = "MNI", resolution: str = "2x2x2") -> dict[str, Any]:
+    """Return a sidecar; without labels one by 0.1.0."""
+    stated = {} if labels is None else {"Resolution": resolution, "LabelsSHA256": labels}
+    return {"Atlas": {"Name": "Cubes8", "Space": space, "SHA256": file, **stated}}
+
+
+def test_two_drawings_under_one_name_are_refused_with_the_number_of_runs() -> None:
+    with pytest.raises(UsageError) as caught:
+        refuse_two_drawings(files(atlas("a"), atlas("b"), atlas("a")))
+    assert str(caught.value).startswith(
+        "The series come from 2 different label images of Cubes8 in MNI (2 like sub-01_task-rest, 1 like "
+        "sub-02_task-rest): the same names mean different places in the brain. Choose runs of one kind with "
+    )
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "sidecars",
+    [
+        pytest.param((atlas("a", "x"), atlas("a", "y")), id="the same labels compressed again"),
+        pytest.param((atlas("a"), atlas("b", space="Other")), id="another space"),
+        pytest.param((atlas("a"), atlas("b", resolution="1x1x1")), id="another resolution"),
+        pytest.param((atlas("a"), {}, {"Atlas": {"Name": "n/a"}}, {"Atlas": "4S"}), id="series of other programs"),
+        pytest.param((atlas("a", "x"), atlas(None, "x")), id="0.1.0 with the same file"),
+        pytest.param((atlas(None, "x"), atlas(None, "x")), id="only 0.1.0"),
+    ],
+)
+def test_what_may_be_combined(sidecars: tuple[dict[str, Any], ...]) -> None:
+    refuse_two_drawings(files(*sidecars))
+
+
+def test_two_label_files_in_sidecars_of_the_first_release_are_refused() -> None:
+    with pytest.raises(UsageError, match="2 different label images"):
+        refuse_two_drawings(files(atlas(None, "x"), atlas(None, "y")))
+
+
+def settings(**changed: Any) -> dict[str, Any]:
+    return {"RequestedSettings": {"DummyScans": "auto", "HighPass": "n/a", **changed}, "NumberOfVolumesDropped": 3}
+
+
+def test_different_requested_settings_are_refused_with_counts_per_value() -> None:
+    cohort = files(settings(), settings(DummyScans=12), settings(), settings(HighPass=0.01), {})
+    with pytest.raises(UsageError) as caught:
+        refuse_mixed_settings(cohort, False)
+    assert caught.value.exit_code == 2
+    assert str(caught.value) == (
+        "The series of this cohort were made with different settings (DummyScans: auto in 3 runs, 12 in 1 runs; "
+        "HighPass: n/a in 3 runs, 0.01 in 1 runs). Choose runs of one kind with --participant-label, --session-id, "
+        "--task-id or --filter, run the participant level again with the same settings for all of them, or give "
+        "--allow-mixed-settings."
+    )
+
+
+def test_different_settings_that_are_allowed_are_a_note() -> None:
+    assert refuse_mixed_settings(files(settings(), settings(DummyScans=12)), True) == [
+        "The series were made with different settings, which --allow-mixed-settings permits: DummyScans: auto in 1 "
+        "runs, 12 in 1 runs."
+    ]
+
+
+def test_effective_values_and_series_without_settings_are_not_compared() -> None:
+    """Sites differ in what `auto` finds; other programs state nothing."""
+    cohort = files(settings(), {**settings(), "NumberOfVolumesDropped": 5}, {}, {"RequestedSettings": None})
+    assert refuse_mixed_settings(cohort, False) == []

@@ -1,0 +1,191 @@
+"""A record vouches for the files that it was written with, and for no others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bids_neurossm.dataset.bold_run import BoldRun
+from bids_neurossm.dataset.outputs import RunOutputs
+from bids_neurossm.dataset.vouching import OUTPUT_HASHES, stated_hashes, text_hash
+from bids_neurossm.errors import RunError
+from bids_neurossm.interfaces import participant
+from bids_neurossm.interfaces.inputs import hashes_after_reading, input_hashes, states_before_reading
+from bids_neurossm.interfaces.participant import _Table, _write
+from bids_neurossm.interfaces.resume import is_finished, read_sidecar
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> RunOutputs:
+    return RunOutputs(tmp_path, {"sub": "01", "task": "rest"}, {"atlas": "X"}, "none")
+
+
+def tables(outputs: RunOutputs, text: str) -> dict[Path, _Table]:
+    """All tables of a run, each with a text of its own."""
+    names = [*outputs.described[1:], outputs.relations("covariance"), outputs.timeseries]
+    return {path: _Table(f"{text} {path.name}\n", {} if path != outputs.timeseries else None) for path in names}
+
+
+def write(outputs: RunOutputs, text: str) -> None:
+    """Write a run whose input hash is its text."""
+    _write(outputs, tables(outputs, text), {"InputHash": text})
+
+
+def finished(outputs: RunOutputs, text: str) -> bool:
+    return is_finished(outputs, text, ["covariance"])
+
+
+def test_the_sidecar_states_the_hash_of_every_table(outputs: RunOutputs) -> None:
+    write(outputs, "one")
+    stated = read_sidecar(outputs.timeseries)[OUTPUT_HASHES]
+    assert stated == {path.name: text_hash(table.text) for path, table in tables(outputs, "one").items()}
+    assert len(stated) == 5
+    assert finished(outputs, "one")
+    assert not finished(outputs, "two")
+
+
+@pytest.mark.parametrize("calls", range(9))
+def test_a_run_that_is_replaced_is_finished_under_neither_setting_until_the_end(
+    outputs: RunOutputs, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """The process ends before the n-th of its nine writes; the tables come with four sidecars of their own."""
+    write(outputs, "one")
+    left = iter([*[True] * calls, False])
+    original = {name: getattr(participant, name) for name in ("write_text", "write_json")}
+
+    def ending(name: str) -> Any:
+        def writing(path: Path, content: Any) -> None:
+            if not next(left):
+                raise KeyboardInterrupt
+            original[name](path, content)
+
+        return writing
+
+    for name in original:
+        monkeypatch.setattr(participant, name, ending(name))
+    with pytest.raises(KeyboardInterrupt):
+        write(outputs, "two")
+    assert not finished(outputs, "one")
+    assert not finished(outputs, "two")
+    monkeypatch.undo()
+    write(outputs, "one")
+    assert finished(outputs, "one")
+
+
+def test_a_twin_that_writes_the_same_bytes_never_removes_the_sidecar(
+    outputs: RunOutputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+    unlink = Path.unlink
+
+    def recorded(path: Path, missing_ok: bool = False) -> None:
+        removed.append(path.name)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", recorded)
+    sidecar = outputs.timeseries.with_suffix(".json").name
+    write(outputs, "one")
+    removed.clear()
+    write(outputs, "one")
+    assert sidecar not in removed
+    write(outputs, "two")
+    assert sidecar in removed
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_table_that_was_cut_short_or_removed_is_not_finished(outputs: RunOutputs, place: int) -> None:
+    write(outputs, "one")
+    path = [*outputs.described, outputs.relations("covariance")][place]
+    path.write_text(path.read_text()[:-4])
+    assert not finished(outputs, "one")
+    path.unlink()
+    assert not finished(outputs, "one")
+
+
+def test_the_coverage_table_may_be_that_of_another_strategy(outputs: RunOutputs) -> None:
+    """Strategies share it; the last one that was run wrote it."""
+    other = outputs.with_strategy("simple")
+    write(outputs, "one")
+    write(other, "two")
+    assert finished(outputs, "one")
+    assert finished(other, "two")
+    outputs.coverage.write_text("of neither\n")
+    assert not finished(outputs, "one")
+    assert not finished(other, "two")
+
+
+def test_a_matrix_that_is_not_asked_for_may_be_missing_but_not_damaged(outputs: RunOutputs) -> None:
+    write(outputs, "one")
+    outputs.relations("covariance").write_text("cut")
+    assert not is_finished(outputs, "one")
+    outputs.relations("covariance").unlink()
+    assert is_finished(outputs, "one")
+
+
+def test_a_sidecar_of_the_first_release_states_no_hashes_and_is_taken_as_it_is(outputs: RunOutputs) -> None:
+    write(outputs, "one")
+    path = outputs.timeseries.with_suffix(".json")
+    path.write_text(json.dumps({"InputHash": "one"}))
+    assert stated_hashes(read_sidecar(outputs.timeseries)) == {}
+    assert finished(outputs, "one")
+    outputs.motion.unlink()
+    assert not finished(outputs, "one")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> BoldRun:
+    """An image with a mask and confounds; nothing looks into them."""
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    paths = {name: folder / name for name in ("bold.nii.gz", "mask.nii.gz", "confounds.tsv")}
+    for path in paths.values():
+        path.write_text(path.name)
+    return BoldRun(*paths.values(), entities={"sub": "01"}, dataset=folder, repetition_time=2.0)
+
+
+def read_after(run: BoldRun, before: Mapping[str, str]) -> dict[Path, str]:
+    return hashes_after_reading(run, (), before, text_hash("bold.nii.gz"))
+
+
+def test_inputs_that_stayed_the_same_have_the_hashes_that_a_plan_computes(run: BoldRun) -> None:
+    before = states_before_reading(run, ())
+    assert read_after(run, before) == input_hashes(run, None)
+    assert len(before) == 3
+
+
+def test_an_input_that_was_replaced_while_it_was_read_fails_the_run(run: BoldRun) -> None:
+    before = states_before_reading(run, ())
+    assert run.mask is not None
+    run.mask.write_text("mask.nii.GZ")  # of the same size
+    with pytest.raises(RunError, match=r"mask\.nii\.gz changed while the run was being read, so its series were not"):
+        read_after(run, before)
+
+
+def test_an_image_that_was_written_while_it_was_read_fails_the_run(run: BoldRun) -> None:
+    before = states_before_reading(run, ())
+    run.bold.write_text("bold.nii.gz, and more")
+    with pytest.raises(RunError, match=r"bold\.nii\.gz changed while"):
+        read_after(run, before)
+
+
+def test_a_sidecar_that_appeared_or_a_file_that_disappeared_fails_the_run(run: BoldRun) -> None:
+    before = states_before_reading(run, ())
+    assert run.confounds is not None
+    sidecar = run.confounds.with_suffix(".json")
+    sidecar.write_text("{}")
+    with pytest.raises(RunError, match=r"confounds\.json changed"):
+        read_after(run, before)
+    sidecar.unlink()
+    run.confounds.unlink()
+    with pytest.raises(RunError, match=r"confounds\.tsv changed"):
+        read_after(run, before)
+
+
+def test_a_run_without_mask_and_confounds_has_one_input(run: BoldRun) -> None:
+    alone = replace(run, mask=None, confounds=None)
+    assert list(states_before_reading(alone, ())) == [str(run.bold)]
