@@ -65,6 +65,9 @@ def _run(config: RunConfig, plan: GroupPlan, work_dir: Path) -> int:
     write_description(config.out_dir, {"input": config.bids_dir, **sources}, config.execution.overwrite)
     if plan.cohort.parcellation is not None:
         write_atlas(config.out_dir, [plan.cohort.parcellation])
+    if config.evaluation.only_fold is None:
+        # Written last: from here on, tables can be those of this command.
+        (plan.analysis.outputs.folder / "summary.json").unlink(missing_ok=True)
     records = _work(config, plan, work_dir, console)
     write_crashes(log_folder, records)
     return _conclude(config, plan, records, console, log_folder)

@@ -79,7 +79,7 @@ def run_facts(file: SeriesFile) -> dict[str, Any]:
         "task_id": file.entities.get("task", ""),
         "run_id": file.entities.get("run", ""),
         "path": str(file.path),
-        "sha256": file.sha256,
+        "sha256": file.sha256 or "",
         **series_facts(file),
     }
 

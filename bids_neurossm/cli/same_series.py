@@ -54,7 +54,7 @@ def refuse_two_drawings(files: Sequence[SeriesFile]) -> None:
             found[str(_atlas(each).get("Space")), "not stated"][str(label_file)].append(each)
     for (space, _), drawings in found.items():
         if len(drawings) > 1:
-            listed = ", ".join(f"{len(runs)} like {runs[0].run}" for runs in drawings.values())
+            listed = ", ".join(f"{_counted(len(runs))} like {runs[0].run}" for runs in drawings.values())
             raise UsageError(
                 f"The series come from {len(drawings)} different label images of {_atlas(files[0]).get('Name')} in "
                 f"{space} ({listed}): the same names mean different places in the brain. {_CHOOSE}, or run the "
@@ -91,7 +91,7 @@ def refuse_mixed_settings(files: Sequence[SeriesFile], allowed: bool) -> list[st
     if not mixed:
         return []
     listed = "; ".join(
-        f"{name}: {', '.join(f'{value} in {number} runs' for value, number in counts.most_common())}"
+        f"{name}: {', '.join(f'{value} ({_counted(number)})' for value, number in counts.most_common())}"
         for name, counts in mixed.items()
     )
     if allowed:
@@ -116,6 +116,10 @@ def other_drawing(found: Parcellation, file: SeriesFile) -> str | None:
     if stated is None or not found.drawing.conflicts_with(stated):
         return None
     return f"{found.image_file.name} draws the regions in other places than the atlas of the series"
+
+
+def _counted(number: int) -> str:
+    return "1 run" if number == 1 else f"{number} runs"
 
 
 def _atlas(file: SeriesFile) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class BuildCohort(RecordingInterface):
     def _read(self, row: dict[str, Any]) -> tuple[npt.NDArray[np.float64] | None, dict[str, str] | None]:
         """Read a run, or say why it cannot be used; a damaged table is a failure besides."""
         try:
-            series = read_series(Path(row["path"]), self.inputs.regions, same_parcels, row.get("sha256"))
+            series = read_series(Path(row["path"]), self.inputs.regions, same_parcels, row.get("sha256") or None)
         except OtherRegionsError as error:
             return None, {"reason": "other regions", "detail": portable(str(error), [Path(row["path"]).parent])}
         except RunError as error:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cubes import SPACE, group_options, make_dataset, participant_options
 
+from bids_neurossm.cli.parser import parse_config
+from bids_neurossm.cli.plan_group import GroupPlan, plan_group
+from bids_neurossm.cli.run import main
 from bids_neurossm.cli.same_series import refuse_mixed_settings, refuse_two_drawings
 from bids_neurossm.dataset.series import SeriesFile
 from bids_neurossm.errors import UsageError
@@ -30,7 +36,7 @@ def test_two_drawings_under_one_name_are_refused_with_the_number_of_runs() -> No
     with pytest.raises(UsageError) as caught:
         refuse_two_drawings(files(atlas("a"), atlas("b"), atlas("a")))
     assert str(caught.value).startswith(
-        "The series come from 2 different label images of Cubes8 in MNI (2 like sub-01_task-rest, 1 like "
+        "The series come from 2 different label images of Cubes8 in MNI (2 runs like sub-01_task-rest, 1 run like "
         "sub-02_task-rest): the same names mean different places in the brain. Choose runs of one kind with "
     )
     assert caught.value.exit_code == 2
@@ -66,8 +72,8 @@ def test_different_requested_settings_are_refused_with_counts_per_value() -> Non
         refuse_mixed_settings(cohort, False)
     assert caught.value.exit_code == 2
     assert str(caught.value) == (
-        "The series of this cohort were made with different settings (DummyScans: auto in 3 runs, 12 in 1 runs; "
-        "HighPass: n/a in 3 runs, 0.01 in 1 runs). Choose runs of one kind with --participant-label, --session-id, "
+        "The series of this cohort were made with different settings (DummyScans: auto (3 runs), 12 (1 run); "
+        "HighPass: n/a (3 runs), 0.01 (1 run)). Choose runs of one kind with --participant-label, --session-id, "
         "--task-id or --filter, run the participant level again with the same settings for all of them, or give "
         "--allow-mixed-settings."
     )
@@ -75,8 +81,8 @@ def test_different_requested_settings_are_refused_with_counts_per_value() -> Non
 
 def test_different_settings_that_are_allowed_are_a_note() -> None:
     assert refuse_mixed_settings(files(settings(), settings(DummyScans=12)), True) == [
-        "The series were made with different settings, which --allow-mixed-settings permits: DummyScans: auto in 1 "
-        "runs, 12 in 1 runs."
+        "The series were made with different settings, which --allow-mixed-settings permits: DummyScans: auto (1 "
+        "run), 12 (1 run)."
     ]
 
 
@@ -84,3 +90,52 @@ def test_effective_values_and_series_without_settings_are_not_compared() -> None
     """Sites differ in what `auto` finds; other programs state nothing."""
     cohort = files(settings(), {**settings(), "NumberOfVolumesDropped": 5}, {}, {"RequestedSettings": None})
     assert refuse_mixed_settings(cohort, False) == []
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight participants; the last three have 12 volumes less."""
+    folder = tmp_path_factory.mktemp("study")
+    make_dataset(folder, 8)
+    labels = [f"{number:02d}" for number in range(1, 9)]
+    common = [str(folder / "fmriprep"), str(folder / "series"), "participant", *participant_options(folder)]
+    assert main([*common, "--participant-label", *labels[:5]]) == 0
+    assert main([*common, "--participant-label", *labels[5:], "--dummy-scans", "12"]) == 0
+    return folder
+
+
+def planned(study: Path, *options: str) -> GroupPlan:
+    arguments = [str(study / "series"), str(study / "out"), "group", *group_options(study), "--folds", "2"]
+    return plan_group(parse_config([*arguments, *options]))
+
+
+def test_a_cohort_of_two_commands_with_other_settings_is_refused(study: Path) -> None:
+    with pytest.raises(UsageError, match=r"different settings \(DummyScans: auto \(5 runs\), 12 \(3 runs\)\)\. Choose"):
+        planned(study)
+    chosen = planned(study, "--participant-label", "01", "02", "03", "04", "05")
+    assert len(chosen.cohort.runs) == 5
+    assert not any("different settings" in note for note in chosen.cohort.extra["notes"])
+
+
+def test_mixed_settings_that_are_allowed_stand_in_the_notes_of_report_and_card(study: Path) -> None:
+    plan = planned(study, "--allow-mixed-settings")
+    assert len(plan.cohort.runs) == 8
+    assert plan.cohort.extra["notes"][0] == (
+        "The series were made with different settings, which --allow-mixed-settings permits: DummyScans: auto (5 "
+        "runs), 12 (3 runs)."
+    )
+    assert plan.cohort.extra["atlas_drawing"]["Space"] == SPACE
+
+
+def test_series_whose_sidecars_state_no_hash_are_planned_without_one(study: Path, tmp_path: Path) -> None:
+    """As 0.1.0 and other programs leave them."""
+    shutil.copytree(study / "series", tmp_path / "series")
+    for path in (tmp_path / "series").rglob("sub-*/func/*_timeseries.json"):
+        kept = {name: value for name, value in json.loads(path.read_text()).items() if name != "OutputHashes"}
+        path.write_text(json.dumps(kept))
+    arguments = [str(tmp_path / "series"), str(tmp_path / "out"), "group", *group_options(study), "--folds", "2"]
+    rows = plan_group(parse_config([*arguments, "--allow-mixed-settings"])).cohort.runs
+    assert {row["sha256"] for row in rows} == {""}
+    stated = {row["sha256"] for row in planned(study, "--allow-mixed-settings").cohort.runs}
+    assert len(stated) == 8
+    assert {len(each) for each in stated} == {64}

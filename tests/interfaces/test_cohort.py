@@ -42,7 +42,7 @@ def build(tmp_path: Path) -> Any:
         rows = [
             {
                 **{"run": name, "participant_id": name, "label": "ab"[index % 2], "repetition_time": 2.0},
-                **{"path": str(path), "sha256": (hashes or {}).get(name)},
+                **{"path": str(path), "sha256": (hashes or {}).get(name, "")},
             }
             for index, (name, path) in enumerate(tables.items())
         ]
