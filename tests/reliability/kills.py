@@ -99,11 +99,13 @@ def killed(
     n : int
         Kills.
     again : sequence, optional
-        The command that is run after the kills, `command` itself where it ends with 2 or is not given.
+        The command that is run after the kills, where it is another one than `command`: the one that goes on with
+        what ``--overwrite`` began. Where that ends with 2, nothing had begun, and `command` is run.
     """
     folder.mkdir()
     chance = random.Random(n)
     expected, seconds = _undisturbed(folder, command, begin)
+    gone_on = expected if again is None else _undisturbed(folder, again, begin, command)[0]
     before = content(begin) if begin is not None else {}
     faults: list[list[str]] = []
     by_signal = dict.fromkeys(SIGNALS, 0)
@@ -118,7 +120,7 @@ def killed(
             by_signal[number] += 1
             during += code != 0
             told = [] if code in CODES[number] else [f"exit code {code} after {signal.Signals(number).name}: {said}"]
-            told += partial(out, expected, before) + _redone(out, finished) + false_records(out)
+            told += partial(out, expected, before, gone_on) + _redone(out, finished) + false_records(out)
             told += left_behind(out) if number != signal.SIGKILL else []
             # What `command` makes again in any case, --overwrite, is not finished work.
             finished = {} if "--overwrite" in command else _finished(out, expected)
@@ -126,13 +128,14 @@ def killed(
         finished = _finished(out, expected)
         began = time.monotonic()
         done = run(into(again or command, out), folder / "said", timeout=600)
+        in_the_end = gone_on
         if again is not None and done.code == 2:
-            done, finished = run(into(command, out), folder / "said", timeout=600), {}
+            done, finished, in_the_end = run(into(command, out), folder / "said", timeout=600), {}, expected
         seconds = 0.7 * seconds + 0.3 * (time.monotonic() - began)  # other work on the machine comes and goes
         told = (
             [] if done.code == 0 else [f"the command that was run again ended with {done.code}: {done.said()[-500:]}"]
         )
-        told += [f"{name} differs from an undisturbed run" for name in differences(content(out), expected)]
+        told += [f"{name} differs from an undisturbed run" for name in differences(content(out), in_the_end)]
         faults[-1] += told + _redone(out, finished)
         shutil.rmtree(out)
         shutil.rmtree(folder.parent / "work", ignore_errors=True)
@@ -140,11 +143,16 @@ def killed(
     return row(PART, what, faults, f"{kinds}; {during} hit the command at work, the others after its end")
 
 
-def _undisturbed(folder: Path, command: Sequence[str | Path], begin: Path | None) -> tuple[dict[str, str], float]:
+def _undisturbed(
+    folder: Path, command: Sequence[str | Path], begin: Path | None, earlier: Sequence[str | Path] | None = None
+) -> tuple[dict[str, str], float]:
+    """Run a command twice, the second time after an earlier one; say what it leaves, and how long it takes."""
     out = _new_out(folder / "out", begin)
     run(into(command, out), folder / "said", timeout=600)
     shutil.rmtree(out)
     _new_out(out, begin)
+    if earlier is not None:
+        run(into(earlier, out), folder / "said", timeout=600)
     began = time.monotonic()
     done = run(into(command, out), folder / "said", timeout=600)
     assert done.code == 0, done.said()
@@ -169,9 +177,8 @@ def _kill_at(command: Sequence[str | Path], folder: Path, moment: float, number:
         return child.wait(60), child.said()[-300:]
 
 
-def partial(out: Path, expected: dict[str, str], before: dict[str, str] | None = None) -> list[str]:
+def partial(out: Path, *allowed: dict[str, str]) -> list[str]:
     """Name files that have their final name, but neither their final content nor that from before the command."""
-    allowed = [expected, before or {}]
     return [f"{name} is partial" for name, value in content(out).items() if value not in {a.get(name) for a in allowed}]
 
 
