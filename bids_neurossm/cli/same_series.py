@@ -85,7 +85,9 @@ def refuse_mixed_settings(files: Sequence[SeriesFile], allowed: bool) -> list[st
     values: dict[str, Counter[str]] = defaultdict(Counter)
     for each in files:
         settings = each.sidecar.get("RequestedSettings")
-        for name, value in settings.items() if isinstance(settings, dict) else ():
+        if not isinstance(settings, dict):
+            continue
+        for name, value in {**settings, "RecordFormat": each.sidecar.get("RecordFormat", "n/a")}.items():
             values[str(name)][str(value)[:12]] += 1
     mixed = {name: counts for name, counts in sorted(values.items()) if len(counts) > 1}
     if not mixed:
