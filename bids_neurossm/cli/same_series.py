@@ -45,13 +45,17 @@ def refuse_two_drawings(files: Sequence[SeriesFile]) -> None:
     """
     by_label_file = {_atlas(each).get("SHA256"): drawing_of(each) for each in files if drawing_of(each) is not None}
     found: dict[tuple[str, str], dict[str, list[SeriesFile]]] = defaultdict(lambda: defaultdict(list))
+    undrawn = []
     for each in files:
-        label_file = _atlas(each).get("SHA256")
-        drawing = drawing_of(each) or by_label_file.get(label_file)
+        drawing = drawing_of(each) or by_label_file.get(_atlas(each).get("SHA256"))
         if drawing is not None:
             found[drawing.space, drawing.resolution][drawing.sha256].append(each)
-        elif label_file:
-            found[str(_atlas(each).get("Space")), "not stated"][str(label_file)].append(each)
+        elif _atlas(each).get("SHA256"):
+            undrawn.append(each)
+    for each in undrawn:
+        space = str(_atlas(each).get("Space"))
+        for place in [place for place in found if place[0] == space] or [(space, "not stated")]:
+            found[place][str(_atlas(each)["SHA256"])].append(each)
     for (space, _), drawings in found.items():
         if len(drawings) > 1:
             listed = ", ".join(f"{_counted(len(runs))} like {runs[0].run}" for runs in drawings.values())

@@ -51,15 +51,17 @@ def test_two_drawings_under_one_name_are_refused_with_the_number_of_runs() -> No
         pytest.param((atlas("a"), {}, {"Atlas": {"Name": "n/a"}}, {"Atlas": "4S"}), id="series of other programs"),
         pytest.param((atlas("a", "x"), atlas(None, "x")), id="0.1.0 with the same file"),
         pytest.param((atlas(None, "x"), atlas(None, "x")), id="only 0.1.0"),
+        pytest.param((atlas(None, "x"), atlas("b", "y", "Other")), id="0.1.0 and another space"),
     ],
 )
 def test_what_may_be_combined(sidecars: tuple[dict[str, Any], ...]) -> None:
     refuse_two_drawings(files(*sidecars))
 
 
-def test_two_label_files_in_sidecars_of_the_first_release_are_refused() -> None:
+@pytest.mark.parametrize("other", [None, "a"])
+def test_another_label_file_in_sidecars_of_the_first_release_is_refused(other: str | None) -> None:
     with pytest.raises(UsageError, match="2 different label images"):
-        refuse_two_drawings(files(atlas(None, "x"), atlas(None, "y")))
+        refuse_two_drawings(files(atlas(None, "x"), atlas(other, "y")))
 
 
 def settings(**changed: Any) -> dict[str, Any]:
@@ -84,6 +86,12 @@ def test_different_settings_that_are_allowed_are_a_note() -> None:
         "The series were made with different settings, which --allow-mixed-settings permits: DummyScans: auto (1 "
         "run), 12 (1 run)."
     ]
+
+
+def test_records_of_two_formats_are_not_mixed() -> None:
+    cohort = files({**settings(), "RecordFormat": 1}, {**settings(), "RecordFormat": 2})
+    with pytest.raises(UsageError, match=r"\(RecordFormat: 1 \(1 run\), 2 \(1 run\)\)"):
+        refuse_mixed_settings(cohort, False)
 
 
 def test_effective_values_and_series_without_settings_are_not_compared() -> None:
