@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bids_neurossm.config import Extraction
+from bids_neurossm.dataset import formats
 from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.dataset.vouching import OUTPUT_HASHES, stated_hashes, text_hash
@@ -17,7 +20,9 @@ from bids_neurossm.errors import RunError
 from bids_neurossm.interfaces import participant
 from bids_neurossm.interfaces.inputs import hashes_after_reading, input_hashes, states_before_reading
 from bids_neurossm.interfaces.participant import _Table, _write
-from bids_neurossm.interfaces.resume import is_finished, read_sidecar
+from bids_neurossm.interfaces.provenance import requested_settings
+from bids_neurossm.interfaces.resume import input_hash, is_finished, read_sidecar
+from bids_neurossm.signal.strategy import Strategy
 
 
 @pytest.fixture
@@ -189,3 +194,38 @@ def test_a_sidecar_that_appeared_or_a_file_that_disappeared_fails_the_run(run: B
 def test_a_run_without_mask_and_confounds_has_one_input(run: BoldRun) -> None:
     alone = replace(run, mask=None, confounds=None)
     assert list(states_before_reading(alone, ())) == [str(run.bold)]
+
+
+def test_the_input_hash_is_the_one_that_0_1_0_wrote(run: BoldRun) -> None:
+    """Computed by 0.1.0: finished runs of that version are kept, whatever the version of the package."""
+    atlas: Any = SimpleNamespace(sha256="a" * 64, labels=(1, 2), names=("A", "B"), space="X")
+    strategy = Strategy(name="x", columns=("csf",), high_pass=0.01)
+    found = input_hash(run, atlas, strategy, Extraction(fd_threshold=0.5), input_hashes(run, None))
+    assert found == "672beac5bc904f3235919c9d2fde34c08fd67755fda37678c5f28e27355b721d"
+
+
+def test_records_of_another_format_have_another_input_hash(run: BoldRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    atlas: Any = SimpleNamespace(sha256="a" * 64, labels=(1, 2), names=("A", "B"), space="X")
+    inputs = (run, atlas, Strategy(name="x"), Extraction(), input_hashes(run, None))
+    first = input_hash(*inputs)
+    monkeypatch.setattr(formats, "RECORD_FORMAT", 2)
+    assert input_hash(*inputs) != first
+
+
+def test_requested_settings_are_the_same_for_a_strategy_of_another_name() -> None:
+    strategy = Strategy(name="x", description="a", columns=("csf",), high_pass=0.01)
+    renamed = replace(strategy, name="y", description="b", citation="c")
+    wanted = requested_settings(strategy, Extraction())
+    assert wanted == requested_settings(renamed, Extraction())
+    assert {name: value for name, value in wanted.items() if name != "StrategyHash"} == {
+        "DummyScans": "auto",
+        "FramewiseDisplacementThreshold": "n/a",
+        "HighPass": 0.01,
+        "LowPass": "n/a",
+        "MinimumCoverage": 0.5,
+        "MinimumVolumes": 50,
+        "MinimumDegreesOfFreedom": 15,
+        "MaximumUncovered": 0.2,
+    }
+    other = requested_settings(replace(strategy, columns=("csf", "white_matter")), Extraction(dummy_scans=0))
+    assert [name for name in wanted if wanted[name] != other[name]] == ["DummyScans", "StrategyHash"]
