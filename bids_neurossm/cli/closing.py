@@ -23,7 +23,7 @@ _ROOT = ("dataset_description.json", "README.md", ".bidsignore")
 
 def run_is_there(outputs: Iterable[RunOutputs], measures: Sequence[str] = ()) -> bool:
     """Whether the files of a run are there, for every parcellation; what is not, was removed or never written."""
-    files = [file for each in outputs for file in (*each.described, *map(each.relations, measures))]
+    files = [file for each in outputs for file in (*each.described(), *map(each.relations, measures))]
     return all(path.is_file() and path.with_suffix(".json").is_file() for path in files)
 
 

@@ -80,7 +80,6 @@ class RunOutputs:
         """One row per volume of the image: framewise displacement, and whether it was kept."""
         return self.path("outliers", ".tsv", desc=self.strategy)
 
-    @property
     def described(self) -> tuple[Path, ...]:
         """Tables that every run has, for which the sidecar of the series vouches."""
         return self.timeseries, self.coverage, self.connectivity, self.motion

@@ -234,5 +234,5 @@ def finished_cell(analysis: Analysis, key: CellKey, digest: str) -> Cell | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None  # cut short or foreign: it is made again
     unsaved = not analysis.keeps_model(key) or not cell.n_training
-    whole = unsaved or (len(cell.files) == 2 and cell.files == analysis.checkpoint_hashes(key))
+    whole = unsaved or (bool(cell.files) and cell.files == analysis.checkpoint_hashes(key))
     return cell if cell.digest == digest and whole else None

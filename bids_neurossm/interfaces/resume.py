@@ -83,7 +83,7 @@ def is_finished(outputs: RunOutputs, expected_hash: str, measures: Sequence[str]
     if sidecar.get("InputHash") != expected_hash:
         return False
     stated = stated_hashes(sidecar)
-    wanted = [*outputs.described, *map(outputs.relations, measures)]
+    wanted = [*outputs.described(), *map(outputs.relations, measures)]
     if not all(path.is_file() for path in wanted) or (stated and any(path.name not in stated for path in wanted)):
         return False
     written = [path for name in stated if (path := outputs.folder / name).is_file()]

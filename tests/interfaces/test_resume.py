@@ -32,7 +32,7 @@ def outputs(tmp_path: Path) -> RunOutputs:
 
 def tables(outputs: RunOutputs, text: str) -> dict[Path, _Table]:
     """All tables of a run, each with a text of its own."""
-    names = [*outputs.described[1:], outputs.relations("covariance"), outputs.timeseries]
+    names = [*outputs.described()[1:], outputs.relations("covariance"), outputs.timeseries]
     return {path: _Table(f"{text} {path.name}\n", {} if path != outputs.timeseries else None) for path in names}
 
 
@@ -105,7 +105,7 @@ def test_a_twin_that_writes_the_same_bytes_never_removes_the_sidecar(
 @pytest.mark.parametrize("place", range(5))
 def test_a_table_that_was_cut_short_or_removed_is_not_finished(outputs: RunOutputs, place: int) -> None:
     write(outputs, "one")
-    path = [*outputs.described, outputs.relations("covariance")][place]
+    path = [*outputs.described(), outputs.relations("covariance")][place]
     path.write_text(path.read_text()[:-4])
     assert not finished(outputs, "one")
     path.unlink()
