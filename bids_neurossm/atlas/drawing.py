@@ -1,4 +1,4 @@
-"""The identity of an atlas: where its regions are drawn, whatever file holds them."""
+"""The identity of an atlas: the places of its regions, independent of the file that holds them."""
 
 from __future__ import annotations
 

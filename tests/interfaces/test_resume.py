@@ -197,7 +197,7 @@ def test_a_run_without_mask_and_confounds_has_one_input(run: BoldRun) -> None:
 
 
 def test_the_input_hash_is_the_one_that_0_1_0_wrote(run: BoldRun) -> None:
-    """Computed by 0.1.0: finished runs of that version are kept, whatever the version of the package."""
+    """Computed by 0.1.0: finished runs of that version are kept."""
     atlas: Any = SimpleNamespace(sha256="a" * 64, labels=(1, 2), names=("A", "B"), space="X")
     strategy = Strategy(name="x", columns=("csf",), high_pass=0.01)
     found = input_hash(run, atlas, strategy, Extraction(fd_threshold=0.5), input_hashes(run, None))
