@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
+import platform
 import threading
 import time
 import uuid
@@ -162,7 +162,7 @@ def _this_process() -> dict[str, Any]:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         namespace = str(Path("/proc/self/ns/pid").readlink())
     pid = os.getpid()
-    return {"pid": pid, "host": socket.gethostname(), "processes": f"{boot} {namespace}", "born": _born(pid)}
+    return {"pid": pid, "host": platform.node(), "processes": f"{boot} {namespace}", "born": _born(pid)}
 
 
 def _born(pid: Any) -> str:
