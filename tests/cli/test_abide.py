@@ -13,7 +13,7 @@ import pytest
 
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.cli.plan_group import plan_group
-from bids_neurossm.errors import LabelError, NeuroSSMError
+from bids_neurossm.errors import NeuroSSMError
 
 RECIPE = """
 [model]
@@ -126,14 +126,15 @@ def test_what_can_not_be_judged_is_refused_before_training(
     assert words in str(refused.value)
 
 
-def test_classes_that_differ_by_case_only_are_refused(imported: Path, tmp_path: Path) -> None:
+def test_classes_that_differ_by_case_only_are_two_and_reported(imported: Path, tmp_path: Path) -> None:
     table = pd.read_csv(imported / "participants.tsv", sep="\t", dtype=str)
     table["dx"] = [f" {name.lower() if number % 7 == 0 else name} " for number, name in enumerate(table["dx"])]
     table.to_csv(tmp_path / "participants.tsv", sep="\t", index=False)
     options = ["--target", "dx", "--participants-file", str(tmp_path / "participants.tsv")]
     # Stray spaces are taken off; two spellings are not merged without a word.
-    with pytest.raises(LabelError, match="has the classes 'ASD' and 'asd': spell one class in one way"):
-        plan_group(parse_config([str(imported), str(tmp_path / "out"), "group", *options]))
+    planned = plan_group(parse_config([str(imported), str(tmp_path / "out"), "group", *options]))
+    assert {"ASD", "asd"} <= set(planned.cohort.classes)
+    assert any("'ASD'" in note and "'asd'" in note and "look alike" in note for note in planned.cohort.extra["notes"])
 
 
 def test_the_panel_of_baselines_fits_the_cohort(imported: Path, tmp_path: Path) -> None:

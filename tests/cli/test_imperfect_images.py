@@ -251,7 +251,8 @@ def test_a_series_whose_sidecar_was_not_fetched_fails_alone(command: Any, tmp_pa
     told = "--target dx --model pearson-connectivity --baselines none --no-cpa --nprocs 1 --folds 2 --reference none"
     done = command(dataset, tmp_path / "out", "group", *told.split())
     assert done.returncode == 1, done.stdout + done.stderr
-    assert f"failed: sub-08_task-rest: {sidecar} is a pointer of git-annex" in done.stdout
+    assert "failed: sub-08_task-rest: " in done.stdout
+    assert f"{sidecar.name} is a pointer of git-annex" in done.stdout
     rows = table(tmp_path / "out", "group/*/exclusions.tsv")
     assert rows[["run", "reason"]].to_numpy().tolist() == [["sub-08_task-rest", "unreadable"]]
     assert len(table(tmp_path / "out", "group/*/splits.tsv")) == 7

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bids_neurossm.dataset.bidsignore import IgnoreRules, vague_sentences
-from bids_neurossm.dataset.description import _BIDSIGNORE
 from bids_neurossm.dataset.names import parse_name
+from bids_neurossm.dataset.outputs import BIDSIGNORE
 from bids_neurossm.errors import UsageError
 
 IMAGE = "sub-07/ses-2/func/sub-07_ses-2_task-rest_run-02_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz"
@@ -42,7 +42,7 @@ def reason(tmp_path: Path, content: str, place: str = IMAGE) -> str | None:
     return IgnoreRules.read(tmp_path).reason(place, parse_name(place)[0])
 
 
-@pytest.mark.parametrize("content", [FMRIPREP, _BIDSIGNORE, "", "# sub-07\n\n"])
+@pytest.mark.parametrize("content", [FMRIPREP, "\n".join(BIDSIGNORE), "", "# sub-07\n\n"])
 @pytest.mark.parametrize("place", [IMAGE, SERIES])
 def test_files_written_for_the_validator_leave_nothing_out(tmp_path: Path, content: str, place: str) -> None:
     assert reason(tmp_path, content, place) is None
