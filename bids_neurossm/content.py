@@ -1,12 +1,37 @@
-"""Whether a file's content is on this machine: DataLad and git-annex leave links or small pointer files behind."""
+"""Whether a file can be read, and how much of it: content that is not here, what is no file, and sizes.
+
+DataLad and git-annex leave links or small pointer files behind. A pipe or a device has no end that is known, and a
+file that somebody else wrote may be larger than memory: both are refused before anything is read.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import stat
 from pathlib import Path
+
+from bids_neurossm.errors import NeuroSSMError
 
 #: git-annex writes no pointer file that is larger.
 _LARGEST_POINTER = 32_768
+
+#: Most bytes of each kind of text that is read; real files are far smaller.
+MAX_JSON_BYTES = 16 * 1024**2
+MAX_TOML_BYTES = 1024**2
+MAX_TABLE_BYTES = 512 * 1024**2
+MAX_XML_BYTES = 16 * 1024**2
+
+#: Brackets within brackets; settings and sidecars have a few.
+_MAX_DEPTH = 100
+
+#: What is no regular file.
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def missing_content(path: Path) -> str | None:
@@ -20,11 +45,14 @@ def missing_content(path: Path) -> str | None:
     Returns
     -------
     str or None
-        One sentence that names the file: it is a link to content that is not here, a pointer file of git-annex, or it
-        is empty. None where there is content, and where there is no file at all: an absent file is another matter.
+        One sentence that names the file: it is a link to content that is not here, a pointer file of git-annex, a
+        pipe, a socket or a device, or it is empty. None where there is content, and where there is no file at all: an
+        absent file is another matter.
     """
     try:
-        size = path.stat().st_size
+        state = path.stat()
+    except ValueError:
+        return f"{path} holds a zero byte, which no path can."
     except OSError:
         if not path.is_symlink():
             return None
@@ -32,11 +60,14 @@ def missing_content(path: Path) -> str | None:
         return (
             f"{path} is a link to {target}, which is not there: the content was not fetched; run `datalad get {path}`."
         )
-    if not path.is_file():
+    kind = next((name for test, name in _KINDS if test(state.st_mode)), None)
+    if kind is not None:
+        return f"{path} is {kind}, not a file; save it to a file first."
+    if not stat.S_ISREG(state.st_mode):
         return None
-    if size == 0:
+    if state.st_size == 0:
         return f"{path} is empty (0 bytes): copy or fetch it again."
-    if size <= _LARGEST_POINTER:
+    if state.st_size <= _LARGEST_POINTER:
         try:
             with path.open("rb") as stream:
                 start = stream.read(16)
@@ -50,3 +81,61 @@ def missing_content(path: Path) -> str | None:
 def is_listed(path: Path) -> bool:
     """Tell whether a folder lists a file, even if its content is missing (a dangling link)."""
     return os.path.lexists(path)
+
+
+def read_content(path: Path, error: type[NeuroSSMError], most: int) -> bytes:
+    """Read a whole file that somebody else may have written.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    error : type
+        Raised where it cannot be read.
+    most : int
+        Largest size in bytes.
+
+    Raises
+    ------
+    NeuroSSMError
+        `error`, if there is no content (see `missing_content`), the file is larger, or it cannot be opened.
+    """
+    problem = missing_content(path)
+    if problem:
+        raise error(problem)
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(most + 1)
+    except OSError as reason:
+        raise error(f"{path} cannot be read: {reason.strerror}.") from reason
+    if len(content) > most:
+        size = path.stat().st_size
+        raise error(f"{path} has {size / 1024**2:.0f} MiB; a file of this kind has at most {most / 1024**2:.0f} MiB.")
+    return content
+
+
+def read_utf8(path: Path, error: type[NeuroSSMError], most: int) -> str:
+    """Read a whole text file, with or without a byte-order mark; see `read_content`.
+
+    Raises
+    ------
+    NeuroSSMError
+        `error`, also if it is not UTF-8.
+    """
+    try:
+        return read_content(path, error, most).decode("utf-8-sig")
+    except UnicodeDecodeError as reason:
+        raise error(f"{path} is not UTF-8 text ({reason.reason} at byte {reason.start}); save it as UTF-8.") from reason
+
+
+def too_deep(text: str) -> str | None:
+    """Say how brackets of JSON or TOML go deeper than any honest file; None where they do not."""
+    depth = 0
+    for match in re.finditer(r'"(?:[^"\\\n]|\\.)*"|[\[{]|[\]}]', text):
+        if match[0] in "[{":
+            depth += 1
+        elif match[0] in "]}":
+            depth -= 1
+        if depth > _MAX_DEPTH:
+            return f"it has more than {_MAX_DEPTH} brackets within each other"
+    return None

@@ -11,12 +11,13 @@ import csv
 import io
 import itertools
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_neurossm.content import missing_content
+from bids_neurossm.content import MAX_TABLE_BYTES, missing_content, read_content
 from bids_neurossm.errors import NeuroSSMError
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ _SIGNATURES = (
     (b"\xff\xfe", "UTF-16 text"),
     (b"\xfe\xff", "UTF-16 text"),
 )
+#: More columns than any table of participants or regions has.
+MAX_COLUMNS = 100_000
+#: Most characters of a line that are looked at for names alone.
+MAX_ROW_CHARACTERS = 64 * 1024**2
+
 _AS_UTF8 = "save it as UTF-8 text, tab-separated (.tsv) or comma-separated (.csv)"
 
 
@@ -144,7 +150,7 @@ class DelimitedText:
 
     def _names(self) -> list[str]:
         names = [name.strip() for name in self.first]
-        twice = next((name for index, name in enumerate(names) if name and name in names[:index]), None)
+        twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
         if twice is not None:
             raise self.error(f"{self.path} has two columns called {twice!r}; each column needs a name of its own.")
         return names
@@ -202,6 +208,8 @@ def read_delimited(path: Path, error: type[NeuroSSMError]) -> DelimitedText:
     if not first:
         raise error(f"{path} is blank; a table with one line of column names is expected.")
     first = _without_trailing(first, 1)
+    if len(first) > MAX_COLUMNS:
+        raise error(f"{path} has {len(first)} columns; at most {MAX_COLUMNS} are read.")
     return DelimitedText(path, error, first, [_checked(row, first, line, path, error) for line, row in numbered])
 
 
@@ -212,7 +220,8 @@ def read_first_rows(path: Path, error: type[NeuroSSMError]) -> list[list[str]]:
         raise error(problem)
     try:
         with path.open(encoding="utf-8-sig") as stream:
-            lines = list(itertools.islice((line for line in stream if line.strip()), 3))
+            pieces = iter(lambda: stream.readline(MAX_ROW_CHARACTERS), "")
+            lines = list(itertools.islice((line for line in pieces if line.strip()), 3))
     except (OSError, UnicodeDecodeError):
         lines = _read_text(path, error).split("\n", 3)[:3]
     rows = [cells for _, cells in _rows("".join(lines).rstrip("\n"), path, error)]
@@ -223,13 +232,7 @@ def read_first_rows(path: Path, error: type[NeuroSSMError]) -> list[list[str]]:
 
 def _read_text(path: Path, error: type[NeuroSSMError]) -> str:
     """Read UTF-8 text with line feeds as its only line ends."""
-    problem = missing_content(path)
-    if problem:
-        raise error(problem)
-    try:
-        content = path.read_bytes()
-    except OSError as reason:
-        raise error(f"{path} cannot be read: {reason.strerror}.") from reason
+    content = read_content(path, error, MAX_TABLE_BYTES)
     for start, what in _SIGNATURES:
         if content.startswith(start):
             raise error(f"{path} is {what}, not UTF-8 text; {_AS_UTF8}.")

@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bids_neurossm.errors import UsageError
+from bids_neurossm.content import MAX_TOML_BYTES, read_content, too_deep
+from bids_neurossm.errors import NeuroSSMError, UsageError
 
 _Section = TypeVar("_Section")
+
+#: Parts of a dotted key, and more dots than any line of settings has.
+_MAX_PARTS = 200
 
 
 def to_plain(section: Any) -> dict[str, Any]:
@@ -87,17 +91,30 @@ def _converted(value: Any, annotation: str, where: str) -> Any:
     return value
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, error: type[NeuroSSMError] = UsageError) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises
     ------
-    UsageError
-        If it can not be read or is not TOML; the message says where.
+    NeuroSSMError
+        `error`, if it cannot be read, is too large or nested too deeply, or is not TOML; the message says where.
     """
+    return parse_toml(read_content(path, error, MAX_TOML_BYTES), path, error)
+
+
+def parse_toml(content: bytes, path: Path, error: type[NeuroSSMError] = UsageError) -> dict[str, Any]:
+    """Parse the content of a TOML file; `path` is for messages, see `read_toml`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path} can not be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.") from error
+        text = content.decode("utf-8-sig")
+        problem: object = too_deep(text) or _key_too_long(text)
+        if problem is None:
+            return tomllib.loads(text)
+    except (ValueError, RecursionError) as reason:
+        problem = reason
+    raise error(f"{path} is not valid TOML: {problem}.")
+
+
+def _key_too_long(text: str) -> str | None:
+    """Refuse keys of very many parts, on which the parser's time grows with the square of their number."""
+    parts = max(piece.count(".") for piece in re.split(r"[,\n]", text))
+    return f"it has a key of {parts} parts" if parts > _MAX_PARTS else None

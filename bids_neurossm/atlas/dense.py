@@ -11,7 +11,11 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.atlas.tables import LabelTable, network_of
+from bids_neurossm.dataset.nifti import check_nifti
 from bids_neurossm.errors import ResourceMissingError, UsageError
+
+#: More grayordinates than any surface has: a header that claims more is damaged, and no memory is set aside for it.
+_MOST_LABELS = 10_000_000
 
 
 @lru_cache(maxsize=4)
@@ -44,10 +48,13 @@ def read_dense_labels(path: Path) -> tuple[npt.NDArray[np.int32], Any, LabelTabl
 
     if not path.is_file() or path.stat().st_size == 0:
         raise ResourceMissingError(f"{path} is missing or empty; a CIFTI-2 label image is expected.")
+    check_nifti(path, ResourceMissingError)
     try:
         image = nib.load(path)
         if not isinstance(image, Cifti2Image):
             raise ValueError("it has no CIFTI-2 header")
+        if np.prod(image.shape, dtype=float) > _MOST_LABELS:
+            raise ValueError(f"its header claims the shape {image.shape}")
         maps, axis = image.header.get_axis(0), image.header.get_axis(1)
         data = np.asarray(image.dataobj, dtype=np.float64)
     except Exception as error:  # nibabel lets errors of NIfTI, XML and CIFTI-2 of many classes through

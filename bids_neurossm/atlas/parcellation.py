@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bids_neurossm.atlas.drawing import Drawing, labels_hash
 from bids_neurossm.content import missing_content
 from bids_neurossm.dataset.hashing import hash_content, hash_file
+from bids_neurossm.dataset.nifti import check_nifti
 from bids_neurossm.errors import ResourceMissingError, UsageError
 
 #: Names that other software gives to the spaces of TemplateFlow.
@@ -182,8 +183,8 @@ class Parcellation:
             )
 
 
-#: Larger than any real atlas: a header that claims more is damaged, and no memory is set aside for it.
-_MOST_VOXELS = 1024**3
+#: Larger than an atlas of 0.5 mm: a header that claims more is damaged, and no memory is set aside for it.
+_MOST_VOXELS = 400**3
 
 
 def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], Any]:
@@ -206,6 +207,7 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
         raise ResourceMissingError(
             f"{path} {state}; run `bids-neurossm --fetch-resources DIR` where there is internet."
         )
+    check_nifti(path, ResourceMissingError)
     try:
         image = nib.load(path)
         if np.prod(image.shape, dtype=float) > _MOST_VOXELS:

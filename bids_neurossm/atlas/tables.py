@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bids_neurossm.content import missing_content
+from bids_neurossm.content import MAX_TABLE_BYTES, MAX_XML_BYTES, missing_content, read_content, read_utf8
 from bids_neurossm.errors import ResourceMissingError, UsageError
 from bids_neurossm.tables import read_table
 
@@ -53,7 +54,7 @@ def read_label_table(path: Path) -> LabelTable:
         if path.suffix == ".xml":
             rows = _read_xml(path)
         elif path.suffix == ".txt":
-            rows = _read_order(path.read_text(encoding="utf-8-sig"), path)
+            rows = _read_order(read_utf8(path, UsageError, MAX_TABLE_BYTES), path)
         else:
             rows = _read_delimited(path)
     except UnicodeDecodeError as error:
@@ -64,7 +65,7 @@ def read_label_table(path: Path) -> LabelTable:
     labels = tuple(row[0] for row in rows)
     names = tuple(row[1] for row in rows)
     for values, what in ((labels, "label"), (names, "name")):
-        twice = {str(value) for value in values if values.count(value) > 1} if len(set(values)) < len(values) else set()
+        twice = {str(value) for value, count in Counter(values).items() if count > 1}
         if twice:
             raise UsageError(f"{path} has the {what} {min(twice)} more than once; each region needs its own.")
     return LabelTable(labels, names, tuple(row[2] for row in rows))
@@ -122,7 +123,7 @@ def _read_order(text: str, path: Path) -> list[tuple[int, str, str]]:
 
 
 def _read_xml(path: Path) -> list[tuple[int, str, str]]:
-    text = path.read_bytes()
+    text = read_content(path, UsageError, MAX_XML_BYTES)
     if b"<!ENTITY" in text or b"<!DOCTYPE" in text:
         # No atlas declares entities; a file that does could expand without end.
         raise UsageError(f"{path} declares XML entities, which no label table needs; it is not read.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_neurossm.config import Execution
+from bids_neurossm.content import MAX_TOML_BYTES, read_utf8
 from bids_neurossm.errors import UsageError
 from bids_neurossm.interfaces.records import INTERRUPTED, Record, read_records
 
@@ -96,8 +97,8 @@ def read_plugin_file(path: Path) -> tuple[str, dict[str, Any]]:
     from nipype.pipeline import plugins
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        content = yaml.safe_load(read_utf8(path, UsageError, MAX_TOML_BYTES))
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"--use-plugin {path} is not readable YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):
         raise UsageError(f"--use-plugin {path} must hold `plugin: NAME` and, where wanted, `plugin_args:`.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from bids_neurossm.atlas.catalogue import absent_labels, atlas_entities, load_parcellation
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.atlas.tables import read_label_table
+from bids_neurossm.content import MAX_TABLE_BYTES, read_utf8
 from bids_neurossm.dataset.arrays import ArrayRun
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.errors import ResourceMissingError, UsageError
@@ -137,14 +139,12 @@ def read_names(path: Path) -> list[str]:
     UsageError
         If it cannot be read, or a name is there twice.
     """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--regions {path} cannot be read ({error}); UTF-8 text is expected.") from error
+    text = read_utf8(path, UsageError, MAX_TABLE_BYTES)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines or any(separator in lines[0] for separator in "\t,"):
         return list(read_label_table(path).names)
     names = lines[1:] if lines[0].lower() in ("name", "region", "label") else lines
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise UsageError(f"--regions {path} has the name {twice[0]!r} more than once; each region needs its own.")
     return names

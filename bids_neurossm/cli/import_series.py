@@ -18,6 +18,7 @@ from typing import Literal
 
 from bids_neurossm import __version__
 from bids_neurossm.cli.run import guarded
+from bids_neurossm.content import missing_content
 from bids_neurossm.errors import NoInputError, UsageError
 
 _DESCRIPTION = """\
@@ -106,7 +107,7 @@ class ImportOptions:
         for name in ("participants", "regions", "task_codes"):
             path = getattr(self, name)
             if path is not None and not path.is_file():
-                raise UsageError(f"--{name.replace('_', '-')} {path}: there is no such file.")
+                raise UsageError(missing_content(path) or f"--{name.replace('_', '-')} {path}: there is no such file.")
         if self.out_dir.resolve() == self.source.resolve():
             raise UsageError(f"SOURCE and OUT_DIR are both {self.source}: the input is never written to.")
 

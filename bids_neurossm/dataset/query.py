@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_neurossm.config import DEFAULT_SPACES, Selection
+from bids_neurossm.content import missing_content
 from bids_neurossm.dataset.bidsignore import IgnoreRules, vague_sentences
 from bids_neurossm.dataset.bold_run import BoldRun, gather_run
 from bids_neurossm.dataset.companions import Folders
@@ -171,6 +172,9 @@ def _layout(dataset: Path, participants: list[str], selection: Selection) -> BID
     """Index the wanted participants' functional files, nothing else."""
     from bids.layout import BIDSLayout, BIDSLayoutIndexer
 
+    problem = missing_content(dataset / "dataset_description.json")  # PyBIDS opens it
+    if problem:
+        raise UsageError(problem)
     ignore = [re.compile(r"/(figures|anat|dwi|fmap|perf|log|logs|freesurfer|sourcedata)(/|$)")]
     ignore.append(re.compile(r"^/(?!sub-)[^/]"))  # only participants' folders hold runs
     if not selection.bids_filter_file:

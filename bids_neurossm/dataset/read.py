@@ -6,8 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bids_neurossm.content import missing_content
+from bids_neurossm.content import MAX_JSON_BYTES, read_utf8, too_deep
 from bids_neurossm.errors import NeuroSSMError
+
+
+def read_json(path: Path, error: type[NeuroSSMError]) -> Any:
+    """Read any JSON value; arguments and errors are those of `read_json_object`."""
+    text = read_utf8(path, error, MAX_JSON_BYTES)
+    problem: object = too_deep(text)
+    if problem is None:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as reason:
+            problem = reason
+    raise error(f"{path} is not readable JSON: {problem}.")
 
 
 def read_json_object(path: Path, error: type[NeuroSSMError]) -> dict[str, Any]:
@@ -18,7 +30,7 @@ def read_json_object(path: Path, error: type[NeuroSSMError]) -> dict[str, Any]:
     path : Path
         The file; a byte-order mark is no harm.
     error : type
-        What is raised where it can not be used: who asks knows what that means.
+        What is raised where it cannot be used: who asks knows what that means.
 
     Returns
     -------
@@ -27,16 +39,9 @@ def read_json_object(path: Path, error: type[NeuroSSMError]) -> dict[str, Any]:
     Raises
     ------
     NeuroSSMError
-        `error`, if the file's content was not fetched, or it cannot be read, is no JSON, or holds something else than
-        an object.
+        `error`, if the file cannot be read, is no JSON, or holds something else than an object.
     """
-    problem = missing_content(path)
-    if problem is not None:
-        raise error(problem)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as reason:
-        raise error(f"{path} is not readable JSON: {reason}.") from reason
+    content = read_json(path, error)
     if not isinstance(content, dict):
         raise error(f"{path} must hold a JSON object, {{...}}.")
     return content

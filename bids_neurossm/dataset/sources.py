@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from bids_neurossm.dataset.arrays import ArrayRun, Found, run_of_text, runs_of_mat, runs_of_npy, runs_of_npz
-from bids_neurossm.dataset.published import published_by_name, published_lengths
-from bids_neurossm.dataset.records import Reading, runs_of_content
-from bids_neurossm.dataset.restricted_pickle import load_restricted
-from bids_neurossm.dataset.torch_files import LEGACY_MAGIC, TENSORS, is_torch_zip, load_torch_legacy, load_torch_zip
-from bids_neurossm.errors import NeuroSSMError, NoInputError, RunError, UsageError
+from bids_neurossm.content import missing_content
+from bids_neurossm.dataset.arrays import ArrayRun, Found
+from bids_neurossm.dataset.isolated import IsolatedReader
+from bids_neurossm.dataset.published import published_lengths
+from bids_neurossm.dataset.readers import BINARY_SUFFIXES, TEXT_SUFFIXES, runs_in
+from bids_neurossm.dataset.records import Reading
+from bids_neurossm.errors import NoInputError, RunError, UsageError
 
 Orientation = Literal["time-roi", "roi-time"]
-
-TORCH_SUFFIXES = (".save", ".pt", ".pth")
-BINARY_SUFFIXES = (".npz", ".npy", ".mat", ".pickle", ".pkl", *TORCH_SUFFIXES)
-TEXT_SUFFIXES = (".csv", ".tsv", ".1D")
 
 #: Tables of a study that are no series.
 _NO_SERIES = re.compile(r"(participants|sessions|descriptions|pheno|.*_(scans|events|confounds_timeseries))\.(tsv|csv)")
@@ -56,18 +52,22 @@ def find_arrays(source: Path, leave_out: Iterable[Path] = (), reading: Reading |
         cannot be read here.
     """
     found = Found([], [], [])
-    for path in _files(source, [each.resolve() for each in leave_out]):
-        try:
-            found.runs.extend(_runs_in(path, found.notes, reading))
-        except RunError as error:
-            found.failures.append(error)
+    with IsolatedReader() as reader:
+        for path in _files(source, [each.resolve() for each in leave_out]):
+            try:
+                found.runs.extend(runs_in(path, found.notes, reading, reader))
+            except RunError as error:
+                found.failures.append(error)
     return found
 
 
 def _files(source: Path, leave_out: Sequence[Path]) -> list[Path]:
     if not source.exists():
         raise NoInputError(f"{source} does not exist; a file or a folder with ROI arrays is expected.")
-    if source.is_file():
+    if not source.is_dir():
+        problem = missing_content(source)
+        if problem:
+            raise UsageError(problem)
         files = [source]
     else:
         listed = sorted(path for path in source.rglob("*") if path.is_file())
@@ -78,49 +78,6 @@ def _files(source: Path, leave_out: Sequence[Path]) -> list[Path]:
     if not binary and not text:
         raise NoInputError(f"{source} holds no ROI arrays; {', '.join(BINARY_SUFFIXES + TEXT_SUFFIXES)} are read.")
     return binary or text
-
-
-def _runs_in(path: Path, notes: list[str], reading: Reading | None) -> list[ArrayRun]:
-    """List the runs of one file; what is wrong with it is a RunError that names it."""
-    published = published_by_name(path)
-
-    def records(content: object) -> list[ArrayRun]:
-        return runs_of_content(content, path, published, reading)
-
-    def npy(file: Path) -> list[ArrayRun]:
-        runs = runs_of_npy(file)
-        return records(load_restricted(file, runs, TENSORS)) if isinstance(runs, int) else runs
-
-    def pickled(file: Path) -> list[ArrayRun]:
-        if _starts_like_a_zip(file):
-            raise UsageError(f"{file} is no complete archive of torch; if the file is cut short, copy it again.")
-        content = load_restricted(file, more=TENSORS)
-        return records(load_torch_legacy(file) if isinstance(content, int) and content == LEGACY_MAGIC else content)
-
-    readers: dict[str, Callable[[Path], Iterable[ArrayRun]]] = {
-        ".npz": lambda file: runs_of_npz(file, notes),
-        ".npy": npy,
-        ".mat": runs_of_mat,
-        **dict.fromkeys((".pickle", ".pkl", *TORCH_SUFFIXES), pickled),
-    }
-    try:
-        if is_torch_zip(path):
-            return records(load_torch_zip(path))
-        runs = readers[path.suffix](path) if path.suffix in readers else [run_of_text(path)]
-        return [replace(run, published=published, entities=_with_task(run, published.task)) for run in runs]
-    except NeuroSSMError:
-        raise
-    except Exception as error:  # a damaged file makes the readers of arrays fail in any way there is
-        raise RunError(f"{path} cannot be read ({type(error).__name__}: {str(error)[:500]}).") from error
-
-
-def _starts_like_a_zip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(4) == b"PK\x03\x04"
-
-
-def _with_task(run: ArrayRun, task: str | None) -> dict[str, str]:
-    return {**({} if task is None else {"task": task}), **run.entities}
 
 
 def orientations(

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_neurossm.content import missing_content
 from bids_neurossm.errors import UsageError
 from bids_neurossm.reference.studies import Studies
 from bids_neurossm.toml import read_toml
@@ -123,7 +124,8 @@ def term_table_file(name_or_file: str | Path) -> Path:
     path = Path(name_or_file)
     if not path.is_file():
         raise UsageError(
-            f"--reference-terms {name_or_file}: there is no such file, and the tables that come with "
+            missing_content(path)
+            or f"--reference-terms {name_or_file}: there is no such file, and the tables that come with "
             f"bids-neurossm are {', '.join(shipped_tables())}."
         )
     return path

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bids_neurossm.content import missing_content
+from bids_neurossm.content import is_listed
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import RunError
 from bids_neurossm.tables import read_delimited
 
@@ -62,21 +62,12 @@ def read_metadata(table: Path, strategy: str) -> dict[str, Any]:
         If it is missing or damaged, or its content was not fetched.
     """
     path = table.with_suffix(".json")
-    problem = missing_content(path)
-    if problem is not None:
-        raise RunError(problem)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
+    if not is_listed(path):
         raise RunError(
-            f"{path} is missing, and --denoise {strategy} needs it to tell the CompCor components apart; fMRIPrep 1.4 "
-            "and later write it beside the table."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is not readable JSON ({error}); run fMRIPrep again for it.") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} is not what fMRIPrep writes: an object with one entry per column is expected.")
-    return content
+            f"{path} is missing, and --denoise {strategy} needs it to distinguish the CompCor components; fMRIPrep 1.4 "
+            "and later write it next to the table."
+        )
+    return read_json_object(path, RunError)
 
 
 def numbers(content: pd.DataFrame, columns: list[str], table: Path | None) -> npt.NDArray[np.float64]:

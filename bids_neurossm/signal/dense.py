@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.dense import grayordinate_counts, on_grayordinates
 from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.dataset.nifti import check_nifti
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.signal.parcels import ParcelSeries
 from bids_neurossm.signal.stream import DAMAGE, nifti_errors
@@ -100,6 +101,7 @@ def _open(bold: Path) -> tuple[Any, Any]:
     remedy = "copy it again or run fMRIPrep again for it."
     if not is_dense(bold):
         raise RunError(f"{bold} is no .dtseries.nii file; a dense series as fMRIPrep writes it is expected.")
+    check_nifti(bold, RunError)
     try:
         image = nib.load(bold)
         if not isinstance(image, Cifti2Image):

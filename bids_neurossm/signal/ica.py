@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.content import MAX_TABLE_BYTES, MAX_TOML_BYTES, read_utf8
 from bids_neurossm.errors import RunError
 
 if TYPE_CHECKING:
@@ -113,8 +115,8 @@ def read_components(files: ComponentFiles, content: pd.DataFrame | None, n_volum
 
 def _read_mixing(path: Path, n_volumes: int) -> npt.NDArray[np.float64]:
     try:
-        mixing = np.loadtxt(path, ndmin=2, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
+        mixing = np.loadtxt(io.StringIO(read_utf8(path, RunError, MAX_TABLE_BYTES)), ndmin=2)
+    except ValueError as error:
         raise RunError(f"{path} is not a readable table of components ({error}); run fMRIPrep again for it.") from error
     if mixing.shape[0] != n_volumes:
         raise RunError(
@@ -128,9 +130,9 @@ def _read_mixing(path: Path, n_volumes: int) -> npt.NDArray[np.float64]:
 
 def _listed_noise(path: Path) -> set[int]:
     try:
-        numbers = path.read_text(encoding="utf-8-sig").replace(",", " ").split()
+        numbers = read_utf8(path, RunError, MAX_TOML_BYTES).replace(",", " ").split()
         return {int(number) - 1 for number in numbers}
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise RunError(f"{path} is not a list of component numbers ({error}); run fMRIPrep again for it.") from error
 
 

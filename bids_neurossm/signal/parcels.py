@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.orientation import is_oriented, missing_orientation
 from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.dataset.nifti import check_nifti
 from bids_neurossm.errors import RunError
 from bids_neurossm.signal.digest import FileDigest
 from bids_neurossm.signal.stream import DAMAGE, ImageHeader, nifti_errors, read_header, reading_order, volumes
@@ -237,6 +238,7 @@ def _read_mask(path: Path, header: ImageHeader, allow_missing_orientation: bool 
     """Read a brain mask and make sure that it is on the run's grid."""
     import nibabel as nib
 
+    check_nifti(path, RunError)
     try:
         image: Any = nib.load(path)
         if np.prod(image.shape, dtype=float) > 2 * np.prod(header.shape, dtype=float):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -11,6 +10,7 @@ from typing import Any
 
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.query import PREPROCESSED
+from bids_neurossm.dataset.read import read_json
 from bids_neurossm.errors import UsageError
 from bids_neurossm.signal.components import checked_arguments
 
@@ -151,10 +151,7 @@ def _with_global_signal(strategy: Strategy, name: str) -> Strategy:
 
 def _read(path: Path) -> Strategy:
     """Read and check one file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"--denoise {path} is not readable JSON: {error}.") from error
+    content = read_json(path, UsageError)
     if isinstance(content, list):
         content = {"Confounds": content}
     if not isinstance(content, dict) or set(content) - _KEYS:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from isal.igzip_lib import IsalError
 
 from bids_neurossm.atlas.orientation import is_oriented
-from bids_neurossm.content import missing_content
+from bids_neurossm.dataset.nifti import check_nifti
 from bids_neurossm.errors import RunError
 from bids_neurossm.signal.digest import FileDigest
 
@@ -101,9 +101,7 @@ def read_header(path: Path) -> ImageHeader:
     """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise RunError(f"{path} is no .nii or .nii.gz file; a BOLD image as fMRIPrep writes it is expected.")
-    problem = missing_content(path)
-    if problem is not None:
-        raise RunError(problem)
+    check_nifti(path, RunError)
     try:
         header = _nifti_header(path)
     except (*DAMAGE, *nifti_errors()) as error:

@@ -1,0 +1,66 @@
+"""The header of a NIfTI file, looked at before nibabel reads it: its extensions may claim more than memory."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+from typing import IO
+
+from bids_neurossm.content import missing_content
+from bids_neurossm.errors import NeuroSSMError
+
+#: Most bytes between header and voxels: comments, the history of a file.
+MAX_EXTENSION_BYTES = 16 * 1024**2
+#: In CIFTI-2 the extension is XML that lists every grayordinate.
+MAX_CIFTI_BYTES = 128 * 1024**2
+
+#: By the size of the header, its first field: place and type of ``vox_offset`` and ``intent_code``.
+_FIELDS = {348: ((108, "f"), (68, "h")), 540: ((168, "q"), (504, "i"))}
+_CIFTI_INTENTS = range(3000, 3100)
+
+
+def check_nifti(path: Path, error: type[NeuroSSMError]) -> None:
+    """Refuse a NIfTI file that cannot be opened, or whose extensions take too much memory or declare XML entities.
+
+    Parameters
+    ----------
+    path : Path
+        ``.nii`` or ``.nii.gz``. One that is damaged, or in another format, is left to its reader.
+    error : type
+        Raised where it is refused.
+
+    Raises
+    ------
+    NeuroSSMError
+        `error`.
+    """
+    problem = missing_content(path)
+    if problem:
+        raise error(problem)
+    try:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
+            problem = _problem(stream)  # type: ignore[arg-type]
+    except (OSError, EOFError, zlib.error):
+        return
+    if problem:
+        raise error(f"{path} {problem}; copy it again, or convert it with a tool that drops header extensions.")
+
+
+def _problem(stream: IO[bytes]) -> str | None:
+    header = stream.read(544)
+    order = next((each for each in "<>" if header[:4] in [struct.pack(f"{each}i", size) for size in _FIELDS]), None)
+    if order is None or len(header) < 544:
+        return None
+    size = struct.unpack_from(f"{order}i", header)[0]
+    offset, intent = (struct.unpack_from(order + code, header, place)[0] for place, code in _FIELDS[size])
+    if header[size] and not offset >= size + 4:
+        return "has header extensions that have no end"
+    is_cifti = size == 540 and intent in _CIFTI_INTENTS
+    most = MAX_CIFTI_BYTES if is_cifti else MAX_EXTENSION_BYTES
+    if not offset <= most:
+        return f"claims header extensions of {offset / 1024**2:.0f} MiB; at most {most // 1024**2} MiB are read"
+    if is_cifti and b"<!DOCTYPE" in stream.read(int(offset) - len(header) if offset > len(header) else 0):
+        return "declares XML entities, which no CIFTI-2 file needs"
+    return None
