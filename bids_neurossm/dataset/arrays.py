@@ -6,9 +6,11 @@ never stands in memory whole, unless it is one MATLAB file.
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -18,13 +20,21 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.content import MAX_TABLE_BYTES, read_utf8
 from bids_neurossm.dataset.published import Published
 from bids_neurossm.errors import RunError, UsageError
+from bids_neurossm.tables import MAX_COLUMNS
 
 Matrix = npt.NDArray[Any]
 
 #: An array that claims more than this is not read: no run of any study comes near.
 MAX_ARRAY_BYTES = 4 * 1024**3
+
+#: Longest header of an array, in bytes; numpy reads it whole before it looks at it.
+_MAX_HEADER_BYTES = 10_000
+
+#: Series compress to a tenth at best. Arrays up to the second figure, in bytes, are read whatever they unpack from.
+_MAX_RATIO, _SMALL_BYTES = 100, 256 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -116,12 +126,20 @@ def _stem(path: Path) -> str:
 def _header(stream: BinaryIO, what: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Read the header of an array in numpy's format, and nothing of its content."""
     version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise RunError(f"{what} is in version {version} of numpy's format; 1.0 to 3.0 are read.")
+    field = stream.read(2 if version == (1, 0) else 4)
+    length = int.from_bytes(field, "little")
+    if length > _MAX_HEADER_BYTES:
+        raise RunError(f"{what} claims a header of {length} bytes; that of an array has a few hundred.")
+    # Versions 2 and 3 differ in the encoding of names of fields, which arrays of numbers do not have.
+    header = io.BytesIO(field + stream.read(length))
     if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(header)
     else:
-        raise RunError(f"{what} is in version {version} of numpy's format; 1.0 and 2.0 are read.")
+        shape, _, dtype = np.lib.format.read_array_header_2_0(header)
+    if any(type(side) is not int or side < 0 for side in shape):
+        raise RunError(f"{what} claims the impossible shape {shape}.")
     return shape, dtype
 
 
@@ -134,6 +152,12 @@ def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], there: int, what: 
         raise RunError(f"{what} claims {claimed} bytes and has {there}: it is damaged.")
     if limit is not None and claimed > limit:
         raise RunError(f"{what} claims {claimed / 1024**3:.1f} GiB; up to {limit / 1024**3:.0f} GiB are read.")
+
+
+def _check_ratio(stored: int, claimed: int, what: str) -> None:
+    """Refuse an array that unpacks to far more than series do: it holds nothing but one value."""
+    if claimed > _SMALL_BYTES and claimed > _MAX_RATIO * stored:
+        raise RunError(f"{what} unpacks from {stored} to {claimed} bytes, which no series does.")
 
 
 def runs_of_npz(path: Path, notes: list[str]) -> Iterator[ArrayRun]:
@@ -167,6 +191,7 @@ def runs_of_npz(path: Path, notes: list[str]) -> Iterator[ArrayRun]:
                 notes.append(f"{what} has {len(shape)} dimension(s) and is no series: left out.")
                 continue
             _check_size(shape, dtype, info.file_size - start, what, MAX_ARRAY_BYTES)
+            _check_ratio(info.compress_size, info.file_size, what)
             yield from stack_runs(shape, partial(_npz_layer, path, info.filename, len(shape) == 3), path, name)
 
 
@@ -230,37 +255,46 @@ def _read_text(path: Path) -> tuple[Matrix, tuple[str, ...]]:
     """Read a table of numbers that may have a line of names; lines with ``#`` are remarks."""
     import pandas as pd
 
-    with path.open(encoding="utf-8-sig") as stream:
-        first = next((line.strip("\r\n") for line in stream if line.strip() and not line.startswith("#")), "")
+    text = read_utf8(path, RunError, MAX_TABLE_BYTES)
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     separator = next((each for each in ("\t", ",", ";") if each in first), r"\s+")
     cells = [cell.strip().strip('"') for cell in re.split(separator, first.strip(" "))]
     named = any(not _is_number(cell) for cell in cells)
+    _check_names(cells if named else [], len(cells), path)
     table = pd.read_csv(
-        path,
+        io.StringIO(text),
         sep=separator,
         header=0 if named else None,
         comment="#",
         na_values=["n/a"],
-        encoding="utf-8-sig",
         skipinitialspace=True,
         float_precision="round_trip",
     )
     if named and not cells[0]:
         table = table.iloc[:, 1:]  # a line of names that begins with nothing: the first column counts the rows
-    if _ragged(path, separator, named):
+    if _ragged(lines, separator, named):
         raise RunError(f"{path}: its rows are of unequal length; a number, or n/a, is expected in every cell.")
-    text = [str(name) for name in table.columns if table[name].dtype.kind not in "biuf"]
-    if text or table.empty:
+    odd = [str(name) for name in table.columns if table[name].dtype.kind not in "biuf"]
+    if odd or table.empty:
         raise RunError(
-            f"{path}: {f'column {text[0][:100]!r} holds text' if text else 'it is empty'}; numbers are expected."
+            f"{path}: {f'column {odd[0][:100]!r} holds text' if odd else 'it is empty'}; numbers are expected."
         )
     return table.to_numpy(dtype=np.float64), tuple(map(str, table.columns)) if named else ()
 
 
-def _ragged(path: Path, separator: str, named: bool) -> bool:
+def _check_names(names: list[str], count: int, path: Path) -> None:
+    """Refuse more columns than any table has, and two columns with one name, one of which pandas would rename."""
+    if count > MAX_COLUMNS:
+        raise RunError(f"{path} has {count} columns; at most {MAX_COLUMNS} are read.")
+    twice = next((name for name, number in Counter(names).items() if name and number > 1), None)
+    if twice is not None:
+        raise RunError(f"{path} has two columns called {twice[:100]!r}; each region needs a name of its own.")
+
+
+def _ragged(lines: list[str], separator: str, named: bool) -> bool:
     """Tell whether some rows have fewer cells than others, which pandas fills up without a word."""
-    with path.open(encoding="utf-8-sig") as stream:
-        rows = [text for line in stream if (text := line.partition("#")[0].strip(" \r\n"))]
+    rows = [text for line in lines if (text := line.partition("#")[0].strip(" \r\n"))]
     counts = {len(re.split(separator, row)) if separator == r"\s+" else row.count(separator) for row in rows[named:]}
     return len(counts) > 1
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import resource
 import signal
@@ -98,7 +99,7 @@ class IsolatedReader:
             raise RunError(f"{path} needs more than {memory / 1024**3:.1f} GiB of memory to be read; {_REMEDY}.")
         if "error" in answer:
             raise getattr(bids_neurossm.errors, answer["error"])(answer["message"])
-        return answer["content"], [self._view(*each) for each in answer["arrays"]]
+        return answer["content"], self._views(answer["arrays"])
 
     def _answer(self, request: bytes) -> dict[str, Any] | None:
         """Ask the child; None if it died."""
@@ -142,11 +143,17 @@ class IsolatedReader:
                     pipe.close()
         return child.wait()
 
-    def _view(self, dtype: str, shape: list[int], offset: int) -> Array:
-        if 0 in shape:
-            return np.zeros(shape, dtype)
+    def _views(self, places: Sequence[tuple[str, list[int], int]]) -> list[Array]:
+        """Lay arrays over the temporary file."""
         assert self._arrays is not None
-        return np.memmap(self._arrays, dtype, "r", offset, tuple(shape))
+        filled = self._arrays.seek(0, os.SEEK_END) > 0
+        content: Array = np.memmap(self._arrays, np.uint8, "r") if filled else np.zeros(0, np.uint8)
+        views = []
+        for code, shape, offset in places:
+            dtype = np.dtype(code)
+            end = offset + math.prod(shape) * dtype.itemsize
+            views.append(content[offset:end].view(dtype).reshape(shape))
+        return views
 
 
 def _death(code: int, seconds: int) -> str:
@@ -200,12 +207,13 @@ def _found(function: Callable[..., Found], request: dict[str, Any], arrays: int,
     content, found = function(Path(request["path"]), *request["arguments"])
     places, known, written = [], {}, 0
     for array in found:
-        if id(array) not in known:  # a file may hold one array many times
+        here = (array.__array_interface__["data"][0], array.dtype.str, array.shape, array.strides)
+        if here not in known:  # a file may hold one array many times
             written += array.nbytes
             if written > most:
                 raise MemoryError
-            known[id(array)] = _written(np.ascontiguousarray(array), arrays)
-        places.append([array.dtype.str, list(array.shape), known[id(array)]])
+            known[here] = _written(np.ascontiguousarray(array), arrays)
+        places.append([array.dtype.str, list(array.shape), known[here]])
     return {"content": content, "arrays": places}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from bids_neurossm.dataset.arrays import ArrayRun
+from bids_neurossm.dataset.arrays import ArrayRun, runs_of_mat
 from bids_neurossm.dataset.matching import match_participants, stated_entities
 from bids_neurossm.dataset.published import published_by_name
 from bids_neurossm.dataset.sources import find_arrays, orientations
@@ -93,7 +93,7 @@ def test_a_matlab_file_of_version_7_3_needs_h5py(tmp_path, monkeypatch):
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x00" * 512)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(UsageError, match=r"version 7\.3; install h5py"):
-        find_arrays(path)
+        runs_of_mat(path)
 
     class File(dict):
         def __init__(self, *_):
@@ -106,7 +106,7 @@ def test_a_matlab_file_of_version_7_3_needs_h5py(tmp_path, monkeypatch):
             return None
 
     monkeypatch.setitem(sys.modules, "h5py", types.SimpleNamespace(File=File))
-    (run,) = find_arrays(path).runs
+    (run,) = runs_of_mat(path)
     np.testing.assert_array_equal(run.load(), SERIES)  # HDF5 holds MATLAB's matrices transposed
 
 
@@ -145,7 +145,7 @@ def test_an_archive_that_inflates_beyond_the_limit_is_not_read(tmp_path, monkeyp
         ("a.npy", b"\x93NUMPY", "cannot be read"),
         ("a.npy", _header((2, 2), "<c16") + bytes(64), "complex128 values"),
         ("a.csv", b"a,b\n1,x\n", "column 'b' holds text"),
-        ("a.csv", b"", "cannot be read"),
+        ("a.csv", b"", "is empty (0 bytes)"),
         ("a.mat", b"MATLAB", "MATLAB file"),
     ],
 )
