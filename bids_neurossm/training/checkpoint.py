@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 import torch
@@ -17,12 +18,22 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from bids_neurossm.content import read_content
 from bids_neurossm.dataset.write import write_bytes, write_text
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.models.neurossm import NeuroSSMConfig
-from bids_neurossm.toml import section_from
+from bids_neurossm.toml import read_toml, section_from
+from bids_neurossm.training.plausible import check_plausible
+
+_Module = TypeVar("_Module", bound=torch.nn.Module)
 
 FORMAT = 1
+
+#: Where the header of the tensors keeps the hash of the settings.
+_SETTINGS = "settings_sha256"
+
+#: Largest file of tensors, in bytes; the models of this package have some MB.
+_MAX_BYTES = 4 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -103,11 +114,14 @@ def save_checkpoint(path: Path, state: Mapping[str, Tensor], facts: Facts) -> No
     OutputNotWritableError
         If the folder can not be written.
     """
-    tensors = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
-    table = {"format": FORMAT, "sha256": hashlib.sha256(tensors).hexdigest(), **dataclasses.asdict(facts)}
-    text = tomli_w.dumps({name: value for name, value in table.items() if value is not None})
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    table = {name: value for name, value in dataclasses.asdict(facts).items() if value is not None}
+    # As they are read back: tuples are lists by then.
+    settings = tomllib.loads(tomli_w.dumps(table))
+    tensors = save_tensors(plain, metadata={_SETTINGS: _hash(settings)})
+    written = {"format": FORMAT, "sha256": hashlib.sha256(tensors).hexdigest(), **table}
     write_bytes(path, tensors)
-    write_text(path.with_suffix(".toml"), text)
+    write_text(path.with_suffix(".toml"), tomli_w.dumps(written))
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
@@ -116,25 +130,38 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
     Raises
     ------
     CheckpointError
-        If a file is missing, damaged, foreign, or the two do not belong together.
+        If a file is missing, damaged, foreign, or was changed after saving, the two do not belong together, or the
+        values make no sense (see `bids_neurossm.training.plausible`).
     """
     beside = path.with_suffix(".toml")
-    try:
-        table = tomllib.loads(beside.read_text(encoding="utf-8"))
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{error.filename} can not be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{beside} is damaged: {error}.") from error
+    table = read_toml(beside, CheckpointError)
+    content = read_content(path, CheckpointError, _MAX_BYTES)
     if table.pop("format", None) != FORMAT:
-        raise CheckpointError(f"{beside} is not a checkpoint of format {FORMAT}; train the model anew.")
+        raise CheckpointError(f"{beside} is not a checkpoint of format {FORMAT}; train the model again.")
     if table.pop("sha256", None) != hashlib.sha256(content).hexdigest():
         raise CheckpointError(f"{path} is damaged, or {beside.name} belongs to another file: the SHA-256 differs.")
     try:
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in table.items()}
-        return load_tensors(content), Facts(**values)
-    except (TypeError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint of this package: {error}.") from error
+        state = load_tensors(content)
+        facts = section_from(Facts, table, str(beside))
+    except (TypeError, ValueError, UsageError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint of this package: {error}") from error
+    # Version 0.1.0 wrote no hash of the settings.
+    if _metadata(content).get(_SETTINGS, _hash(table)) != _hash(table):
+        raise CheckpointError(f"{beside} was changed after the model was saved; restore it, or train the model again.")
+    check_plausible(facts, state, path)
+    return state, facts
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Return the plain text that stands in the header of safetensors."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    found: dict[str, str] = header.get("__metadata__", {})
+    return found
+
+
+def _hash(table: Mapping[str, Any]) -> str:
+    """Hash the settings of a checkpoint, whatever the layout of the TOML."""
+    return hashlib.sha256(json.dumps(table, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def model_config(facts: Facts, path: Path) -> NeuroSSMConfig:
@@ -198,17 +225,32 @@ def check_fit(
         )
 
 
-def load_state(module: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Put tensors into a module.
+def restored_module(make: Callable[[], _Module], state: Mapping[str, Tensor], path: Path) -> _Module:
+    """Make a module and put tensors into it; their shapes are compared before memory is set aside.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the module from its configuration.
+    state : mapping of str to Tensor
+        From `load_checkpoint`.
+    path : Path
+        The checkpoint, for messages.
 
     Raises
     ------
     CheckpointError
         If a tensor is missing, foreign or of another shape.
     """
-    try:
-        module.load_state_dict(dict(state), strict=True)
-    except RuntimeError as error:
+    with torch.device("meta"):
+        wanted = {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if found != wanted:
+        name = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))[0]
         raise CheckpointError(
-            f"{path} does not fit its own architecture: {str(error).splitlines()[-1].strip()}"
-        ) from error
+            f"{path} does not fit its own architecture: {name} has the shape {found.get(name, 'none')}, and "
+            f"{wanted.get(name, 'none')} is expected."
+        )
+    module = make()
+    module.load_state_dict(dict(state), strict=True)
+    return module

@@ -20,8 +20,8 @@ from bids_neurossm.training.checkpoint import (
     Facts,
     check_fit,
     load_checkpoint,
-    load_state,
     model_config,
+    restored_module,
     save_checkpoint,
 )
 from bids_neurossm.training.cohort import standardise
@@ -157,8 +157,7 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         state, facts = load_checkpoint(path)
         check_fit(facts, path, target_type=self._target_type)
         config = model_config(facts, path)
-        self.model_ = NeuroSSM(config)
-        load_state(self.model_, state, path)
+        self.model_ = restored_module(lambda: NeuroSSM(config), state, path)
         self.model_.to(torch_device(self.device)).eval()
         if facts.window is None:
             raise CheckpointError(f"{path} does not tell the window that it was trained with.")

@@ -20,7 +20,7 @@ from bids_neurossm.dataset.formats import format_stamp
 from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
 from bids_neurossm.models.trainable import ModelConfig, TrainableModel
-from bids_neurossm.training.checkpoint import Facts, load_checkpoint, load_state, save_checkpoint
+from bids_neurossm.training.checkpoint import Facts, load_checkpoint, restored_module, save_checkpoint
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.cohort_runs import cohort_run_set
 from bids_neurossm.training.device import torch_device
@@ -346,8 +346,7 @@ class NeuralEstimator(ABC):
         if facts.static:
             static = {key: state.pop(key) for key in list(state) if key.startswith(PREFIX)}
             estimator.static = StaticTerm.restored(static, dict(facts.static), facts.target_mean, facts.target_scale)
-        model = cls._empty_model(facts, path)
-        load_state(model, state, path)
+        model = restored_module(lambda: cls._empty_model(facts, path), state, path)
         estimator.model, estimator.facts = model.to(torch_device(execution.device)).eval(), facts
         return estimator
 
