@@ -96,7 +96,11 @@ class SecondFamilyEstimator(NeuralEstimator):
             torch.manual_seed(seed)
             model = LmaeRwmoe(job.config).to(job.device)
         if encoder:
-            model.encoder.load_state_dict(encoder)
+            try:
+                model.encoder.load_state_dict(encoder)
+            except RuntimeError as error:
+                reason = str(error).splitlines()[-1].strip()
+                raise CheckpointError(f"The pretrained encoder does not fit the model: {reason}") from error
         measure_graphs(model, data.inputs, job.window)
         training, stages = self.training, settings.stages
         frozen = min(stages.frozen_epochs, training.epochs) if encoder else 0
