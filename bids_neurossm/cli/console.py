@@ -5,6 +5,7 @@ Every event also goes to ``logs/<run id>/run.jsonl``.
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import time
@@ -19,8 +20,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bids_neurossm.printable import escaped, printable
+
 #: Where nothing can be shown in place, what is under way is told this seldom.
 _QUIET_SECONDS = 30.0
+
+
+class _Rich(RichConsole):
+    """Leaves a closed pipe to the command; rich would end it with exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "nothing reads the output")
 
 
 class Console:
@@ -36,7 +46,7 @@ class Console:
 
     def __init__(self, log_format: str = "text", log_file: Path | None = None) -> None:
         self._json = log_format == "json"
-        self._rich = RichConsole(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+        self._rich = _Rich(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
         self._log_file = log_file
         self._progress: Progress | None = None
         self._task: Any = None
@@ -52,14 +62,14 @@ class Console:
         line = json.dumps(record, default=str, ensure_ascii=False)
         if self._log_file is not None:
             self._log_file.parent.mkdir(parents=True, exist_ok=True)
-            with self._log_file.open("a", encoding="utf-8") as stream:
+            with self._log_file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(line + "\n")
         if self._json:
-            print(line, flush=True)
+            print(escaped(line), flush=True)
             return
         style = {"error": "red", "warning": "yellow", "done": "green"}.get(kind)
         target = self._progress.console if self._progress else self._rich
-        target.print(escape(text), style=style)
+        target.print(escape(printable(text)), style=style)
 
     def verbatim(self, kind: str, text: str) -> None:
         """Print a text as it is, without a line broken or a bracket read as a style: a script to be saved."""
@@ -74,11 +84,11 @@ class Console:
             for row in rows:
                 self.event("row", title, **dict(zip(header, row, strict=True)))
             return
-        table = Table(title=escape(title), title_justify="left", header_style="bold")
+        table = Table(title=escape(printable(title)), title_justify="left", header_style="bold")
         for name in header:
             table.add_column(name, overflow="fold")
         for row in rows:
-            table.add_row(*(escape(str(cell)) for cell in row))
+            table.add_row(*(escape(printable(cell)) for cell in row))
         self._rich.print(table)
 
     def start(self, total: int, what: str, lines: bool = True) -> Self:
@@ -137,7 +147,7 @@ class Console:
         """
         if self._progress:
             more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
-            shown = escape(texts[0] + more) if texts else ""
+            shown = escape(printable(texts[0] + more)) if texts else ""
             self._progress.update(self._task, completed=self._done + share, under_way=shown)
         elif texts and time.monotonic() - self._last_told >= _QUIET_SECONDS:
             self._last_told = time.monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -12,8 +14,10 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from bids_neurossm.cli.parser import parse_config
+from bids_neurossm.cli.streams import discard_output, flush_streams, open_streams
 from bids_neurossm.config import RunConfig
-from bids_neurossm.errors import NeuroSSMError
+from bids_neurossm.errors import NeuroSSMError, OutputNotWritableError
+from bids_neurossm.printable import escaped, printable
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -53,34 +57,50 @@ def guarded(command: object) -> int:
     # Imported here: --help and --version start no process.
     from bids_neurossm.cli.processes import no_process_left
 
+    open_streams()
     _give_a_home()
     told: list[int] = []
     before = _listen(told)
     try:
-        with no_process_left():
-            code = int(command())
+        try:
+            with no_process_left():
+                code = int(command())
+        finally:
+            flush_streams()
         # A library that swallows what a signal raised goes on, and then fails for want of what was not done.
         return code if code == 0 or not told else _ended(told[-1])
     except NeuroSSMError as error:
         if told:
             return _ended(told[-1])
-        print(f"bids-neurossm: {error}", file=sys.stderr)
+        _say(error)
         return error.exit_code
     except KeyboardInterrupt:
         return _ended(signal.SIGINT)
     except Terminated:
         return _ended(signal.SIGTERM)
-    except BrokenPipeError:
+    except BrokenPipeError:  # as with `| head -1`
+        discard_output()
         return INTERRUPTED
-    except Exception:
+    except Exception as error:
         if told:
             return _ended(told[-1])
-        traceback.print_exc()
-        print("bids-neurossm: this is a bug; please report it with the lines above.", file=sys.stderr)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            discard_output()
+            _say(f"a disk is full, or that of standard output: {error}.")
+            return OutputNotWritableError.exit_code
+        with contextlib.suppress(OSError):
+            print(escaped(traceback.format_exc()), file=sys.stderr)
+        _say("this is a bug; please report it with the lines above.")
         return NeuroSSMError.exit_code
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _say(text: object) -> None:
+    """Print a sentence on standard error, if that can be written."""
+    with contextlib.suppress(OSError):
+        print(f"bids-neurossm: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def _listen(told: list[int]) -> dict[int, Any]:
@@ -99,7 +119,7 @@ def _listen(told: list[int]) -> dict[int, Any]:
 def _ended(number: int) -> int:
     """Say that the command was told to end, and give its exit code."""
     how, code = ("interrupted", INTERRUPTED) if number == signal.SIGINT else ("terminated", TERMINATED)
-    print(f"bids-neurossm: {how}; what was finished is kept, run the same command to go on.", file=sys.stderr)
+    _say(f"{how}; finished work is kept; rerun the same command to resume.")
     return code
 
 

@@ -36,6 +36,9 @@ RECORDING_ENTITIES = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")
 #: Entities whose labels are numbers: ``run-1`` is ``run-01``.
 INDEX_ENTITIES = ("run", "echo")
 
+#: Longest file name: 255 bytes, less what temporary names add.
+_LONGEST = 230
+
 #: Other spellings of entities: columns of BIDS tables, and names of PyBIDS.
 _ALIASES = {
     **{"participant_id": "sub", "session_id": "ses", "task_id": "task", "run_id": "run"},
@@ -84,6 +87,11 @@ def build_name(entities: Mapping[str, str | None], suffix: str, extension: str) 
 
     Entities that the standard does not know follow those of the recording.
 
+    Raises
+    ------
+    UsageError
+        If the name is longer than file systems allow.
+
     Examples
     --------
     >>> build_name({"desc": "simple", "sub": "01", "stat": "mean", "run": None}, "timeseries", ".tsv")
@@ -92,7 +100,13 @@ def build_name(entities: Mapping[str, str | None], suffix: str, extension: str) 
     position = {name: index for index, name in enumerate(ENTITY_ORDER)}
     present = [(name, value) for name, value in entities.items() if value is not None]
     present.sort(key=lambda pair: position.get(pair[0], position["hemi"]))
-    return "_".join([*(f"{name}-{value}" for name, value in present), suffix]) + extension
+    name = "_".join([*(f"{name}-{value}" for name, value in present), suffix]) + extension
+    if len(name) > _LONGEST:
+        raise UsageError(
+            f"The file name {name[:60]}... has {len(name)} characters; at most {_LONGEST} fit: use shorter identifiers "
+            "and labels."
+        )
+    return name
 
 
 def source_entities(entities: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bids_neurossm.dataset.write import write_json, write_text
+from bids_neurossm.dataset.write import encoded, write_json, write_text
 
 #: As many looks as there could ever be jobs that begin during one: a folder that never comes to rest is not waited for.
 _MOST_LOOKS = 1000
@@ -49,7 +49,7 @@ def write_shared(path: Path, folder: Path, mine: Mapping[str, str], render: Call
             return
         told = entries
         text = render({**told, **mine})
-        if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+        if not path.is_file() or path.read_bytes() != encoded(text):
             write_text(path, text)
 
 

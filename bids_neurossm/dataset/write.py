@@ -89,7 +89,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text in one step."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, encoded(text))
+
+
+def encoded(text: str) -> bytes:
+    """Encode text as UTF-8; bytes of file names that are not UTF-8 are written as escapes."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_json(path: Path, content: Any) -> None:

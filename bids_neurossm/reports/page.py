@@ -15,6 +15,7 @@ import markupsafe
 
 from bids_neurossm import __version__
 from bids_neurossm.errors import RunError, UsageError
+from bids_neurossm.printable import escaped
 from bids_neurossm.reports.tables import Table, number
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "data" / "report"
@@ -29,6 +30,8 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(TEMPLATES),
         # Participant ids, class labels and region names come from files that anyone may have written.
         autoescape=True,
+        # They may hold marks that change the direction of text.
+        finalize=lambda value: escaped(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
