@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote_to_bytes, urlparse
 
 from bids_neurossm.content import is_listed
 from bids_neurossm.dataset.cells import (
@@ -130,7 +131,7 @@ def source_datasets(dataset: Path) -> list[Path]:
         if isinstance(url, str):
             parsed = urlparse(url)
             if parsed.scheme in ("", "file") and parsed.path:
-                folder = Path(unquote(parsed.path))
+                folder = Path(os.fsdecode(unquote_to_bytes(parsed.path)))
                 found.append(folder if folder.is_absolute() else dataset / folder)
     return found
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlparse
+from urllib.parse import quote, unquote_to_bytes, urlparse
 
 #: What may not stand before an absolute path: there the slash belongs to a relative one, a URL or a quotient.
 _BEFORE = r"(?<![\w./:~*?)\]}>-])"
@@ -95,7 +95,7 @@ def portable_link(place: str, out_dir: Path) -> str:
         elsewhere on this machine. Relative links and those into the web stay as they are.
     """
     parsed = urlparse(place)
-    source = Path(unquote(parsed.path) if parsed.scheme == "file" else place)
+    source = Path(os.fsdecode(unquote_to_bytes(parsed.path)) if parsed.scheme == "file" else place)
     if not source.is_absolute():
         return place
     own = out_dir.resolve()
@@ -105,5 +105,5 @@ def portable_link(place: str, out_dir: Path) -> str:
             continue
         for each in (Path(os.path.normpath(source)), source.resolve()):
             if each.is_relative_to(folder):
-                return quote(os.path.relpath(each, own))
+                return quote(os.fsencode(os.path.relpath(each, own)))
     return ""
