@@ -25,6 +25,9 @@ MAX_XML_BYTES = 16 * 1024**2
 #: Brackets within brackets; settings and sidecars have a few.
 _MAX_DEPTH = 100
 
+#: A string, or a bracket outside strings; possessive, so that no place to go back to is kept in memory.
+_BRACKET = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|[\[{]|[\]}]')
+
 #: What is no regular file.
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
@@ -131,7 +134,7 @@ def read_utf8(path: Path, error: type[NeuroSSMError], most: int) -> str:
 def too_deep(text: str) -> str | None:
     """Say how brackets of JSON or TOML go deeper than any honest file; None where they do not."""
     depth = 0
-    for match in re.finditer(r'"(?:[^"\\\n]|\\.)*"|[\[{]|[\]}]', text):
+    for match in _BRACKET.finditer(text):
         if match[0] in "[{":
             depth += 1
         elif match[0] in "]}":
