@@ -121,7 +121,7 @@ def _image(path: Path, offset: float, flag: int = 1) -> Path:
     return path
 
 
-@pytest.mark.parametrize("offset", [2.0**24 + 512, 1.5 * 2**30, float("inf"), float("nan")])
+@pytest.mark.parametrize("offset", [2.0**24 + 512, 1.5 * 2**30, float("inf"), float("-inf"), float("nan")])
 def test_header_extensions_that_take_memory_are_refused_before_they_are_read(tmp_path, offset):
     path = _image(tmp_path / "x_bold.nii.gz", offset)
     with pytest.raises(RunError, match="header extensions"):

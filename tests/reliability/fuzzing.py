@@ -150,6 +150,7 @@ def fuzzed(folder: Path, files: int, seed: int) -> Row:
     for what, name, content, use in parsers(folder):
         with ForkServer(use) as server:
             found.append(_faults(what, folder / "fuzz" / name, content, server, files, seed))
+            print(f"{what}: {server.seconds:.1f} s, {server.memory // 1024**2} MB", file=sys.stderr, flush=True)
             slowest, largest = max(slowest, server.seconds), max(largest, server.memory)
         names.append(what)
     tried = row(PART, "", found)
