@@ -107,14 +107,12 @@ def read_content(path: Path, error: type[NeuroSSMError], most: int) -> bytes:
     if problem:
         raise error(problem)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(most + 1)
+        size = path.stat().st_size
+        if size <= most:
+            return path.read_bytes()
     except OSError as reason:
         raise error(f"{path} cannot be read: {reason.strerror}.") from reason
-    if len(content) > most:
-        size = path.stat().st_size
-        raise error(f"{path} has {size / 1024**2:.0f} MiB; a file of this kind has at most {most / 1024**2:.0f} MiB.")
-    return content
+    raise error(f"{path} has {size / 1024**2:.0f} MiB; a file of this kind has at most {most / 1024**2:.0f} MiB.")
 
 
 def read_utf8(path: Path, error: type[NeuroSSMError], most: int) -> str:

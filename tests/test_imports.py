@@ -21,7 +21,8 @@ HEAVY = ("torch", "nilearn", "pandas", "numpy", "nibabel", "bids", "sklearn", "m
 #: From the ground up. Within the floors of docs/architecture.md the order is that of who may read whom: atlases use
 #: the writers of `dataset`, training asks `attribution` for the maps of what it has fitted.
 FLOORS = (
-    ("__init__", "content", "errors", "data", "printable"),
+    ("__init__", "errors", "data", "printable"),
+    ("content",),
     ("config", "tables", "toml"),
     ("ops", "dataset"),
     ("atlas",),

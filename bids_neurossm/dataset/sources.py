@@ -65,9 +65,8 @@ def _files(source: Path, leave_out: Sequence[Path]) -> list[Path]:
     if not source.exists():
         raise NoInputError(f"{source} does not exist; a file or a folder with ROI arrays is expected.")
     if not source.is_dir():
-        problem = missing_content(source)
-        if problem:
-            raise UsageError(problem)
+        if not source.is_file():
+            raise UsageError(missing_content(source) or f"{source} is neither a file nor a folder.")
         files = [source]
     else:
         listed = sorted(path for path in source.rglob("*") if path.is_file())

@@ -52,8 +52,15 @@ def test_every_spoilt_run_is_named_and_the_sound_one_is_done(tmp_path: Path) -> 
     assert [fault for case in spoilt_runs.runs(tmp_path) for fault in case] == []
 
 
-def test_random_files_never_give_a_traceback(tmp_path: Path) -> None:
+def test_random_files_never_crash_hang_fill_memory_or_give_a_traceback(tmp_path: Path) -> None:
     (result,) = fuzzing.rows(tmp_path, False)
+    assert not result.faults
+
+
+@pytest.mark.exhaustive
+def test_300_random_files_for_each_parser(tmp_path: Path) -> None:
+    result = fuzzing.fuzzed(tmp_path, 300, seed=1)
+    assert result.tried == 8400
     assert not result.faults
 
 
