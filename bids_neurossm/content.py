@@ -19,7 +19,7 @@ _LARGEST_POINTER = 32_768
 #: Most bytes of each kind of text that is read; real files are far smaller.
 MAX_JSON_BYTES = 16 * 1024**2
 MAX_TOML_BYTES = 1024**2
-MAX_TABLE_BYTES = 512 * 1024**2
+MAX_TABLE_BYTES = 256 * 1024**2
 MAX_XML_BYTES = 16 * 1024**2
 
 #: Brackets within brackets; settings and sidecars have a few.

@@ -33,7 +33,7 @@ FORMAT = 1
 _SETTINGS = "settings_sha256"
 
 #: Largest file of tensors, in bytes; the models of this package have some MB.
-_MAX_BYTES = 4 * 1024**3
+_MAX_BYTES = 1024**3
 
 
 @dataclass(frozen=True)

@@ -364,7 +364,8 @@ def arrays() -> Iterator[Bad]:
     endings = {".npy": 1, ".npz": 1, ".mat": 1, ".csv": 1, ".1D": 1, ".pkl": 2, ".save": 2}
     for ending, code in endings.items():
         for what, content in GARBAGE.items():
-            yield Bad(f"a {ending} that is {what}", 3 if content is None else code, content, f"array{ending}", use)
+            expected = 3 if content is None else code if content else 1
+            yield Bad(f"a {ending} that is {what}", expected, content, f"array{ending}", use)
     yield Bad("a .npz whose array is cut short", 1, stream.getvalue(), "array.npz", use)
     yield Bad("a pickle that runs a command", 2, b"cposix\nsystem\n(S'true'\ntR.", "array.pkl", use)
     yield Bad("a .csv of words", 1, b"a,b\nc,d\ne,f\n", "array.csv", use)
