@@ -321,6 +321,10 @@ def parse_config(argv: Sequence[str] | None = None) -> cfg.RunConfig:
         With 2 where argparse refuses, with 0 for ``--help`` and ``--version``.
     """
     given = vars(build_parser().parse_args(argv))
+    arguments = tuple(sys.argv[1:] if argv is None else argv)
+    odd = next((each for each in arguments if not _is_utf8(each)), None)
+    if odd is not None:
+        raise UsageError(f"{odd} is not UTF-8 text, which PyBIDS and Nipype need; rename the file or folder.")
     tables: dict[str, dict[str, Any]] = {name: {} for name in (*_SECTIONS, "training", "run")}
     if "config_file" in given:
         _merge_file(given["config_file"], tables)
@@ -337,9 +341,17 @@ def parse_config(argv: Sequence[str] | None = None) -> cfg.RunConfig:
         level=given["level"],
         analysis_id=tables["run"].get("analysis_id"),
         training=tables["training"],
-        command_line=tuple(sys.argv[1:] if argv is None else argv),
+        command_line=arguments,
         **sections,
     )
+
+
+def _is_utf8(argument: str) -> bool:
+    try:
+        argument.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _merge_file(path: Path, tables: dict[str, dict[str, Any]]) -> None:

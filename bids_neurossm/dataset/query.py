@@ -185,14 +185,17 @@ def _layout(dataset: Path, participants: list[str], selection: Selection) -> BID
         labels = "|".join(re.escape(label) for label in participants)
         ignore.append(re.compile(rf"^/sub-(?!(?:{labels})(?:/|_|\.|$))"))
     indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore)
-    return BIDSLayout(
-        str(dataset),
-        validate=False,
-        is_derivative=True,
-        indexer=indexer,
-        database_path=str(selection.bids_database_dir) if selection.bids_database_dir else None,
-        config=["bids", "derivatives"],
-    )
+    try:
+        return BIDSLayout(
+            str(dataset),
+            validate=False,
+            is_derivative=True,
+            indexer=indexer,
+            database_path=str(selection.bids_database_dir) if selection.bids_database_dir else None,
+            config=["bids", "derivatives"],
+        )
+    except UnicodeEncodeError as error:  # PyBIDS keeps paths in a database
+        raise UsageError(f"{str(error.object)[:300]} has a name that is not UTF-8 text; rename it.") from error
 
 
 def _images(layout: BIDSLayout, selection: Selection, image: str) -> list[Image]:

@@ -10,6 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bids_neurossm.cli.parser import parse_config
+from bids_neurossm.config import Selection
+from bids_neurossm.dataset.query import find_bold_runs
+from bids_neurossm.errors import UsageError
+
 COMMAND = f"{sys.executable} -m bids_neurossm"
 IMPORT = f"{sys.executable} -m bids_neurossm.cli.import_series"
 OPTIONS = "--task rest --orientation time-roi --tr 2"
@@ -103,3 +108,17 @@ def test_pipes_are_refused_with_the_remedy(series: Path, option: str) -> None:
                  f"{'' if option else ' out'}", series)  # fmt: skip
     assert done.returncode == (4 if option == "--atlas" else 2)
     assert b"pipe.nii.gz is a pipe, not a file; save it to a file first." in done.stderr
+
+
+def test_a_dataset_whose_path_is_not_utf_8_is_refused() -> None:
+    with pytest.raises(UsageError, match="is not UTF-8 text, which PyBIDS and Nipype need"):
+        parse_config([os.fsdecode(b"ds\xff"), "out", "participant"])
+
+
+def test_a_file_whose_name_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "sub-01" / "func"
+    folder.mkdir(parents=True)
+    (folder / os.fsdecode(b"sub-01_task-\xff_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz")).write_bytes(b"x")
+    (tmp_path / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    with pytest.raises(UsageError, match="has a name that is not UTF-8 text; rename it"):
+        find_bold_runs(tmp_path, Selection())
