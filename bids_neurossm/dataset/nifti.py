@@ -60,7 +60,7 @@ def _problem(stream: IO[bytes]) -> str | None:
     is_cifti = size == 540 and intent in _CIFTI_INTENTS
     most = MAX_CIFTI_BYTES if is_cifti else MAX_EXTENSION_BYTES
     if not 0 <= offset <= most:
-        return f"claims header extensions of {offset / 1024**2:.0f} MiB; at most {most // 1024**2} MiB are read"
+        return f"says that its voxels begin at byte {offset:.0f}; header extensions of {most // 1024**2} MiB are read"
     if is_cifti and b"<!DOCTYPE" in stream.read(int(offset) - len(header) if offset > len(header) else 0):
         return "declares XML entities, which no CIFTI-2 file needs"
     return None
