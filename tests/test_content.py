@@ -22,7 +22,7 @@ from bids_neurossm.dataset.query import find_bold_runs
 from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import ResourceMissingError, RunError, UsageError
 from bids_neurossm.signal.stream import read_header
-from bids_neurossm.tables import read_first_row, read_table
+from bids_neurossm.tables import read_first_rows, read_table
 from bids_neurossm.toml import read_toml
 
 
@@ -35,7 +35,7 @@ def _table(path: Path) -> object:
 
 
 def _first_row(path: Path) -> object:
-    return read_first_row(path, RunError)
+    return read_first_rows(path, RunError)
 
 
 @pytest.mark.parametrize(
