@@ -37,7 +37,7 @@ RECORDING_ENTITIES = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")
 INDEX_ENTITIES = ("run", "echo")
 
 #: Longest file name: 255 bytes, less what temporary names add.
-_LONGEST = 230
+_LONGEST = 231
 
 #: Other spellings of entities: columns of BIDS tables, and names of PyBIDS.
 _ALIASES = {

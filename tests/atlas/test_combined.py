@@ -134,7 +134,7 @@ def test_a_file_is_named_relative_to_the_toml(atlases: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"no \[\[parts\]\]"),
+        ("", r"is empty \(0 bytes\)"),
         ("parts = 3", r"no \[\[parts\]\]"),
         ("[[parts]]\n", "either atlas = NAME or file = PATH"),
         ('[[parts]]\natlas = "AAL3"\nfile = "x.nii"\n', "either atlas = NAME or file = PATH"),

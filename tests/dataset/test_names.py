@@ -61,9 +61,15 @@ def test_entities_are_written_in_the_order_of_the_interface() -> None:
     )
 
 
-@given(st.dictionaries(st.sampled_from(ENTITY_ORDER), LABEL, min_size=1))
+@given(st.dictionaries(st.sampled_from(ENTITY_ORDER), LABEL, min_size=1, max_size=8))
 def test_what_is_built_is_parsed_back(entities: dict[str, str]) -> None:
     assert parse_name(build_name(entities, "bold", ".nii.gz")) == (entities, "bold", ".nii.gz")
+
+
+def test_a_name_that_is_longer_than_file_systems_allow_is_refused() -> None:
+    build_name({"sub": "s" * 218}, "bold", ".tsv")
+    with pytest.raises(UsageError, match="has 232 characters; at most 231 fit"):
+        build_name({"sub": "s" * 219}, "bold", ".tsv")
 
 
 def test_the_recording_is_what_remains_without_derivative_entities() -> None:

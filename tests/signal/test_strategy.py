@@ -138,7 +138,7 @@ def test_files_that_can_not_be_used_are_refused(tmp_path: Path, content: Any, me
 def test_unknown_names_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--denoise 36P is not known; shipped are 24p, 36p, .* with \+gsr"):
         load_strategy("36P")
-    with pytest.raises(UsageError, match="is not readable JSON"):
+    with pytest.raises(UsageError, match=r"absent\.json cannot be read: No such file"):
         load_strategy(str(tmp_path / "absent.json"))
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(UsageError, match="is not readable JSON"):
