@@ -73,11 +73,13 @@ def missing_content(path: Path) -> str | None:
     if state.st_size <= _LARGEST_POINTER:
         try:
             with path.open("rb") as stream:
-                start = stream.read(16)
+                start = stream.read(24)
         except OSError:
             return None
         if start.startswith(b"/annex/objects/"):
             return f"{path} is a pointer of git-annex: the content was not fetched; run `datalad get {path}`."
+        if start.startswith(b"version https://git-lfs"):
+            return f"{path} is a pointer of Git LFS: the content was not fetched; run `git lfs pull`."
     return None
 
 

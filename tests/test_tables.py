@@ -80,6 +80,7 @@ def test_a_cell_in_quotes_may_hold_a_tab_and_doubled_quotes(tmp_path: Path) -> N
         ("a.tsv", "a\tb\n1\té\n".encode("latin-1"), "line 2 is not UTF-8.*save it as UTF-8"),
         ("a.tsv", b"a\tb\n1\t\0\n", "zero bytes.*save it as UTF-8"),
         ("a.tsv", b"PK\x03\x04...", "is a spreadsheet.*save it as UTF-8"),
+        ("a.tsv", b"version https://git-lfs.x/spec/v1\noid sha256:0\n", "pointer of Git LFS.*git lfs pull"),
         ("a.tsv", b"/annex/objects/MD5E-s12--abc.tsv\n", "pointer of git-annex.*datalad get"),
     ],
 )
