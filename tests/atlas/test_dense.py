@@ -77,7 +77,7 @@ def test_several_maps_and_broken_files_are_refused(tmp_path: Path) -> None:
     fractions = write_scalars(tmp_path / "b.dscalar.nii", np.full((1, len(axis)), 0.5), axis)
     with pytest.raises(UsageError, match="holds values that are no labels"):
         load_parcellation(fractions, "fsLR")
-    (tmp_path / "c.dlabel.nii").write_bytes(b"version https://git-lfs")
+    (tmp_path / "c.dlabel.nii").write_bytes(b"no image at all")
     with pytest.raises(ResourceMissingError, match="is not a readable CIFTI-2 label image"):
         load_parcellation(tmp_path / "c.dlabel.nii", "fsLR")
     with pytest.raises(UsageError, match="there is no such file"):

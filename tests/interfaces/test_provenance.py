@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -57,7 +58,7 @@ def run(tmp_path: Path) -> BoldRun:
 def sidecar_of(run: BoldRun, strategy: Strategy, clean: CleanRun, **extraction: Any) -> dict[str, Any]:
     dataset = run.bold.parents[2]
     atlas = dataset / "atlas.nii.gz"
-    atlas.write_bytes(b"only its hash is asked for")
+    nib.save(nib.Nifti1Image(np.ones((2, 2, 2), dtype=np.int16), np.eye(4)), atlas)
     parcellation = Parcellation(
         {"atlas": "X"}, "MNI152NLin6Asym", atlas, atlas.with_suffix(".tsv"), (1, 2, 3), NAMES, ("n/a",) * R
     )

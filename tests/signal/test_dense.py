@@ -142,7 +142,7 @@ def test_voxels_are_matched_by_their_place(tmp_path: Path, atlas: Parcellation) 
 def test_what_is_no_cifti_file_is_refused(tmp_path: Path, content: bytes, atlas: Parcellation) -> None:
     file = tmp_path / "sub-01_bold.dtseries.nii"
     file.write_bytes(content)
-    with pytest.raises(RunError, match=r"is not a readable CIFTI-2 file|has no CIFTI-2 header"):
+    with pytest.raises(RunError, match=r"is not a readable CIFTI-2 file|has no CIFTI-2 header|is empty"):
         dense_series(file, atlas)
 
 
