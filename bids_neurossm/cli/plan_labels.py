@@ -39,6 +39,9 @@ _OWN = frozenset(
     {"run", "participant_id", "session_id", "task_id", "run_id", "path", "segments", "label", "group", "start"}
 )
 
+#: Those of them that cannot be meant by --leave-out; a participant or a session can.
+_NEVER_LEFT_OUT = frozenset({"label", "group", "path", "start"})
+
 #: Columns that are used wherever a table has them, under any of these names (in any case), the first one first.
 _OFFERED = {"age": ("age",), "sex": ("sex", "gender"), "site": ("site", "site_id", "scanner")}
 
@@ -117,8 +120,8 @@ def label_runs(config: RunConfig, files: Sequence[SeriesFile], source: Path) -> 
     people = runs["participant_id"]
     labels, target_type, notes = read_target(labels, evaluation.target_type, target, people)
     notes += _several_labels(runs, labels, target, target_type)
-    covariates = columns.covariates(evaluation, target, people)
-    site = columns.offered("site", target)
+    covariates = columns.covariates(people)
+    site = columns.offered("site")
     runs = runs.assign(label=labels, site="" if site is None else site.fillna(""))
     for name, values in covariates.items():
         if name not in runs or runs[name].isna().all():  # what was measured, such as mean_fd, is kept
@@ -157,13 +160,10 @@ def label_runs(config: RunConfig, files: Sequence[SeriesFile], source: Path) -> 
 
 
 def _refuse_own_names(evaluation: Evaluation) -> None:
-    wanted = [("--covariates", name) for name in evaluation.covariates]
-    wanted += (
-        [("--leave-out", evaluation.leave_out)] if evaluation.leave_out in {"label", "group", "path", "start"} else []
-    )
-    for option, name in wanted:
-        if name in _OWN:
-            raise LabelError(f"{option} {name}: a column of that name is kept for every run; rename it in the table.")
+    refused = [("--covariates", name) for name in evaluation.covariates if name in _OWN]
+    refused += [("--leave-out", name) for name in (evaluation.leave_out,) if name in _NEVER_LEFT_OUT]
+    for option, name in refused:
+        raise LabelError(f"{option} {name}: a column of that name is kept for every run; rename it in the table.")
 
 
 def _several_labels(runs: pd.DataFrame, labels: pd.Series[Any], target: Target, target_type: TargetType) -> list[str]:
@@ -185,7 +185,7 @@ def _groups(evaluation: Evaluation) -> list[str]:
 
 
 def _reason(exclusion: Any, label: Any, columns: _Columns, index: int, target: Target) -> tuple[str, str] | None:
-    """Say why a run is left out: by the participant level, or for want of a label; None where it is not."""
+    """Say why a run is left out: by the participant level, or because it has no label; None if it is not."""
     if isinstance(exclusion, Mapping):
         return str(exclusion.get("Reason", "excluded")), str(exclusion.get("Detail", ""))
     if not pd.isna(label):
@@ -276,10 +276,10 @@ class _Columns:
         self._notes += [f"Column {name}: {note.replace('two classes', 'two groups')}." for note in lookalikes(groups)]
         return groups
 
-    def offered(self, name: str, target: Target) -> pd.Series[Any] | None:
+    def offered(self, name: str) -> pd.Series[Any] | None:
         """Return age, sex or site as text, under whatever name a table has it; None where it has none."""
         spellings = _OFFERED[name]
-        if target.column.casefold() in spellings:
+        if self.target.column.casefold() in spellings:
             return None  # the target itself
         asked = [each for each in self.config.evaluation.covariates if each.casefold() in spellings]
         there = [
@@ -301,8 +301,9 @@ class _Columns:
         self._notes += notes
         return values if values is None or name != "site" else self._as_groups(values, column)
 
-    def covariates(self, evaluation: Evaluation, target: Target, people: pd.Series[str]) -> dict[str, pd.Series[Any]]:
+    def covariates(self, people: pd.Series[str]) -> dict[str, pd.Series[Any]]:
         """Read age and sex, and the columns that the user named."""
+        evaluation, target = self.config.evaluation, self.target
         found: dict[str, pd.Series[Any]] = {}
         known = {spelling: name for name, spellings in _OFFERED.items() for spelling in spellings}
         if target.kind != "entity" or evaluation.covariates:
@@ -310,7 +311,7 @@ class _Columns:
                 asked = any(known.get(each.casefold()) == name for each in evaluation.covariates)
                 if target.kind == "entity" and not asked:
                     continue
-                values = self.offered(name, target)
+                values = self.offered(name)
                 if values is not None and values.notna().any():
                     self._add(found, name, values, people, named=asked)
         for column in evaluation.covariates:

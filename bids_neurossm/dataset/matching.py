@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_neurossm.dataset.arrays import ArrayRun
+from bids_neurossm.dataset.identifiers import bare, pair_identifiers
 from bids_neurossm.dataset.identifiers import listed as some
-from bids_neurossm.dataset.identifiers import pair_identifiers
 from bids_neurossm.dataset.names import sanitised_labels, source_entities
 from bids_neurossm.errors import LabelError, UsageError
 from bids_neurossm.tables import read_table
@@ -62,7 +62,7 @@ def stated_entities(run: ArrayRun) -> dict[str, str]:
         # A bare ``sub-01`` has no suffix, so every pair counts, the last one too.
         pairs = dict(pair.split("-", 1) for pair in run.key.split("_") if "-" in pair)
         return {**source_entities(pairs), **run.entities}
-    return {"sub": _bare(run.key), **run.entities}
+    return {"sub": bare(run.key), **run.entities}
 
 
 def match_participants(
@@ -174,13 +174,9 @@ def _refuse_two_names(table: pd.DataFrame, column: str, used: Collection[str], p
 
 def _hint(table: pd.DataFrame, keys: Sequence[str]) -> str:
     """Name a column that holds the identifiers; whether it is meant is for the user to say."""
-    wanted = {_bare(key) for key in keys}
-    found = [str(name) for name in table.columns if wanted <= {_bare(str(value)) for value in table[name]}]
+    wanted = {bare(key) for key in keys}
+    found = [str(name) for name in table.columns if wanted <= {bare(str(value)) for value in table[name]}]
     return f" (All of them are in the column {found[0]}: --id-column {found[0]}.)" if found else ""
-
-
-def _bare(name: str) -> str:
-    return name.removeprefix("sub-")
 
 
 def _with_identifiers(table: pd.DataFrame, id_column: str | None, path: Path) -> pd.DataFrame:
@@ -189,7 +185,7 @@ def _with_identifiers(table: pd.DataFrame, id_column: str | None, path: Path) ->
         if id_column is None:
             raise LabelError(f"{path} has no column participant_id; name the identifiers with --id-column.")
         table.insert(0, "participant_id", table[id_column])
-    table["participant_id"] = table["participant_id"].map(_bare)
+    table["participant_id"] = table["participant_id"].map(bare)
     return table[["participant_id", *(name for name in table.columns if name != "participant_id")]].copy()
 
 

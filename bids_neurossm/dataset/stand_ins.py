@@ -72,7 +72,7 @@ class Changeable:
 class _ElementType(Changeable):
     """The type of an array's elements, as a pickle describes it.
 
-    numpy's own dtype objects are shared by the whole process and can be changed by a pickle; this one can not do harm.
+    numpy's own dtype objects are shared by the whole process and can be changed by a pickle; this one cannot do harm.
     """
 
     __slots__ = ("_code", "_order")

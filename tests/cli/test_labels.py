@@ -147,7 +147,7 @@ def test_zeros_that_a_spreadsheet_lost_cost_nobody_and_are_reported(
     report = (out / "group_x.html").read_text()
     assert "identifiers are spelled differently" in report
     assert "p.tsv lists it as 1" in report
-    # Whoever wants none of it says so: the nine are left out, and the reason is that they are not in the table.
+    # With --exact-ids the nine are left out, because they are not in the table.
     exact = plan(cohort, tmp_path / "exact", "--target", "dx", "--participants-file", people, "--exact-ids")
     assert labels_of(exact) == {each: TRUTH[each] for each in LABELS[9:]}
     assert [(row["reason"], row["detail"]) for row in exact.cohort.excluded[:1]] == [

@@ -137,7 +137,7 @@ class TestReadTarget:
         with pytest.raises(LabelError, match="39 of 40 cells are numbers, but not sub-05 '-'"):
             self.read(scores)
         assert self.read([*scores[:4], *scores[5:]])[1] == "continuous"
-        # Whoever says that it is a class is believed.
+        # --target-type class is trusted.
         assert self.read(scores, "class")[1] == "class"
 
     @pytest.mark.parametrize(
