@@ -23,8 +23,9 @@ HEAVY = ("torch", "nilearn", "pandas", "numpy", "nibabel", "bids", "sklearn", "m
 FLOORS = (
     ("__init__", "errors", "data", "printable"),
     ("content",),
-    ("config", "tables", "toml"),
+    ("config", "tables", "toml", "registry"),
     ("ops", "dataset"),
+    ("checkpoint",),
     ("atlas",),
     ("models", "reference", "signal", "simulation"),
     ("attribution",),

@@ -20,8 +20,8 @@ from bids_neurossm.interfaces.quality import MeasureQCFC
 from bids_neurossm.interfaces.reference import ComputeReference
 from bids_neurossm.interfaces.summary import WriteSummary
 from bids_neurossm.interfaces.training import TrainCell
+from bids_neurossm.registry import model_entry
 from bids_neurossm.training.alterations import NULL, TRAINED_ON
-from bids_neurossm.training.estimator import follows_recipe
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def cells_of(analysis: Analysis) -> list[CellKey]:
     evaluation = analysis.evaluation
     model, folds = analysis.model.name, range(1, evaluation.folds + 1)
     splits = range(1, evaluation.repeats + 1)
-    seeds = {name: evaluation.seeds if follows_recipe(name) else 1 for name in (model, *analysis.baselines)}
+    seeds = {name: evaluation.seeds if model_entry(name).by_recipe else 1 for name in (model, *analysis.baselines)}
     seeds[model] = evaluation.seeds
     cells = [
         CellKey(name, fold, seed, split)

@@ -8,13 +8,16 @@ are decisions of their own, and are written beside the maps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bids_neurossm.attribution.cpa import Localisation, PathwayAttribution, check_target, contrasts, shares
-from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, Routed
+from bids_neurossm.attribution.cpa import Localisation, PathwayAttribution
+from bids_neurossm.attribution.inputs import attribute_inputs
+from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe
 from bids_neurossm.models.scales import valid_points
 
 
@@ -65,77 +68,18 @@ def expert_attribution(
     model.eval()
     try:
         runs = torch.arange(len(series), device=series.device) if runs is None else runs
-        return _attribute(model, series, np.asarray(target, dtype=np.int64), lengths, runs, localisation, steps,
-                          repetition_times)  # fmt: skip
+        series = torch.where(valid_points(series, lengths), series, 0)
+        with torch.no_grad():
+            routed = model.routed(series, lengths, runs, repetition_times)[1]
+
+        def features(values: Tensor, profiles: Tensor) -> Tensor:
+            return model.routed(values, lengths, runs, repetition_times, routed._replace(profiles=profiles))[0]
+
+        def over_run(inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+            own = (inputs[1] * gradients[1]).double().sum(dim=2)
+            return own.index_add(0, runs, (inputs[0] * gradients[0]).double().sum(dim=1))
+
+        inputs, chosen = (series, routed.profiles), np.asarray(target, dtype=np.int64)
+        return attribute_inputs(model, inputs, features, over_run, chosen, lengths, runs, localisation, steps)
     finally:
         model.train(was_training)
-
-
-def _attribute(
-    model: LmaeRwmoe,
-    series: Tensor,
-    target: NDArray[np.int64],
-    lengths: Tensor,
-    runs: Tensor,
-    localisation: Localisation,
-    steps: int,
-    times: Tensor | None,
-) -> PathwayAttribution:
-    n_runs = int(runs.max()) + 1
-    check_target(target, n_runs, model.config.n_outputs)
-    series = torch.where(valid_points(series, lengths), series, 0)
-    with torch.no_grad():
-        features, routed = model.routed(series, lengths, runs, times)
-        contrast = contrasts(model.config.n_outputs, target).to(runs.device)
-        rows = torch.einsum("nc,ecw->new", contrast, model.head.double())
-        zero_terms = (rows * features.double()).sum(dim=-1)
-        mean_terms = (rows * model.pathway_mean.double()).sum(dim=-1)
-        bias = contrast @ model.bias.double()
-        nothing = routed._replace(profiles=torch.zeros_like(routed.profiles))
-        still, _ = model.routed(torch.zeros_like(series), lengths, runs, times, nothing)
-    if localisation == "gradient":
-        sums = _scores(model, series, lengths, runs, times, routed, rows, 1.0)
-    else:
-        points = [(step + 0.5) / steps for step in range(steps)]
-        several = [_scores(model, series, lengths, runs, times, routed, rows, point) for point in points]
-        sums = torch.stack(several).mean(dim=0)
-    counts = torch.zeros(n_runs, device=runs.device).index_add(0, runs, lengths.float()).double().clamp_min(1)
-    score = sums / counts[:, None, None] if localisation == "gradient" else sums
-    gap = torch.full_like(zero_terms, torch.nan)
-    if localisation == "integrated":
-        gap = zero_terms - (rows * still.double()).sum(dim=-1) - score.sum(dim=-1)
-    tensors = (
-        bias + zero_terms.sum(dim=1), bias + mean_terms.sum(dim=1), zero_terms - mean_terms, zero_terms, score, gap,
-    )  # fmt: skip
-    logit, reference, importance, importance_zero, scores, gaps = (tensor.cpu().numpy() for tensor in tensors)
-    return PathwayAttribution(
-        model.config.pathway_names, target, logit, reference, importance, importance_zero, scores, shares(scores),
-        gaps, localisation,
-    )  # fmt: skip
-
-
-def _scores(
-    model: LmaeRwmoe,
-    series: Tensor,
-    lengths: Tensor,
-    runs: Tensor,
-    times: Tensor | None,
-    routed: Routed,
-    rows: Tensor,
-    point: float,
-) -> Tensor:
-    """Return input x gradient (n, E, R) of each expert's centred term, with the gradient at `point` of the way from 0.
-
-    Summed over the time points of all pieces of a run, and over the numbers of a region's profile.
-    """
-    leaf = (series.detach() * point).requires_grad_()
-    profiles = (routed.profiles.detach() * point).requires_grad_()
-    found = []
-    with torch.enable_grad():
-        features, _ = model.routed(leaf, lengths, runs, times, routed._replace(profiles=profiles))
-        terms = (rows.to(features.dtype) * features).sum(dim=(0, 2))
-        for term in terms:
-            of_series, of_profiles = torch.autograd.grad(term, (leaf, profiles), retain_graph=True)
-            own = (routed.profiles * of_profiles).double().sum(dim=2)
-            found.append(own.index_add(0, runs, (series * of_series).double().sum(dim=1)))
-    return torch.stack(found, dim=1)

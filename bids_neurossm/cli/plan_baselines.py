@@ -6,10 +6,7 @@ import pandas as pd
 
 from bids_neurossm.config import RunConfig
 from bids_neurossm.errors import LabelError, UsageError
-from bids_neurossm.training.estimator import STATIC, is_joined, registered_models
-
-#: What every model is set against.
-ALWAYS = ("majority", "covariates", "pearson-connectivity", "tangent-connectivity")
+from bids_neurossm.registry import STATIC_BASELINE, baseline_panel, model_entry, model_names
 
 
 def choose_baselines(config: RunConfig, runs: pd.DataFrame, model: str, target_type: str) -> tuple[str, ...]:
@@ -36,18 +33,28 @@ def choose_baselines(config: RunConfig, runs: pd.DataFrame, model: str, target_t
     asked = config.evaluation.baselines
     if asked == ("none",):
         return ()
-    unknown = [name for name in asked if name not in registered_models()]
+    unknown = [name for name in asked if name not in model_names()]
     if unknown:
-        raise UsageError(f"--baselines {unknown[0]} is not known; known are none, {', '.join(registered_models())}.")
-    sites = len(set(runs["site"].astype(str)) - {""}) > 1
-    aged = "age" in runs and config.evaluation.target != "age"
-    for name, there, what in (("site-only", sites, "two sites"), ("age-only", aged, "a column age besides the target")):
-        if name in asked and not there:
-            raise LabelError(f"--baselines {name} needs {what}; the table of participants has none.")
-    chosen = list(asked or ALWAYS)
+        raise UsageError(f"--baselines {unknown[0]} is not known; known are none, {', '.join(model_names())}.")
+    chosen = list(asked)
+    for name in asked:
+        column = model_entry(name).needs
+        if not _tells(column, config, runs):
+            raise LabelError(
+                f"--baselines {name} needs a column {column} that varies and is not the target; the table of "
+                "participants has none."
+            )
     if not asked:
-        chosen += ["site-only"] if sites else []
-        chosen += ["age-only"] if aged and target_type == "continuous" else []
+        chosen += [name for name in baseline_panel(target_type) if _tells(model_entry(name).needs, config, runs)]
         # What a sum of two parts has to beat is each of them.
-        chosen += [model.removesuffix(STATIC), "tangent-connectivity"] if is_joined(model) else []
+        joined = model_entry(model).joins
+        chosen += [joined, STATIC_BASELINE] if joined else []
     return tuple(name for name in dict.fromkeys(chosen) if name != model)
+
+
+def _tells(column: str, config: RunConfig, runs: pd.DataFrame) -> bool:
+    """Whether a baseline of that column has something to learn: it varies, and is not the target."""
+    if not column:
+        return True
+    known = set(runs[column].dropna().astype(str)) - {""} if column in runs else set()
+    return len(known) > 1 and config.evaluation.target != column

@@ -15,7 +15,7 @@ from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.tables import network_of, read_label_table
 from bids_neurossm.cli.plan_baselines import choose_baselines
 from bids_neurossm.cli.plan_labels import label_runs, plain_rows
-from bids_neurossm.cli.plan_pretraining import shortest_for_patches, with_encoder
+from bids_neurossm.cli.plan_pretraining import with_encoder
 from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
 from bids_neurossm.cli.plan_series import series_of
 from bids_neurossm.cli.same_series import atlas_drawing, other_drawing, same_series
@@ -32,7 +32,7 @@ from bids_neurossm.dataset.series import (
 from bids_neurossm.errors import LabelError, ResourceMissingError, UsageError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import Shortest, wanted_splits
-from bids_neurossm.training.estimator import SECOND_FAMILY, STATIC, is_second_family, registered_models
+from bids_neurossm.registry import LEAST_BINS, blaming, model_entry, model_names
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
 
@@ -101,7 +101,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
         networks=parcellation.networks if parcellation else [network_of(name) for name in regions],
         target_type=target_type,
         classes=classes,
-        shortest=_shortest(spec, kept),
+        shortest=shortest_run(spec, kept),
         max_uncovered=config.extraction.max_uncovered,
         extra={
             "target": target.text,
@@ -150,8 +150,8 @@ def _classes(labels: pd.Series[Any], told: str) -> list[str]:
 
 def plan_model(config: RunConfig) -> tuple[ModelSpec, Training]:
     """Read the recipe; what was said explicitly wins over it."""
-    if config.model.name not in registered_models():
-        raise UsageError(f"--model {config.model.name} is not known; known are {', '.join(registered_models())}.")
+    if config.model.name not in model_names():
+        raise UsageError(f"--model {config.model.name} is not known; known are {', '.join(model_names())}.")
     settings, training = load_recipe(config.model.recipe)
     # Outputs name the recipe; its place belongs to this machine.
     spec = ModelSpec(config.model.name, Path(config.model.recipe).name, {**settings, **config.model.settings})
@@ -175,34 +175,41 @@ def _checked_evaluation(config: RunConfig, runs: pd.DataFrame, classes: Sequence
     return replace(config.evaluation, folds=splits.folds, repeats=splits.repeats)
 
 
-def _shortest(spec: ModelSpec, runs: pd.DataFrame) -> Shortest:
-    """Tell how long a run has to be for the model: eight times its largest scale.
+def shortest_run(spec: ModelSpec, runs: pd.DataFrame) -> Shortest:
+    """Tell how long a run has to be for a model: eight of its largest bins.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        With the settings of the recipe.
+    runs : DataFrame
+        With ``run`` and ``repetition_time`` in s.
 
     Raises
     ------
     UsageError
-        If scales are in seconds and a run states no repetition time, or a longer one than the smallest scale.
+        If bins are in seconds and a run states no repetition time, or a longer one than the smallest bin.
     """
-    if is_second_family(spec.name):
-        return shortest_for_patches(spec, runs)
-    if not spec.name.startswith("neurossm"):
-        return Shortest(8, "volumes")
-    scales = tuple(spec.settings.get("scales", (1, 2, 4)))
-    if spec.settings.get("scale_unit", "time points") != "seconds":
-        return Shortest(8 * max(scales), "volumes")
+    entry = model_entry(spec.name)
+    with blaming(spec.name, entry.package):
+        bins = entry.bins(spec.settings)
+    if not bins.in_seconds:
+        return Shortest(LEAST_BINS * bins.largest, "volumes")
     unknown = runs[runs["repetition_time"].isna()]["run"]
     if len(unknown):
         raise UsageError(
-            f"The recipe's scales are in seconds, and {len(unknown)} of {len(runs)} runs state no repetition time (the "
-            f"first is {unknown.iloc[0]}): write RepetitionTime into their sidecars, or use scales in time points."
+            f"The recipe's times are in seconds, and {len(unknown)} of {len(runs)} runs state no repetition time (the "
+            f"first is {unknown.iloc[0]}): write RepetitionTime into their sidecars, or set model.scale_unit to "
+            "'time points'."
         )
     longest = float(runs["repetition_time"].max())
-    if min(scales) < longest:
+    # Repetition times are rounded.
+    if bins.smallest < longest * (1 - 1e-4):
         raise UsageError(
-            f"The recipe's smallest scale is {min(scales)} s, the cohort's longest repetition time {longest} s: "
-            "no scale may be finer than the data."
+            f"The recipe's shortest time is {bins.smallest:g} s, the cohort's longest repetition time {longest:g} s: "
+            "no model can be finer than the data."
         )
-    return Shortest(8 * max(scales), "seconds")
+    return Shortest(LEAST_BINS * bins.largest, "seconds")
 
 
 def series_identifier(target: str, model: str, entities: Mapping[str, str], strategy: str) -> str:
@@ -262,8 +269,8 @@ def _require_device(config: RunConfig) -> None:
 
 def refuse_checkpoint(config: RunConfig) -> None:
     """Say that a checkpoint is applied at the participant level; an encoder is fine-tuned at the group level."""
-    if config.evaluation.checkpoint is not None and not is_second_family(config.model.name):
+    if config.evaluation.checkpoint is not None and not model_entry(config.model.name).is_patch_based:
         raise UsageError(
-            "--checkpoint belongs to the participant level; the group level trains its own models (only --model "
-            f"{SECOND_FAMILY} and {SECOND_FAMILY}{STATIC} take a pretrained encoder)."
+            "--checkpoint belongs to the participant level; the group level trains its own models (only those with an "
+            "encoder, such as --model lmae-rwmoe, take a pretrained one)."
         )

@@ -15,9 +15,9 @@ from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
-from bids_neurossm.cli.plan_group import parcellation_of, plan_model, series_identifier
+from bids_neurossm.cli.plan_group import parcellation_of, plan_model, series_identifier, shortest_run
 from bids_neurossm.cli.plan_labels import run_facts
-from bids_neurossm.cli.plan_pretraining import refuse_pretraining, shortest_for_patches, wants_encoder_only
+from bids_neurossm.cli.plan_pretraining import refuse_pretraining, wants_encoder_only
 from bids_neurossm.cli.plan_series import series_of
 from bids_neurossm.cli.same_series import atlas_drawing, same_series
 from bids_neurossm.cli.watch import TrainingWatch
@@ -30,8 +30,8 @@ from bids_neurossm.errors import CheckpointError, NoInputError, RunError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.pretraining import encoder_file
 from bids_neurossm.interfaces.records import Record, private_folder
+from bids_neurossm.registry import model_entry
 from bids_neurossm.tables import read_output
-from bids_neurossm.training.estimator import SECOND_FAMILY
 from bids_neurossm.workflows.group import CohortPlan
 from bids_neurossm.workflows.pretraining import init_pretraining_wf
 
@@ -82,7 +82,8 @@ def plan_pretraining(config: RunConfig) -> PretrainingPlan:
     parcellation, _ = parcellation_of(config, source, files[0], regions)
     entities = {name: value for name, value in files[0].kind if name not in ("stat", "desc")}
     strategy = str(files[0].sidecar.get("DenoisingStrategy") or files[0].entities.get("desc", ""))
-    identifier = series_identifier("encoder", SECOND_FAMILY, entities, strategy)
+    family = model_entry(spec.name).joins or spec.name
+    identifier = series_identifier("encoder", family, entities, strategy)
     if wants_encoder_only(config) and config.analysis_id:
         identifier = config.analysis_id
     elif wanted is not None:
@@ -99,7 +100,7 @@ def plan_pretraining(config: RunConfig) -> PretrainingPlan:
         networks=list(parcellation.networks) if parcellation else [network_of(name) for name in regions],
         target_type="continuous",
         classes=[],
-        shortest=shortest_for_patches(spec, pd.DataFrame(rows)),
+        shortest=shortest_run(spec, pd.DataFrame(rows)),
         max_uncovered=config.extraction.max_uncovered,
         extra={
             "atlas": parcellation.name if parcellation else named,

@@ -22,7 +22,7 @@ from bids_neurossm.dataset.formats import format_stamp
 from bids_neurossm.dataset.hashing import hash_content, hash_file
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.dataset.write import replacing
-from bids_neurossm.training.estimator import follows_recipe
+from bids_neurossm.registry import model_entry
 
 FINAL = 0
 
@@ -119,7 +119,7 @@ class Analysis:
 
     def spec_of(self, model: str) -> ModelSpec:
         """Return the settings of a model of this analysis: those of the recipe where it follows one."""
-        if follows_recipe(model):
+        if model_entry(model).by_recipe:
             return ModelSpec(model, self.model.recipe, self.model.settings)
         settings: dict[str, Any] = {"covariates": list(self.covariates)}
         if self.evaluation.harmonise is not None:
@@ -128,7 +128,7 @@ class Analysis:
 
     def cell_hash(self, key: CellKey, cohort: str, splits: str) -> str:
         """Hash what the results of a cell depend on: its place, the model, the cohort, and the digest of its split."""
-        by_recipe = follows_recipe(key.model)
+        by_recipe = model_entry(key.model).by_recipe
         model = asdict(self.spec_of(key.model))
         model["settings"] = {
             name: value for name, value in model["settings"].items() if name != "encoder"

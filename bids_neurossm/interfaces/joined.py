@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from bids_neurossm.checkpoint import read_checkpoint
 from bids_neurossm.interfaces.analysis import FINAL, Analysis
-from bids_neurossm.training.checkpoint import load_checkpoint
-from bids_neurossm.training.estimator import is_joined
+from bids_neurossm.registry import model_entry
 
 COLUMNS = ("model", "seed", "static_weight", "dynamic_weight")
 
@@ -30,14 +30,14 @@ def joined_weights(checkpoints: Sequence[tuple[str, int, Path]]) -> pd.DataFrame
     """
     rows = []
     for model, seed, path in checkpoints:
-        metrics = load_checkpoint(path)[1].metrics
+        metrics = read_checkpoint(path)[1].metrics
         rows.append([model, seed, metrics["static_weight"], metrics["dynamic_weight"]])
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def checkpoints_of(analysis: Analysis, folds: int) -> list[tuple[str, int, Path]]:
     """List the models of an analysis that are there; nothing unless it joins two terms."""
-    if not is_joined(analysis.model.name):
+    if not model_entry(analysis.model.name).has_static_term:
         return []
     seeds = range(1, analysis.evaluation.seeds + 1)
     places = [(f"fold-{fold}", fold, seed) for fold in range(1, folds + 1) for seed in seeds]

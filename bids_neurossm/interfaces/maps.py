@@ -26,6 +26,7 @@ from bids_neurossm.interfaces.map_tables import DISCRIMINATIVE, REGION_COLUMNS, 
 from bids_neurossm.interfaces.painting import Namer, Painter
 from bids_neurossm.reference.regions import region_geometry
 from bids_neurossm.reference.scoring import ReferenceScores, score_maps
+from bids_neurossm.registry import model_entry
 from bids_neurossm.tables import read_output
 from bids_neurossm.training.cohort import Cohort
 
@@ -76,7 +77,7 @@ class WriteMaps(RecordingInterface):
         write_json(analysis.outputs.named("regions", ".json", "cpa"), REGION_COLUMNS)
         pathways = pathway_table(everything, found, cohort, analysis.execution.random_seed)
         write_tsv(analysis.outputs.named("pathways", ".tsv", "cpa"), pathways)
-        notes += map_notes(everything, correct, cohort.classes, found.pathways)
+        notes += map_notes(everything, correct, cohort.classes, model_entry(analysis.model.name).map_note)
         self._results["notes"] = notes + self._checked(cells, cohort, found, everything)
 
     def _checked(self, cells: list[Cell], cohort: Cohort, found: HeldOut, maps: list[ClassMap]) -> list[str]:
@@ -201,9 +202,7 @@ def _name(analysis: Analysis, label: str | None, suffix: str, stat: str, desc: s
     return named
 
 
-def map_notes(
-    maps: list[ClassMap], correct: list[ClassMap], classes: Sequence[str], pathways: tuple[str, ...]
-) -> list[str]:
+def map_notes(maps: list[ClassMap], correct: list[ClassMap], classes: Sequence[str], of_model: str) -> list[str]:
     """Say what the maps of an analysis do not show; `correct` are those over runs that were classified rightly."""
     notes = [
         f"The map of {each.label or 'all classes'} is not defined: no pathway has a positive importance."
@@ -222,13 +221,4 @@ def map_notes(
             "With two classes there is one discriminative map; the maps of the classes are means over their own runs "
             "and are descriptive."
         )
-    if pathways[0].startswith("expert"):
-        return [
-            *notes,
-            "Experts have no meaning of their own: where seeds disagree on their regions, read the sum over experts.",
-        ]
-    notes.append(
-        "Stream and scale are not fully identifiable: a raw pathway at a fine scale can express differences and slower "
-        "averages."
-    )
-    return notes
+    return [*notes, of_model] if of_model else notes

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from bids_neurossm.interfaces.analysis import Analysis
-from bids_neurossm.models.rwmoe import TOP
+from bids_neurossm.registry import blaming, model_entry, resolved
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.estimator import follows_recipe, is_first_family, is_joined, is_second_family
-from bids_neurossm.training.first_family import neurossm_config
-from bids_neurossm.training.second_family_settings import Settings
 
 
 def methods_text(analysis: Analysis, cohort: Cohort, summary: dict[str, Any]) -> str:
@@ -33,7 +29,7 @@ def methods_text(analysis: Analysis, cohort: Cohort, summary: dict[str, Any]) ->
     output = "logit" if cohort.classes else "prediction"
     scored = f"participant, on the mean {output} of its runs" if analysis.level == "participant" else "run"
     version = summary["versions"]["bids-neurossm"]
-    recipe = f", recipe {analysis.model.recipe}" if follows_recipe(analysis.model.name) else ""
+    recipe = f", recipe {analysis.model.recipe}" if model_entry(analysis.model.name).by_recipe else ""
     name = f"{analysis.model.name} (bids-neurossm {version}{recipe})"
     text = (
         f"Regional series ({summary['n_regions']} regions of {summary['atlas'] or 'an imported atlas'}, denoising "
@@ -82,12 +78,14 @@ def _seeds_text(seeds: int, output: str) -> str:
 def _model_text(analysis: Analysis, cohort: Cohort) -> str:
     """Say what the model is and how it was trained; nothing of a baseline."""
     name, training = analysis.model.name, analysis.training
-    if is_second_family(name):
-        text = _second_family_text(analysis, cohort)
-    elif is_first_family(name):
-        text = _first_family_text(analysis, cohort)
-    else:
+    entry = model_entry(name)
+    if not entry.by_recipe:
         return ""
+    text = ""
+    if entry.methods:
+        describe = resolved(entry.methods, name, entry)
+        with blaming(name, entry.package):
+            text = f" {describe(analysis.model.settings, cohort, training)}"
     limit = "" if training.early_stopping is None else "at most "
     text += (
         f" Training took {limit}{training.epochs} epochs of AdamW with batches of {training.batch_size} runs, a "
@@ -96,7 +94,7 @@ def _model_text(analysis: Analysis, cohort: Cohort) -> str:
     )
     if training.early_stopping is not None:
         text += " The weights of the epoch that was best on training participants set aside were kept."
-    if is_joined(name):
+    if entry.has_static_term:
         text += (
             " A linear model on tangent connectivity, fitted on the same training runs, was added to its output; what "
             "both count was read off out-of-fold outputs of the training runs."
@@ -104,59 +102,12 @@ def _model_text(analysis: Analysis, cohort: Cohort) -> str:
     return text
 
 
-def _first_family_text(analysis: Analysis, cohort: Cohort) -> str:
-    config = neurossm_config(analysis.model.settings, cohort)
-    unit = "s" if config.in_seconds else "time points"
-    streams = " or ".join(
-        {"raw": "the series", "difference": "differences of the series"}[each] for each in config.streams
-    )
-    scales = ", ".join(f"{scale:g}" for scale in config.scales)
-    return (
-        f" Each of {len(config.pathways)} pathways reads {streams}, averaged over bins of one length "
-        f"({scales} {unit}), through selective state-space layers ({config.depth} of width {config.width}); the "
-        f"decision is a sum over the pathways{', each weighed by a gate' if config.fusion == 'gated' else ''}"
-        f"{', and a linear term of log(sd / mean) of every region' if config.amplitude else ''}."
-    )
-
-
-def _second_family_text(analysis: Analysis, cohort: Cohort) -> str:
-    settings = Settings.of(analysis.model.settings)
-    config = settings.config(len(cohort.regions), max(len(cohort.classes), 1))
-    if settings.pretrain:
-        aside = f"; {settings.pretraining.held_out:.0%} of their participants were set aside to judge it"
-        made = (
-            "was pretrained on the training runs of each fold, without their labels, as a masked autoencoder "
-            f"(LMAE, {settings.pretraining.epochs} epochs{aside})"
-        )
-    elif settings.encoder:
-        path = Path(settings.encoder)
-        made = f"had been pretrained as a masked autoencoder (LMAE, {path.parent.name}/{path.name})"
-    else:
-        made = "was trained with the rest, without pretraining"
-    epochs, stages = analysis.training.epochs, settings.stages
-    frozen = min(stages.frozen_epochs, epochs) if settings.pretrain or settings.encoder else 0
-    held = f", and held fixed for the first {frozen} epochs of the training of the whole" if frozen else ""
-    if 0 < frozen < epochs:
-        held += f" (later ones had {stages.rate:g} times the learning rate)"
-    asked = min(TOP, config.experts)
-    unit = "s" if config.in_seconds else "time points"
-    return (
-        f" The encoder of regional patches of {config.patch_length:g} {unit} {made}{held}. Behind it, random walks of "
-        f"{config.walk_steps} steps on each run's own connectivity graph feed {config.experts} experts of regions, "
-        f"{asked} for each region, and a predictor of {config.layers} selective state-space layers; the decision is a "
-        "sum over the experts."
-    )
-
-
 def _attribution_text(analysis: Analysis, cohort: Cohort) -> str:
     """Say how held-out runs were explained; nothing where the model has no maps."""
-    name = analysis.model.name
-    if is_second_family(name):
-        what, ranked = "an expert of regions", "input x gradient over their series and the profiles of the run's graph"
-    elif is_first_family(name):
-        what, ranked = "a pathway", "activation x gradient within a pathway"
-    else:
+    entry = model_entry(analysis.model.name)
+    if not entry.attribution:
         return ""
+    what, ranked = entry.attribution
     mean = "mean of the training runs" + ", classes weighing the same" * bool(cohort.classes)
     return (
         f" Held-out runs were explained by Calibrated Pathway Attribution: the importance of {what} is its term of the "

@@ -19,6 +19,7 @@ from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.attribution.checks import Check
 from bids_neurossm.attribution.cpa import PathwayAttribution
 from bids_neurossm.attribution.maps import pathway_weights
+from bids_neurossm.checkpoint import Facts
 from bids_neurossm.config import Attribution, Execution
 from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.hashing import hash_file
@@ -33,7 +34,7 @@ from bids_neurossm.interfaces.map_checks import check_run
 from bids_neurossm.interfaces.painting import Painter
 from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.signal.strategy import Strategy
-from bids_neurossm.training.checkpoint import Facts, load_checkpoint
+from bids_neurossm.training.checkpoint import load_checkpoint
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.facts import refuse_other_drawing
 from bids_neurossm.training.families import load_trained

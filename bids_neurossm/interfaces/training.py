@@ -15,7 +15,7 @@ from bids_neurossm.interfaces.experts import routing_arrays
 from bids_neurossm.interfaces.progress import ProgressFile
 from bids_neurossm.training.alterations import TRAINED_ON, altered, nested_part
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.estimator import Followed, create_estimator
+from bids_neurossm.training.estimator import Followed, checked_scores, create_estimator
 from bids_neurossm.training.splits import Splits, read_splits
 
 #: Fields of a `PathwayAttribution` that are kept with a cell.
@@ -84,7 +84,9 @@ class TrainCell(RecordingInterface):
         finally:
             progress.end()
         classes = max(len(cohort.classes), 1)
-        scores = estimator.predict(cohort, test) if test.size else np.empty((0, classes))
+        scores = np.empty((0, classes))
+        if test.size:
+            scores = checked_scores(key.model, estimator.predict(cohort, test), len(test), classes)
         attribution: dict[str, npt.NDArray[Any]] = {}
         if analysis.keeps_model(key):
             # From here until the new cell is written, no cell vouches for the checkpoint.
@@ -100,7 +102,7 @@ class TrainCell(RecordingInterface):
                 attribution["pathways"] = np.array(found.pathways, dtype=np.str_)
         groups = int(cohort.runs["group"].iloc[train].nunique())
         files = analysis.checkpoint_hashes(key)
-        return Cell(key, digest, test, np.asarray(scores, dtype=np.float64), attribution, groups, files)
+        return Cell(key, digest, test, scores, attribution, groups, files)
 
 
 def _sides(

@@ -20,6 +20,7 @@ from bids_neurossm.errors import UsageError
 from bids_neurossm.models.neurossm import NeuroSSMConfig
 from bids_neurossm.models.scales import bins_of_seconds, bins_of_time_points, usable_repetition_times
 from bids_neurossm.models.stacks import SelectiveLayers
+from bids_neurossm.models.trainable import InputConfig
 from bids_neurossm.ops import causal_convolution, dropout
 
 # Neighbouring patches on either side that the convolution over time sees.
@@ -31,7 +32,7 @@ _LONGEST_PERIOD = 256.0
 
 
 @dataclass(frozen=True)
-class LMAEConfig:
+class LMAEConfig(InputConfig):
     """The shape of an encoder.
 
     Parameters
@@ -92,11 +93,6 @@ class LMAEConfig:
     def scales(self) -> tuple[float, ...]:
         """The sample and the patch: no run may be sampled more coarsely than the one, or be too short for the other."""
         return (self.sample, self.patch_length)
-
-    @property
-    def amplitude(self) -> bool:
-        """Whether the model takes amplitudes besides the standardised series: it does not."""
-        return False
 
 
 class EncoderBlock(nn.Module):

@@ -31,6 +31,7 @@ from bids_neurossm.models.rwmoe import (
     regions_with_signal,
 )
 from bids_neurossm.models.stacks import SelectiveLayers, stacks_together
+from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
 from bids_neurossm.ops import dropout
 
 # Brings what is summed over the regions' profiles near 1 in the beginning, where an activation tells large from small.
@@ -38,7 +39,7 @@ _LIFT = 6.0
 
 
 @dataclass(frozen=True)
-class LmaeRwmoeConfig(LMAEConfig):
+class LmaeRwmoeConfig(LMAEConfig, PathwayConfig):
     """The shape of the whole model; the encoder's settings are those of `LMAEConfig`.
 
     Parameters
@@ -108,11 +109,6 @@ class LmaeRwmoeConfig(LMAEConfig):
         """Name of each expert of regions, for instance ``expert-1``."""
         return tuple(f"{kind}-{number:.0f}" for kind, number in self.pathways)
 
-    @property
-    def term_names(self) -> tuple[str, ...]:
-        """Name of each term of the logits."""
-        return self.pathway_names
-
 
 class Routed(NamedTuple):
     """What stands between the series and the decision: with it held fixed, the decision is a smooth function of both.
@@ -135,7 +131,7 @@ class Routed(NamedTuple):
     of_time: Tensor
 
 
-class LmaeRwmoe(nn.Module):
+class LmaeRwmoe(PathwayModel):
     """Encoder, experts, predictor.
 
     Parameters
@@ -157,8 +153,8 @@ class LmaeRwmoe(nn.Module):
         W_e of every expert.
     """
 
+    config: LmaeRwmoeConfig
     input_scale: Tensor
-    pathway_mean: Tensor
 
     def __init__(self, config: LmaeRwmoeConfig) -> None:
         super().__init__()
@@ -204,42 +200,6 @@ class LmaeRwmoe(nn.Module):
         if self._loss is None:
             raise UsageError("The routers have decided nothing yet: call the model first.")
         return self._loss
-
-    def scale_outputs(self, factor: float) -> None:
-        """Multiply the logits in place: every term of the decision changes alike."""
-        with torch.no_grad():
-            self.head.mul_(factor)
-            self.bias.mul_(factor)
-
-    def forward(
-        self,
-        series: Tensor,
-        lengths: Tensor,
-        runs: Tensor | None = None,
-        repetition_times: Tensor | None = None,
-        amplitude: Tensor | None = None,
-    ) -> Tensor:
-        """Return the logits (n, C) of each run.
-
-        Parameters
-        ----------
-        series : Tensor (B, T, R)
-            Standardised contiguous pieces, padded with anything finite at the end.
-        lengths : Tensor (B,), int64
-            Valid time points of each piece.
-        runs : Tensor (B,), int64, optional
-            Which run each piece is of, 0 to n - 1; by default each piece is a run.
-        repetition_times : Tensor (B,), optional
-            In s; needed where samples are in seconds.
-        amplitude : None
-            Not looked at; it keeps the signature of `bids_neurossm.models.neurossm.NeuroSSM.forward`.
-
-        Raises
-        ------
-        UsageError
-            If samples are in seconds, and a repetition time is missing or longer than a sample.
-        """
-        return self.bias + self.terms(self.features(series, lengths, runs, repetition_times)).sum(dim=1)
 
     def terms(self, features: Tensor) -> Tensor:
         """Return the experts' terms (n, E, C) of the logits from their features (n, E, D + S)."""

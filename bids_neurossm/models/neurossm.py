@@ -18,6 +18,7 @@ from torch.nn import functional
 from bids_neurossm.errors import UsageError
 from bids_neurossm.models.scales import bins_of_seconds, bins_of_time_points, usable_repetition_times
 from bids_neurossm.models.stacks import SelectiveLayers, stacks_together
+from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
 from bids_neurossm.ops import dropout
 
 __all__ = ["STREAMS", "NeuroSSM", "NeuroSSMConfig", "log_variation", "usable_repetition_times"]
@@ -26,7 +27,7 @@ STREAMS = ("raw", "difference")
 
 
 @dataclass(frozen=True)
-class NeuroSSMConfig:
+class NeuroSSMConfig(PathwayConfig):
     """The shape of a NeuroSSM.
 
     Parameters
@@ -114,7 +115,7 @@ class NeuroSSMConfig:
         return self.scale_unit == "seconds"
 
 
-class NeuroSSM(nn.Module):
+class NeuroSSM(PathwayModel):
     """Multiscale selective state-space model of a run.
 
     Parameters
@@ -136,8 +137,8 @@ class NeuroSSM(nn.Module):
         What standardises the amplitudes of that term; see `fit_amplitude`.
     """
 
+    config: NeuroSSMConfig
     input_scale: Tensor
-    pathway_mean: Tensor
     amplitude_mean: Tensor
     amplitude_scale: Tensor
 
@@ -308,21 +309,17 @@ class NeuroSSM(nn.Module):
             return features.new_ones(features.shape[:2])
         return torch.softmax((features * self.gate).sum(dim=-1), dim=1) * features.shape[1]
 
-    def terms(self, features: Tensor, gates: Tensor) -> Tensor:
+    def terms(self, features: Tensor, gates: Tensor | None = None) -> Tensor:
         """Return the pathways' terms (n, P, C) of the logits from features (n, P, W) and gates (n, P)."""
+        gates = self.gates(features) if gates is None else gates
         kept = dropout(features, self.config.dropout, self.training)
         return gates[:, :, None] * torch.einsum("npw,pcw->npc", kept, self.head)
 
-    def auxiliary_loss(self) -> Tensor:
-        """Return what the last forward pass adds to the loss of the targets: nothing."""
-        return self.bias.new_zeros(())
-
     def scale_outputs(self, factor: float) -> None:
         """Multiply the logits in place: every term of the decision changes alike."""
-        with torch.no_grad():
-            self.head.mul_(factor)
-            self.bias.mul_(factor)
-            if self.config.amplitude:
+        super().scale_outputs(factor)
+        if self.config.amplitude:
+            with torch.no_grad():
                 self.amplitude_head.mul_(factor)
 
     def fit_amplitude(self, amplitude: Tensor) -> None:

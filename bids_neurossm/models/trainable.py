@@ -1,14 +1,133 @@
-"""What the training loop takes: models whose decision is a sum over pathways, and their configurations."""
+"""What the training loop, the attribution and the checkpoints ask of a network: its decision is a sum over pathways."""
 
 from __future__ import annotations
 
-from bids_neurossm.models.lmae import LMAEConfig
-from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
-from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
+import torch
+from torch import Tensor, nn
 
-#: Models of runs that `bids_neurossm.training.fit` fits.
-TrainableModel = NeuroSSM | LmaeRwmoe
-#: What says how runs have to be sampled.
-InputConfig = NeuroSSMConfig | LMAEConfig
-#: The shape of a `TrainableModel`.
-ModelConfig = NeuroSSMConfig | LmaeRwmoeConfig
+
+class InputConfig:
+    """How runs have to be sampled for a model; a configuration overrides what is different for it.
+
+    Attributes
+    ----------
+    n_regions : int
+        R.
+    """
+
+    n_regions: int
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Lengths of the bins that time points are averaged over; a run must have eight of the largest."""
+        return (1,)
+
+    @property
+    def in_seconds(self) -> bool:
+        """Whether lengths are in seconds, so that the model has to be told repetition times."""
+        return False
+
+    @property
+    def patch_length(self) -> float | None:
+        """Length of the patches that a run is cut into, one of which must fit into a piece; None without patches."""
+        return None
+
+    @property
+    def amplitude(self) -> bool:
+        """Whether the model has to be told log(sd / mean) of the regions."""
+        return False
+
+
+class PathwayConfig(InputConfig):
+    """The shape of a `PathwayModel`.
+
+    Attributes
+    ----------
+    n_outputs : int
+        C classes, or 1 for a continuous target.
+    """
+
+    n_outputs: int
+
+    @property
+    def pathway_names(self) -> tuple[str, ...]:
+        """Name of each pathway, in the order of every array over pathways."""
+        raise NotImplementedError
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Name of each term of the logits: the pathways, and what is no pathway."""
+        return self.pathway_names
+
+
+class PathwayModel(nn.Module):
+    """A network whose logits are ``bias + sum_p W_p z_p``: the importance of a pathway p is told exactly.
+
+    A network needs `features` and these members; the rest may be as it is here.
+
+    Attributes
+    ----------
+    config : PathwayConfig
+        Its shape.
+    head : Parameter (P, C, W)
+        W_p of every pathway.
+    bias : Parameter (C,)
+        Of the logits.
+    pathway_mean : Tensor (P, W)
+        A buffer: mean of the features over the training runs, each class weighing the same; filled in by the training.
+    """
+
+    config: PathwayConfig
+    head: nn.Parameter
+    bias: nn.Parameter
+    pathway_mean: Tensor
+
+    def features(
+        self, series: Tensor, lengths: Tensor, runs: Tensor | None = None, repetition_times: Tensor | None = None
+    ) -> Tensor:
+        """Return the features z_p (n, P, W) of each run. See `forward`."""
+        raise NotImplementedError
+
+    def terms(self, features: Tensor) -> Tensor:
+        """Return the pathways' terms (n, P, C) of the logits from their features (n, P, W)."""
+        return torch.einsum("npw,pcw->npc", features, self.head)
+
+    def forward(
+        self,
+        series: Tensor,
+        lengths: Tensor,
+        runs: Tensor | None = None,
+        repetition_times: Tensor | None = None,
+        amplitude: Tensor | None = None,
+    ) -> Tensor:
+        """Return the logits (n, C) of each run.
+
+        Parameters
+        ----------
+        series : Tensor (B, T, R)
+            Standardised contiguous pieces, padded with anything finite at the end.
+        lengths : Tensor (B,), int64
+            Valid time points of each piece.
+        runs : Tensor (B,), int64, optional
+            Which run each piece is of, 0 to n - 1; by default each piece is a run.
+        repetition_times : Tensor (B,), optional
+            In s; needed where lengths are in seconds.
+        amplitude : Tensor (n, R), optional
+            log(sd / mean) of each region; for models whose configuration asks for it.
+
+        Raises
+        ------
+        UsageError
+            If lengths are in seconds, and a repetition time is missing or too long.
+        """
+        return self.bias + self.terms(self.features(series, lengths, runs, repetition_times)).sum(dim=1)
+
+    def auxiliary_loss(self) -> Tensor:
+        """Return what the last forward pass adds to the loss of the targets: nothing."""
+        return self.bias.new_zeros(())
+
+    def scale_outputs(self, factor: float) -> None:
+        """Multiply the logits in place: every term of the decision changes alike."""
+        with torch.no_grad():
+            self.head.mul_(factor)
+            self.bias.mul_(factor)

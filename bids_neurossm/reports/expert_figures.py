@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from bids_neurossm.reports.canvas import CATEGORIES, Picture, new_figure, picture, themed
+from bids_neurossm.reports.tables import gathered_tables
 
 
-def expert_networks(regions: pd.DataFrame) -> Picture | None:
+def expert_networks(folder: Path) -> Picture | None:
+    """Draw the figure of an analysis from its region table; None where there is no such table."""
+    regions = gathered_tables(folder, "stat-expertweight_regions.tsv")
+    return None if regions is None else weights_by_network(regions)
+
+
+def weights_by_network(regions: pd.DataFrame) -> Picture | None:
     """Draw the mean weight of each expert in each network, as bars that add up to one.
 
     Parameters

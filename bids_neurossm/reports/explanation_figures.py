@@ -13,7 +13,7 @@ from bids_neurossm.reports.group_figures import name_cells
 from bids_neurossm.reports.tables import number
 
 
-def pathway_importance(pathways: pd.DataFrame, colours: Mapping[str, str]) -> Picture | None:
+def pathway_importance(pathways: pd.DataFrame, colours: Mapping[str, str], note: str = "") -> Picture | None:
     """Draw the importance of each pathway per class with bootstrap intervals.
 
     Parameters
@@ -22,6 +22,8 @@ def pathway_importance(pathways: pd.DataFrame, colours: Mapping[str, str]) -> Pi
         ``label``, ``pathway``, ``importance``, ``ci_low``, ``ci_high``, ``n``.
     colours : mapping of str to str
         Colour per pathway, the same as in the maps.
+    note : str
+        What a reader has to know of the pathways of this model.
     """
     if pathways.empty or not {"pathway", "importance"} <= set(pathways.columns):
         return None
@@ -51,8 +53,7 @@ def pathway_importance(pathways: pd.DataFrame, colours: Mapping[str, str]) -> Pi
             f"Importance of {len(names)} pathways for {len(labels)} classes, as dots with intervals.",
             "Pathway importance (change of the class's centred logit against the class-balanced mean input) "
             "with 95\N{NO-BREAK SPACE}% "
-            "bootstrap intervals over participants."
-            + ("" if names[0].startswith("expert-") else " A scale is s time points of averaging."),
+            "bootstrap intervals over participants." + (f" {note}" if note else ""),
         )
 
 

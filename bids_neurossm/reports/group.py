@@ -13,8 +13,8 @@ import tomli_w
 
 from bids_neurossm.dataset.portable import portable_settings
 from bids_neurossm.dataset.write import write_text
+from bids_neurossm.registry import blaming, installed_entry, resolved
 from bids_neurossm.reports.canvas import Picture
-from bids_neurossm.reports.expert_figures import expert_networks
 from bids_neurossm.reports.explanation_figures import deletion_curve, pathway_importance, reference_matrix
 from bids_neurossm.reports.group_cohort import cohort_tables, fold_table, site_table
 from bids_neurossm.reports.group_figures import calibration_curve, confusion_matrix, roc_curves, scatter
@@ -39,7 +39,7 @@ from bids_neurossm.reports.group_text import glance, headline, limits, metric_ta
 from bids_neurossm.reports.methods import group_methods, series_text, write_citations
 from bids_neurossm.reports.page import checked_label, error_table, markdown_card, render
 from bids_neurossm.reports.result_figures import controls_figure, differences, learning_curve, metric_intervals
-from bids_neurossm.reports.tables import Table, pairs_table, read_json, read_table
+from bids_neurossm.reports.tables import Table, gathered_tables, pairs_table, read_json, read_table
 from bids_neurossm.reports.words import metric_range, model_name, set_name, target_name
 
 Tables = dict[str, pd.DataFrame | None]
@@ -84,9 +84,8 @@ def write_group_report(out_dir: Path, analysis: str, errors: list[dict[str, Any]
     folder = out_dir / "group" / name
     summary = read_json(folder / "summary.json") or {}
     tables: Tables = {stem: read_table(folder / f"{stem}.tsv") for stem in _TABLES}
-    tables["regions"] = _gathered(folder, "stat-cpa_regions.tsv")
-    tables["pathways"] = _gathered(folder, "stat-cpa_pathways.tsv")
-    tables["expert_regions"] = _gathered(folder, "stat-expertweight_regions.tsv")
+    tables["regions"] = gathered_tables(folder, "stat-cpa_regions.tsv")
+    tables["pathways"] = gathered_tables(folder, "stat-cpa_pathways.tsv")
     methods = group_methods(summary, tables["reference"], tables["reference_terms"], _series(out_dir, summary))
     if methods.paragraphs:
         methods.write(folder)
@@ -97,7 +96,7 @@ def write_group_report(out_dir: Path, analysis: str, errors: list[dict[str, Any]
         "facts": summary_table(summary),
         "errors": error_table(errors),
         **_performance(summary, tables),
-        **_explanation(out_dir, folder, tables),
+        **_explanation(out_dir, folder, tables, str(summary.get("model") or "")),
         "limits": limits(summary, tables["controls"]),
         "notes": [str(note) for note in summary.get("notes") or []],
         "further": further_tables(folder, {f"{stem}.tsv" for stem in _TABLES}),
@@ -111,13 +110,6 @@ def write_group_report(out_dir: Path, analysis: str, errors: list[dict[str, Any]
     path = out_dir / f"group_{name}.html"
     write_text(path, render("group.html.j2", context, ("report.js", "viewer.js")))
     return path
-
-
-def _gathered(folder: Path, ending: str) -> pd.DataFrame | None:
-    """Read every table of one kind (one per map without and with a label) as one."""
-    paths = sorted(folder.glob(f"*{ending}")) if folder.is_dir() else []
-    frames = [frame for frame in map(read_table, paths) if frame is not None]
-    return pd.concat(frames, ignore_index=True) if frames else None
 
 
 def _subtitle(summary: dict[str, Any]) -> str:
@@ -256,19 +248,21 @@ def _prediction_figures(
     }
 
 
-def _explanation(out_dir: Path, folder: Path, tables: Tables) -> dict[str, Any]:
+def _explanation(out_dir: Path, folder: Path, tables: Tables, model: str) -> dict[str, Any]:
     """Gather maps, viewer, regions, pathways, reference and checks."""
     regions, pathways, reference = tables["regions"], tables["pathways"], tables["reference"]
     names = list(pathways["pathway"]) if pathways is not None and "pathway" in pathways.columns else []
     tones = pathway_colours(names)
     maps = find_maps(folder)
+    entry = installed_entry(model)
+    note = entry.importance_note if entry else ""
     return {
         "viewer": group_viewer(out_dir, maps, regions, tones),
         "maps": map_sections(maps, pathways, tones),
         "region_tables": region_tables(regions),
-        "pathway_plot": pathway_importance(pathways, tones) if pathways is not None else None,
+        "pathway_plot": pathway_importance(pathways, tones, note) if pathways is not None else None,
         "pathway_table": pathway_table(pathways),
-        "expert_plot": expert_networks(tables["expert_regions"]) if tables["expert_regions"] is not None else None,
+        "model_plots": _own_figures(folder, model),
         "expert_maps": expert_maps(folder),
         "reference_plot": reference_matrix(reference) if reference is not None else None,
         "reference": reference_table(reference),
@@ -277,6 +271,19 @@ def _explanation(out_dir: Path, folder: Path, tables: Tables) -> dict[str, Any]:
         "deletion_plot": deletion_curve(tables["cpa_deletion"]) if tables["cpa_deletion"] is not None else None,
         "check_verdicts": check_verdicts(tables["cpa_checks"]),
     }
+
+
+def _own_figures(folder: Path, model: str) -> list[Picture]:
+    """Draw the figures that a model brings itself."""
+    entry = installed_entry(model)
+    if entry is None:
+        return []
+    pictures = []
+    for reference in entry.figures:
+        draw = resolved(reference, model, entry)
+        with blaming(model, entry.package):
+            pictures.append(draw(folder))
+    return [picture for picture in pictures if picture is not None]
 
 
 def _versions(summary: dict[str, Any]) -> Table | None:

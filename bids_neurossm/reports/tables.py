@@ -73,6 +73,13 @@ def read_table(path: Path) -> pd.DataFrame | None:
     return read_output(path, RunError)
 
 
+def gathered_tables(folder: Path, ending: str) -> pd.DataFrame | None:
+    """Read every table whose name ends so (one per map without and with a label) as one; None where there is none."""
+    paths = sorted(folder.glob(f"*{ending}")) if folder.is_dir() else []
+    frames = [frame for frame in map(read_table, paths) if frame is not None]
+    return pd.concat(frames, ignore_index=True) if frames else None
+
+
 def is_true(column: pd.Series[Any]) -> pd.Series[Any]:
     """Read a column of truth values, written as words or as numbers."""
     return column.astype(str).str.lower().isin(["true", "1", "1.0", "yes"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from bids_neurossm.registry import installed_entry
+
 _METRICS = {
     "auc": "AUC",
     "macro_auc": "macro AUC",
@@ -38,24 +40,8 @@ _BETTER = {
 }
 _LOWER = tuple(name for name, text in _BETTER.items() if text.startswith("lower"))
 
-_MODELS = {
-    "neurossm": "NeuroSSM",
-    "neurossm-static": "NeuroSSM + static connectivity",
-    "majority": "guessing (majority class)",
-    "mean": "guessing (mean)",
-    "covariates": "covariates only",
-    "pearson-connectivity": "Pearson connectivity",
-    "tangent-connectivity": "tangent connectivity",
-    "multiscale-tangent": "multiscale tangent connectivity",
-    "linear-svm": "linear SVM",
-    "kernel-ridge": "kernel ridge",
-    "mean-pooled-mlp": "mean-pooled MLP",
-    "site-only": "site only",
-    "age-only": "age only",
-    "lmae-rwmoe": "LMAE + RWMOE",
-    "lmae-rwmoe-static": "LMAE + RWMOE + static connectivity",
-    "static": "static connectivity",
-}
+#: Names of models in results that are none of the registry.
+_OTHER_MODELS = {"mean": "guessing (mean)", "static": "static connectivity"}
 
 _SETS = {"development": "out-of-fold", "test": "out-of-fold", "holdout": "holdout"}
 
@@ -121,7 +107,10 @@ def model_name(model: str) -> str:
     >>> model_name("pearson-connectivity"), model_name("my-own_model")
     ('Pearson connectivity', 'my own model')
     """
-    return _MODELS.get(model, model.replace("-", " ").replace("_", " "))
+    if model in _OTHER_MODELS:
+        return _OTHER_MODELS[model]
+    entry = installed_entry(model)
+    return entry.label if entry else model.replace("-", " ").replace("_", " ")
 
 
 def set_name(name: str) -> str:

@@ -6,18 +6,14 @@ are linear: l2 logistic regression for classes, ridge regression for a continuou
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.checkpoint import Arrays
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.dataset.write import write_bytes
-from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.connectivity import (
     MultiscaleTangentFeatures,
@@ -25,14 +21,12 @@ from bids_neurossm.training.connectivity import (
     covariances_of,
     pearson_features,
 )
-from bids_neurossm.training.estimator import Estimator
 from bids_neurossm.training.harmonisation import harmonised
 from bids_neurossm.training.linear import LinearModel, fit_linear, participant_weights
+from bids_neurossm.training.saved import Baseline
 
 #: Columns of the cohort's table that the covariate baseline uses where they exist.
 COVARIATES = ("age", "sex", "site", "mean_fd", "n_volumes", "repetition_time")
-#: How the names of the models end whose features can be harmonised over sites.
-_CONNECTIVITY = ("connectivity", "tangent")
 
 
 class Features(Protocol):
@@ -175,7 +169,7 @@ def _words(column: pd.Series[Any]) -> list[str]:
     return ["" if text in ("n/a", "nan") else text for text in column.astype("string").fillna("")]
 
 
-class LinearBaseline:
+class LinearBaseline(Baseline):
     """An l2 linear model on features of the runs; see :func:`bids_neurossm.training.linear.fit_linear`.
 
     Rows are weighted so that every participant counts once per label, however many runs it has.
@@ -191,52 +185,44 @@ class LinearBaseline:
     """
 
     def __init__(self, name: str, features: Features, class_weights: bool) -> None:
-        self.name = name
+        super().__init__(name)
         self.features = features
         self.class_weights = class_weights
         self.model: LinearModel | None = None
-        self.classes: list[str] = []
 
-    def fit(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
+    def _learn(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
         """Learn from the runs ``indices``; the penalty is chosen on inner grouped splits of them."""
         features = self.features.fit(cohort, indices)
         runs = cohort.runs.iloc[indices].reset_index(drop=True)
         target = cohort.labels(indices)
-        self.classes = list(cohort.classes)
         self.model = fit_linear(features, target, runs, len(cohort.classes), seed, self.class_weights)
 
-    def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Logits, shape (n, C), or values, shape (n, 1)."""
-        if self.model is None:
-            raise UsageError(f"{self.name} predicts only after it was fitted.")
+    def _predicted(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        assert self.model is not None
         return self.model.predict(self.features.transform(cohort, indices))
 
-    def save(self, path: Path) -> None:
-        """Write arrays and facts as one safetensors file."""
-        if self.model is None:
-            raise UsageError(f"{self.name} is saved only after it was fitted.")
-        arrays, facts = self.features.state()
+    def _state(self) -> tuple[Arrays, dict[str, Any]]:
+        assert self.model is not None
+        arrays, state = self.features.state()
         arrays = {**arrays, "coefficients": self.model.coefficients, "intercepts": self.model.intercepts}
-        facts = {**facts, "penalty": self.model.penalty, "n_classes": self.model.classes}
-        write_baseline(
-            path, arrays, {**facts, "name": self.name, "classes": self.classes, "weighted": self.class_weights}
-        )
+        return arrays, {**state, "penalty": self.model.penalty, "weighted": self.class_weights}
+
+    def _take(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        self.features.restore(arrays, state)
+        self.class_weights = bool(state["weighted"])
+        penalty = float(state["penalty"])
+        self.model = LinearModel(arrays["coefficients"], arrays["intercepts"], len(self.classes), penalty)
 
 
-class Majority:
+class Majority(Baseline):
     """Predicts the frequencies of the classes, or the mean, of the training participants."""
 
-    name = "majority"
+    scores: NDArray[np.float64]
 
-    def __init__(self) -> None:
-        self.scores: NDArray[np.float64] | None = None
-        self.classes: list[str] = []
-
-    def fit(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
+    def _learn(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
         """Count labels; every participant counts once per label."""
         target = cohort.labels(indices)
         runs = cohort.runs.iloc[indices]
-        self.classes = list(cohort.classes)
         weights = participant_weights(runs, target, len(self.classes))
         if not self.classes:
             self.scores = np.array([np.average(target, weights=weights)])
@@ -245,103 +231,47 @@ class Majority:
         # Half a participant keeps the logit of a class without a training run finite.
         self.scores = np.log(np.maximum(shares, 0.5 / len(runs)))
 
-    def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _predicted(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the same row for everybody, shape (n, C) or (n, 1)."""
-        if self.scores is None:
-            raise UsageError("majority predicts only after it was fitted.")
         return np.tile(self.scores, (len(indices), 1))
 
-    def save(self, path: Path) -> None:
-        """Write the row as a safetensors file."""
-        if self.scores is None:
-            raise UsageError("majority is saved only after it was fitted.")
-        write_baseline(path, {"scores": self.scores}, {"name": self.name, "classes": self.classes})
+    def _state(self) -> tuple[Arrays, dict[str, Any]]:
+        return {"scores": self.scores}, {}
+
+    def _take(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        self.scores = arrays["scores"]
 
 
-def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Estimator:
-    """Make a baseline by its registered name.
-
-    Parameters
-    ----------
-    name : str
-        ``majority``, ``covariates``, ``age-only``, ``pearson-connectivity``, ``tangent-connectivity`` or
-        ``multiscale-tangent``.
-    spec : ModelSpec
-        ``settings["covariates"]`` may list further columns for the covariate baseline, ``settings["harmonise"]`` ask
-        for ComBat over sites.
-    training : Training
-        ``class_weights`` holds for the linear baselines as for the model.
-    execution : Execution
-        Not used.
-
-    Raises
-    ------
-    UsageError
-        If there is no such baseline.
-    """
-    if name == "majority":
-        return Majority()
-    if name == "covariates":
-        columns = tuple(str(column) for column in spec.settings.get("covariates", ()))
-        return LinearBaseline(name, CovariateFeatures(columns), training.class_weights)
-    features = harmonised(_features(name), spec.settings.get("harmonise") if name.endswith(_CONNECTIVITY) else None)
-    return LinearBaseline(name, features, training.class_weights)
+def majority(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Majority:
+    """Make the majority baseline; nothing can be set."""
+    return Majority(name)
 
 
-def _features(name: str) -> Features:
-    kinds: dict[str, Callable[[], Features]] = {
-        "covariates": CovariateFeatures,
-        "age-only": lambda: CovariateFeatures(standard=("age",)),
-        "pearson-connectivity": PearsonFeatures,
-        "tangent-connectivity": TangentFeatures,
-        "multiscale-tangent": MultiscaleTangentFeatures,
-    }
-    if name not in kinds:
-        raise UsageError(f"{name!r} is not a baseline; known are majority, {', '.join(kinds)}.")
-    return kinds[name]()
+def covariates(name: str, spec: ModelSpec, training: Training, execution: Execution) -> LinearBaseline:
+    """Make the covariate baseline; ``settings["covariates"]`` may list further columns."""
+    columns = tuple(str(column) for column in spec.settings.get("covariates", ()))
+    return LinearBaseline(name, CovariateFeatures(columns), training.class_weights)
 
 
-def load_baseline(path: Path) -> Estimator:
-    """Read a baseline that was saved.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is absent, damaged, or not a baseline.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            facts = json.loads(file.metadata()["baseline"])
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        if facts["name"] == "majority":
-            majority = Majority()
-            majority.scores, majority.classes = arrays["scores"], facts["classes"]
-            return majority
-        features = harmonised(_features(facts["name"]), "combat" if "sites" in facts else None)
-        baseline = LinearBaseline(facts["name"], features, facts["weighted"])
-        baseline.features.restore(arrays, facts)
-        baseline.classes = facts["classes"]
-        baseline.model = LinearModel(arrays["coefficients"], arrays["intercepts"], facts["n_classes"], facts["penalty"])
-        return baseline
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, UsageError) as error:
-        raise CheckpointError(f"{path} is not a baseline that can be read: {error}.") from error
+def age_only(name: str, spec: ModelSpec, training: Training, execution: Execution) -> LinearBaseline:
+    """Make the baseline of age alone; nothing can be set."""
+    return LinearBaseline(name, CovariateFeatures(standard=("age",)), training.class_weights)
 
 
-def write_baseline(path: Path, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
-    """Write what a baseline learned as one safetensors file.
+def pearson(name: str, spec: ModelSpec, training: Training, execution: Execution) -> LinearBaseline:
+    """Make the baseline of Pearson connectivity; ``settings["harmonise"]`` may ask for ComBat over sites."""
+    return _on(PearsonFeatures(), name, spec, training)
 
-    Parameters
-    ----------
-    path : Path
-        File to write; it has its final name only once it is whole.
-    arrays : dict of array
-        Numbers that were learned.
-    facts : dict
-        Plain values beside them, its registered ``name`` among them; they go into the header as JSON.
-    """
-    from safetensors.numpy import save
 
-    whole = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-    write_bytes(path, save(whole, metadata={"baseline": json.dumps(facts, sort_keys=True)}))
+def tangent(name: str, spec: ModelSpec, training: Training, execution: Execution) -> LinearBaseline:
+    """Make the baseline of tangent connectivity; ``settings["harmonise"]`` may ask for ComBat over sites."""
+    return _on(TangentFeatures(), name, spec, training)
+
+
+def multiscale_tangent(name: str, spec: ModelSpec, training: Training, execution: Execution) -> LinearBaseline:
+    """Make that of tangent connectivity at several scales; ``settings["harmonise"]`` may ask for ComBat over sites."""
+    return _on(MultiscaleTangentFeatures(), name, spec, training)
+
+
+def _on(features: Features, name: str, spec: ModelSpec, training: Training) -> LinearBaseline:
+    return LinearBaseline(name, harmonised(features, spec.settings.get("harmonise")), training.class_weights)

@@ -174,6 +174,16 @@ class Cohort:
         """Return ``(start, stop)`` of each contiguous piece of run `index`, in rows of its series."""
         return [(int(start), int(stop)) for start, stop in json.loads(self.runs["segments"].iloc[index])]
 
+    def repetition_times(self, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the repetition time of each run in s; NaN where it is not known."""
+        times: NDArray[np.float64] = self.runs["repetition_time"].to_numpy(dtype=np.float64)[indices]
+        return times
+
+    def repetition_time(self, indices: NDArray[np.int64]) -> float | None:
+        """Return the median repetition time of the runs in s, or None where it is not known."""
+        times = self.repetition_times(indices)
+        return float(np.nanmedian(times)) if np.isfinite(times).any() else None
+
     def labels(self, indices: ArrayLike) -> NDArray[Any]:
         """Return class indices (int64) or target values (float64) of the runs `indices`."""
         values = self.runs["label"].to_numpy()[np.asarray(indices, dtype=np.int64)]

@@ -42,7 +42,7 @@ def cohort_run_set(
         the amplitude term, and series have no mean.
     """
     names = [str(name) for name in cohort.runs["run"].to_numpy()[indices]]
-    sampling = sampling_for(config, repetition_times(cohort, indices), names, reference)
+    sampling = sampling_for(config, cohort.repetition_times(indices), names, reference)
     amplitude = cohort_amplitude(cohort, indices, names) if config.amplitude else None
     inputs = RunSet(CohortRuns(cohort, indices), names, sampling, amplitude)
     inputs.check_lengths(config)
@@ -96,15 +96,3 @@ def cohort_amplitude(cohort: Cohort, indices: NDArray[np.int64], names: Sequence
             for index, name in zip(indices, names, strict=True)
         ]
     )
-
-
-def repetition_times(cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Repetition time of each run in s; NaN where it is not known."""
-    times: NDArray[np.float64] = cohort.runs["repetition_time"].to_numpy(dtype=np.float64)[indices]
-    return times
-
-
-def repetition_time(cohort: Cohort, indices: NDArray[np.int64]) -> float | None:
-    """Median repetition time of the runs in s, or None where it is not known."""
-    times = repetition_times(cohort, indices)
-    return float(np.nanmedian(times)) if np.isfinite(times).any() else None

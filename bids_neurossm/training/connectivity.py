@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import RunError
+from bids_neurossm.registry import LEAST_BINS
 from bids_neurossm.training.cohort import Cohort
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ _LARGEST_CORRELATION = 1 - 1e-6
 _CHUNK = 64
 #: Sizes of the bins of multiscale connectivity, in time points; those of NeuroSSM's pathways.
 SCALES = (1, 2, 4)
-#: A run must hold this many bins of the largest scale, as for NeuroSSM.
-_LEAST_BINS = 8
 
 
 def pearson_connectivity(series: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -94,10 +93,10 @@ def kept_volumes(cohort: Cohort, index: int, size: int = 1) -> NDArray[np.float3
         for start, stop in segments
     ]
     kept = np.concatenate(bins)
-    if len(kept) < _LEAST_BINS:
+    if len(kept) < LEAST_BINS:
         raise RunError(
             f"{cohort.runs['run'].iloc[index]}: {len(kept)} bins of {size} time points are left; connectivity at this "
-            f"scale needs {_LEAST_BINS}. Exclude the run."
+            f"scale needs {LEAST_BINS}. Exclude the run."
         )
     return kept
 

@@ -1,17 +1,17 @@
-"""What every model is to the evaluation: fit, predict, save; and the registry of the models by name."""
+"""What every model is to the evaluation: fit, predict, save; and how one is made by its name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.errors import UsageError
+from bids_neurossm.errors import CheckpointError
+from bids_neurossm.registry import blaming, model_entry, resolved
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.follow import Follow
 
@@ -51,77 +51,6 @@ class Followed(Protocol):
 
 Factory = Callable[[str, ModelSpec, Training, Execution], Estimator]
 
-#: The models of dynamics: NeuroSSM, and the one that has an encoder, which can be pretrained.
-FIRST_FAMILY, SECOND_FAMILY = "neurossm", "lmae-rwmoe"
-#: What the name of a model of dynamics ends in that is joined with a static term.
-STATIC = "-static"
-
-# name -> "module:factory", a `Factory`: a new model is one new file and one line here.
-_MODELS: dict[str, str] = {
-    FIRST_FAMILY: "bids_neurossm.training.first_family:create",
-    FIRST_FAMILY + STATIC: "bids_neurossm.training.first_family:create",
-    SECOND_FAMILY: "bids_neurossm.training.second_family:create",
-    SECOND_FAMILY + STATIC: "bids_neurossm.training.second_family:create",
-    "majority": "bids_neurossm.training.baselines:create",
-    "covariates": "bids_neurossm.training.baselines:create",
-    "pearson-connectivity": "bids_neurossm.training.baselines:create",
-    "tangent-connectivity": "bids_neurossm.training.baselines:create",
-    "multiscale-tangent": "bids_neurossm.training.baselines:create",
-    "age-only": "bids_neurossm.training.baselines:create",
-    "site-only": "bids_neurossm.training.site_only:create",
-    "linear-svm": "bids_neurossm.training.kernels:create",
-    "kernel-ridge": "bids_neurossm.training.kernels:create",
-    "mean-pooled-mlp": "bids_neurossm.training.mlp:create",
-}
-
-#: Models that are trained as the recipe says, once per seed; the others are fitted in closed form, or nearly so.
-_BY_RECIPE = (FIRST_FAMILY, SECOND_FAMILY, "mean-pooled-mlp")
-
-
-def follows_recipe(name: str) -> bool:
-    """Whether a model takes the recipe's settings and one training per seed: it is trained by gradient descent."""
-    return name.startswith(_BY_RECIPE)
-
-
-def is_joined(name: str) -> bool:
-    """Whether a model of dynamics is joined with a static term, by its registered name."""
-    return name in (FIRST_FAMILY + STATIC, SECOND_FAMILY + STATIC)
-
-
-def is_first_family(name: str) -> bool:
-    """Whether a model is NeuroSSM, by its registered name."""
-    return name in (FIRST_FAMILY, FIRST_FAMILY + STATIC)
-
-
-def is_second_family(name: str) -> bool:
-    """Whether a model is LMAE-RWMOE, by its registered name."""
-    return name in (SECOND_FAMILY, SECOND_FAMILY + STATIC)
-
-
-def register_model(name: str, factory: str) -> None:
-    """Add a model to the registry for this process.
-
-    Parameters
-    ----------
-    name : str
-        What the model is called on the command line.
-    factory : str
-        ``"package.module:function"``; the function takes (name, spec, training, execution).
-
-    Raises
-    ------
-    UsageError
-        If the name is taken by another factory.
-    """
-    if _MODELS.get(name, factory) != factory:
-        raise UsageError(f"The model name {name!r} is taken by {_MODELS[name]}.")
-    _MODELS[name] = factory
-
-
-def registered_models() -> list[str]:
-    """Return the names of all models, sorted."""
-    return sorted(_MODELS)
-
 
 def create_estimator(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Estimator:
     """Make an unfitted estimator.
@@ -129,17 +58,34 @@ def create_estimator(name: str, spec: ModelSpec, training: Training, execution: 
     Parameters
     ----------
     name : str
-        Registered name.
+        Registered name; see `bids_neurossm.registry`.
     spec, training, execution : ModelSpec, Training, Execution
         Handed to the model's factory; a baseline uses what concerns it.
 
     Raises
     ------
     UsageError
-        If no model has that name.
+        If no model has that name, its settings cannot be used, or another package that brings it fails.
     """
-    if name not in _MODELS:
-        raise UsageError(f"The model {name!r} is not known; known are {', '.join(registered_models())}.")
-    module, _, function = _MODELS[name].partition(":")
-    factory = cast(Factory, getattr(import_module(module), function))
-    return factory(name, spec, training, execution)
+    entry = model_entry(name)
+    factory: Factory = resolved(entry.factory, name, entry)
+    with blaming(name, entry.package):
+        return factory(name, spec, training, execution)
+
+
+def checked_scores(name: str, scores: NDArray[Any], n_runs: int, n_outputs: int) -> NDArray[np.float64]:
+    """Return what a model predicts as float64.
+
+    Raises
+    ------
+    CheckpointError
+        If its shape is not (n_runs, n_outputs), or a value is not finite; the package that brings the model is named.
+    """
+    found = np.asarray(scores, dtype=np.float64)
+    what = f"an array of shape {found.shape}" if found.shape != (n_runs, n_outputs) else "values that are not finite"
+    if found.shape == (n_runs, n_outputs) and np.isfinite(found).all():
+        return found
+    raise CheckpointError(
+        f"The model {name!r} of the package {model_entry(name).package} predicted {what}; finite values of shape "
+        f"({n_runs}, {n_outputs}), runs x outputs, are expected."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,20 +13,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
+from bids_neurossm.checkpoint import Facts, check_fit
 from bids_neurossm.config import Execution, Training
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.toml import section_from
-from bids_neurossm.training.checkpoint import (
-    Facts,
-    check_fit,
-    load_checkpoint,
-    model_config,
-    restored_module,
-    save_checkpoint,
-)
+from bids_neurossm.training.checkpoint import load_checkpoint, restored_module, save_checkpoint
 from bids_neurossm.training.cohort import standardise
 from bids_neurossm.training.device import torch_device
+from bids_neurossm.training.first_family import fit_inputs, model_config
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import predict_logits
 from bids_neurossm.training.recipes import load_recipe
@@ -86,7 +82,10 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             torch.manual_seed(self.random_state)
             self.model_ = NeuroSSM(config).to(torch_device(self.device))
         data = TrainingSet(inputs, targets, together)
-        self.history_ = fit(self.model_, data, training, self.window_, self.random_state, self.precision)
+        prepare = partial(fit_inputs, self.model_, window=self.window_)
+        self.history_ = fit(
+            self.model_, data, training, self.window_, self.random_state, self.precision, prepare=prepare
+        )
         self.metrics_ = self.history_.metrics()
 
     def _times(self, times: ArrayLike | None, n_runs: int) -> NDArray[np.float64] | None:

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from bids_neurossm import __version__
 from bids_neurossm.atlas.drawing import Drawing
+from bids_neurossm.checkpoint import Facts, check_fit
 from bids_neurossm.errors import CheckpointError
-from bids_neurossm.models.trainable import ModelConfig
-from bids_neurossm.training.checkpoint import Facts, check_fit
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.cohort_runs import repetition_time
 
 #: What a cohort says of the dataset that it is from.
 _DATASET = ("atlas", "atlas_sha256", "denoise")
@@ -34,34 +32,22 @@ def training_hash(cohort: Cohort, indices: NDArray[np.int64]) -> str:
 def facts_of(
     cohort: Cohort,
     indices: NDArray[np.int64],
-    config: ModelConfig,
-    window: int,
-    mean: float,
-    scale: float,
+    model: Mapping[str, Any],
     seed: int,
-    precision: str,
-    static: Mapping[str, Any],
-    metrics: Mapping[str, float],
     family: str,
-    encoder: Mapping[str, Any],
+    **further: Any,
 ) -> Facts:
-    """Write down what a checkpoint says of itself."""
+    """Write down what a checkpoint says of itself; `further` are those fields of `Facts` that not every model has."""
     return Facts(
-        model=plain_settings(config),
+        model=model,
         target=str(cohort.extra.get("target", "label")),
         target_type=cohort.target_type,
         classes=tuple(cohort.classes),
-        target_mean=mean,
-        target_scale=scale,
-        window=window,
         n_runs=len(indices),
         seed=seed,
-        precision=precision,
-        metrics=metrics,
-        static=static,
         family=family,
-        encoder=encoder,
         **cohort_facts(cohort, indices),
+        **further,
     )
 
 
@@ -76,7 +62,7 @@ def cohort_facts(cohort: Cohort, indices: NDArray[np.int64]) -> dict[str, Any]:
         **{key: str(cohort.extra.get(key, "")) for key in _DATASET},
         "atlas_drawing": dict(cohort.extra.get("atlas_drawing") or {}),
         "regions": tuple(cohort.regions),
-        "repetition_time": repetition_time(cohort, indices),
+        "repetition_time": cohort.repetition_time(indices),
         "training_hash": training_hash(cohort, indices),
         "versions": package_versions(),
     }
@@ -91,7 +77,7 @@ def check_cohort(facts: Facts, path: Path, cohort: Cohort, indices: NDArray[np.i
         If atlas, regions, denoising or, unless lengths are `in_seconds`, the repetition time are others.
     """
     # What is in seconds is the same at every repetition time.
-    time = None if in_seconds else repetition_time(cohort, indices)
+    time = None if in_seconds else cohort.repetition_time(indices)
     atlas, sha256, denoise = (str(cohort.extra.get(key, "")) for key in _DATASET)
     ours, theirs = (Drawing.of_record(each or {}) for each in (cohort.extra.get("atlas_drawing"), facts.atlas_drawing))
     if ours is not None and theirs is not None:

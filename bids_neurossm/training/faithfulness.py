@@ -80,7 +80,7 @@ def with_random_weights(estimator: NeuralEstimator, seed: int) -> NeuralEstimato
     assert trained is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = type(trained)(trained.config)  # type: ignore[arg-type]
+        model = type(trained)(trained.config)
     # Buffers come from the data and not from learning.
     model.load_state_dict({**model.state_dict(), **dict(trained.named_buffers())})
     made = type(estimator)(estimator.name, estimator.spec, estimator.training, estimator.execution)

@@ -1,29 +1,60 @@
-"""A trained model of either family, told by its checkpoint."""
+"""A trained model of any family, told by its checkpoint."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bids_neurossm.config import Execution
-from bids_neurossm.errors import CheckpointError
-from bids_neurossm.training.checkpoint import load_checkpoint
-from bids_neurossm.training.first_family import NeuroSSMEstimator
-from bids_neurossm.training.neural import NeuralEstimator
-from bids_neurossm.training.second_family import SecondFamilyEstimator
+from bids_neurossm.checkpoint import read_checkpoint
+from bids_neurossm.config import Execution, ModelSpec, Training
+from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.registry import STATIC
+from bids_neurossm.training.estimator import Estimator, create_estimator
 
-_FAMILIES: dict[str, type[NeuralEstimator]] = {each.family: each for each in (NeuroSSMEstimator, SecondFamilyEstimator)}
+if TYPE_CHECKING:
+    from bids_neurossm.training.neural import NeuralEstimator
 
 
-def load_trained(path: Path, execution: Execution | None = None) -> NeuralEstimator:
-    """Read a checkpoint of either family.
+def load_estimator(path: Path, execution: Execution | None = None) -> Estimator:
+    """Read a checkpoint of a model or a baseline; the package of the model that it names is imported.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.safetensors``.
+    execution : Execution, optional
+        Device and precision.
 
     Raises
     ------
     CheckpointError
-        If it is damaged or foreign, or holds an encoder alone.
+        If it is damaged or foreign, its package is not installed, or its model can not be brought back.
     """
-    state, facts = load_checkpoint(path)
-    if facts.family not in _FAMILIES:
-        expected = " or ".join(_FAMILIES)
-        raise CheckpointError(f"{path} holds a model of the family {facts.family}; {expected} is expected.")
-    return _FAMILIES[facts.family].restored(state, facts, path, execution)
+    arrays, facts = read_checkpoint(path)
+    name = facts.family + STATIC if facts.static else facts.family
+    spec = ModelSpec(name, str(path), dict(facts.model))
+    try:
+        estimator = create_estimator(name, spec, Training(window=facts.window), execution or Execution())
+    except UsageError as error:
+        raise CheckpointError(f"{path} holds a model of the family {facts.family}: {error}") from error
+    restore = getattr(estimator, "restore", None)
+    if restore is None:
+        raise CheckpointError(f"{path} holds a model of the family {facts.family}, which can not be brought back.")
+    restore(arrays, facts, path)
+    return estimator
+
+
+def load_trained(path: Path, execution: Execution | None = None) -> NeuralEstimator:
+    """Read a checkpoint of a model whose decisions are explained; see `load_estimator`.
+
+    Raises
+    ------
+    CheckpointError
+        As there, and if the model has no pathways.
+    """
+    from bids_neurossm.training.neural import NeuralEstimator
+
+    estimator = load_estimator(path, execution)
+    if not isinstance(estimator, NeuralEstimator):
+        raise CheckpointError(f"{path} holds a {estimator.name}, whose decisions are not explained.")
+    return estimator

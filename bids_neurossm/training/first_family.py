@@ -5,53 +5,50 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bids_neurossm.attribution.cpa import PathwayAttribution, cpa
+from bids_neurossm.checkpoint import Facts
 from bids_neurossm.config import Execution, ModelSpec, Training
+from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.models.scales import valid_points
+from bids_neurossm.models.trainable import PathwayModel
 from bids_neurossm.toml import section_from
-from bids_neurossm.training.checkpoint import Facts, model_config
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.estimator import FIRST_FAMILY
-from bids_neurossm.training.fit import fit
-from bids_neurossm.training.follow import Follow
+from bids_neurossm.training.families import load_trained
+from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches
 from bids_neurossm.training.launch import Job, stored, trained_together
-from bids_neurossm.training.neural import Fitting, NeuralEstimator, Train
-from bids_neurossm.training.runset import TrainingSet
+from bids_neurossm.training.memory import in_smaller_batches
+from bids_neurossm.training.neural import NeuralEstimator
+from bids_neurossm.training.runset import RunSet
 from bids_neurossm.training.windows import Batch
+
+#: What checkpoints call it.
+FAMILY = "neurossm"
 
 
 class NeuroSSMEstimator(NeuralEstimator):
     """A NeuroSSM; ``spec.settings`` are arguments of `NeuroSSMConfig`."""
 
-    family = FIRST_FAMILY
-
     def _config(self, cohort: Cohort) -> NeuroSSMConfig:
         return neurossm_config(self.spec.settings, cohort)
 
-    def _trainer(self, job: Fitting, seed: int) -> Train:
-        return partial(self._trained, job)
+    def _config_of(self, settings: Mapping[str, Any]) -> NeuroSSMConfig:
+        return section_from(NeuroSSMConfig, settings, "model")
 
-    def _trained(
-        self, job: Fitting, data: TrainingSet, seed: int, follow: Follow, part: str
-    ) -> tuple[NeuroSSM, dict[str, float]]:
-        """Make a NeuroSSM and fit it to some runs."""
-        assert isinstance(job.config, NeuroSSMConfig)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = NeuroSSM(job.config).to(job.device)
-        keep = self._keep(job, "whole", {**self._settings(job), "seed": seed}, part)
-        history = fit(
-            model, data, self.training, job.window, seed, self.execution.precision, follow, keep, self.ranks
-        )  # fmt: skip
-        return model, history.metrics()
+    def _model(self, config: NeuroSSMConfig) -> NeuroSSM:
+        return NeuroSSM(config)
+
+    def _prepare(self, model: PathwayModel, inputs: RunSet, window: int) -> None:
+        assert isinstance(model, NeuroSSM)
+        fit_inputs(model, inputs, window)
 
     def _fit_together(self, cohort: Cohort, indices: NDArray[np.int64], seed: int, device: torch.device) -> None:
         """Learn on several devices; processes of their own do it."""
@@ -64,7 +61,7 @@ class NeuroSSMEstimator(NeuralEstimator):
                 execution.precision, execution.devices, spec, self.training,
             )  # fmt: skip
             with trained_together(job, rows, self._follow) as path:
-                trained = self.load(path, execution)
+                trained = load_trained(path, execution)
         self.model, self.facts, self.static = trained.model, trained.facts, trained.static
 
     def _explained(
@@ -75,10 +72,6 @@ class NeuroSSMEstimator(NeuralEstimator):
             self.model, batch.series, target, batch.lengths, batch.owners, localisation,
             repetition_times=batch.repetition_times, amplitude=batch.amplitude,
         )  # fmt: skip
-
-    @classmethod
-    def _empty_model(cls, facts: Facts, path: Path) -> NeuroSSM:
-        return NeuroSSM(model_config(facts, path))
 
 
 def neurossm_config(settings: Mapping[str, Any], cohort: Cohort) -> NeuroSSMConfig:
@@ -91,6 +84,81 @@ def neurossm_config(settings: Mapping[str, Any], cohort: Cohort) -> NeuroSSMConf
     """
     shape = {**settings, "n_regions": len(cohort.regions), "n_outputs": max(len(cohort.classes), 1)}
     return section_from(NeuroSSMConfig, shape, "[model]")
+
+
+def model_config(facts: Facts, path: Path) -> NeuroSSMConfig:
+    """Return the configuration of the model in a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If it is that of another model, or of a later version.
+    """
+    if facts.family != FAMILY:
+        raise CheckpointError(f"{path} holds a model of the family {facts.family}; a NeuroSSM is expected.")
+    try:
+        return section_from(NeuroSSMConfig, facts.model, "model")
+    except (UsageError, TypeError) as error:
+        raise CheckpointError(f"{path} holds a model that this version does not know: {error}") from error
+
+
+def fit_inputs(model: NeuroSSM, inputs: RunSet, window: int | None) -> None:
+    """Set what the inputs of a model are scaled by, from the runs that are learnt from.
+
+    Raises
+    ------
+    RunError
+        If a run is not finite or holds no signal.
+    """
+    fit_input_scale(model, inputs, window)
+    if inputs.amplitude is not None:
+        model.fit_amplitude(torch.from_numpy(inputs.amplitude).to(next(model.parameters()).device))
+
+
+def fit_input_scale(model: NeuroSSM, inputs: RunSet, window: int | None) -> None:
+    """Set the constant of each pathway's input: its root mean square over the training runs, dead regions left out.
+
+    Raises
+    ------
+    RunError
+        If a run is not finite or holds no signal.
+    """
+    model.input_scale.fill_(1.0)
+    device = model.input_scale.device
+
+    def scale_of(batch_size: int) -> Tensor:
+        squares, counts = torch.zeros(2, len(model.config.pathways), dtype=torch.float64)
+        for batch, _ in evaluation_batches(inputs, window, batch_size):
+            on_device = batch.to(device)
+            of_pathways = model.pathway_inputs(on_device.series, on_device.lengths, on_device.repetition_times)
+            for number, (values, lengths) in enumerate(of_pathways):
+                valid = valid_points(values, lengths)
+                alive = (on_device.series != 0).any(dim=1, keepdim=True)
+                used = (valid & alive).expand_as(values)
+                squares[number] += float((values.double().square() * used).sum())
+                counts[number] += float(used.sum())
+        mean_squares: Tensor = squares / counts.clamp_min(1)
+        return mean_squares.sqrt()
+
+    scale = in_smaller_batches(scale_of, BATCH_SIZE, "the inputs are scaled")
+    # Only data without any signal have a scale of 0; they are left as they are.
+    model.input_scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
+
+
+def methods(settings: Mapping[str, Any], cohort: Cohort, training: Training) -> str:
+    """Say what the model is, for the methods section."""
+    config = neurossm_config(settings, cohort)
+    unit = "s" if config.in_seconds else "time points"
+    streams = " or ".join(
+        {"raw": "the series", "difference": "differences of the series"}[each] for each in config.streams
+    )
+    scales = ", ".join(f"{scale:g}" for scale in config.scales)
+    return (
+        f"Each of {len(config.pathways)} pathways reads {streams}, averaged over bins of one length "
+        f"({scales} {unit}), through selective state-space layers ({config.depth} of width {config.width}); the "
+        f"decision is a sum over the pathways{', each weighed by a gate' if config.fusion == 'gated' else ''}"
+        f"{', and a linear term of log(sd / mean) of every region' if config.amplitude else ''}."
+    )
 
 
 def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> NeuroSSMEstimator:

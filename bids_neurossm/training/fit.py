@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bids_neurossm.config import Training
-from bids_neurossm.models.neurossm import NeuroSSM, usable_repetition_times
-from bids_neurossm.models.scales import valid_points
-from bids_neurossm.models.trainable import TrainableModel
+from bids_neurossm.models.neurossm import usable_repetition_times
+from bids_neurossm.models.trainable import PathwayModel
 from bids_neurossm.training.follow import Epoch, Follow
-from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches, predict_logits, run_features
-from bids_neurossm.training.memory import in_smaller_batches
+from bids_neurossm.training.inference import predict_logits, run_features
 from bids_neurossm.training.ranks import ALONE, Ranks
 from bids_neurossm.training.runset import RunSet, Targets, TrainingSet
 from bids_neurossm.training.state import Keep, of_prefix, with_prefix
@@ -55,7 +53,7 @@ class History:
 
 
 def fit(
-    model: TrainableModel,
+    model: PathwayModel,
     data: TrainingSet,
     settings: Training,
     window: int | None,
@@ -64,12 +62,13 @@ def fit(
     follow: Follow | None = None,
     keep: Keep | None = None,
     ranks: Ranks = ALONE,
+    prepare: Callable[[RunSet], None] | None = None,
 ) -> History:
     """Fit a model in place; the result depends on the arguments and the seed only.
 
     Parameters
     ----------
-    model : NeuroSSM or LmaeRwmoe
+    model : PathwayModel
         On the device that it is to be trained on. With one output the target is a number, else a class.
     data : TrainingSet
         Standardised training runs and their targets.
@@ -89,6 +88,9 @@ def fit(
     ranks : Ranks
         For several processes that train together; all call this function with the same arguments but for the model's
         device.
+    prepare : callable, optional
+        Takes what the model has to know of the runs that are learnt from, before anything is learnt, and puts it into
+        the model's buffers.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def fit(
     data.inputs.check_lengths(model.config)
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        history = _Fit(model, data, settings, window, seed, precision, follow or Follow(), keep, ranks).run()
+        history = _Fit(model, data, settings, window, seed, precision, follow or Follow(), keep, ranks).run(prepare)
     if ranks.leads:
         fit_pathway_mean(model, data, window)
     ranks.agree([model.pathway_mean])
@@ -120,7 +122,7 @@ class _Fit:
 
     def __init__(
         self,
-        model: TrainableModel,
+        model: PathwayModel,
         data: TrainingSet,
         settings: Training,
         window: int | None,
@@ -144,11 +146,11 @@ class _Fit:
         n_steps = settings.epochs * self.steps
         self.stepper = Stepper(model, data, settings, n_steps, precision, ranks, follow.notice)
 
-    def run(self) -> History:
+    def run(self, prepare: Callable[[RunSet], None] | None) -> History:
         """Run all epochs that are left."""
-        if not self._resumed():
-            self._scale_inputs()
-        self.ranks.agree([self.model.input_scale])
+        if not self._resumed() and prepare is not None and self.ranks.leads:
+            prepare(self.data.inputs)
+        self.ranks.agree(list(self.model.buffers()))
         first, begun = len(self.history.loss), time.monotonic()
         warm = begun
         for epoch in range(first, self.settings.epochs):
@@ -171,15 +173,6 @@ class _Fit:
             self.model.load_state_dict(self.stopping.weights)
             self.history.best_epoch = self.stopping.best_epoch
         return self.history
-
-    def _scale_inputs(self) -> None:
-        """Set the constants that inputs are scaled by."""
-        if not isinstance(self.model, NeuroSSM):
-            return
-        if self.ranks.leads:
-            fit_input_scale(self.model, self.data.inputs, self.window)
-        if self.data.inputs.amplitude is not None:
-            self.model.fit_amplitude(torch.from_numpy(self.data.inputs.amplitude).to(self.stepper.device))
 
     def _epoch(self, epoch: int) -> float:
         """Run one epoch; return its mean loss."""
@@ -243,7 +236,7 @@ def _seed(seed: int, epoch: int, what: int) -> int:
 
 
 def validation_loss(
-    model: TrainableModel, aside: TrainingSet, learnt: Targets, settings: Training, window: int | None
+    model: PathwayModel, aside: TrainingSet, learnt: Targets, settings: Training, window: int | None
 ) -> float:
     """Return the loss of runs that were set aside, on logits averaged over the windows that cover each.
 
@@ -257,37 +250,7 @@ def validation_loss(
     return float((shares * losses).sum() / shares.sum())
 
 
-def fit_input_scale(model: NeuroSSM, inputs: RunSet, window: int | None) -> None:
-    """Set the constant of each pathway's input: its root mean square over the training runs, dead regions left out.
-
-    Raises
-    ------
-    RunError
-        If a run is not finite or holds no signal.
-    """
-    model.input_scale.fill_(1.0)
-    device = model.input_scale.device
-
-    def scale_of(batch_size: int) -> Tensor:
-        squares, counts = torch.zeros(2, len(model.config.pathways), dtype=torch.float64)
-        for batch, _ in evaluation_batches(inputs, window, batch_size):
-            on_device = batch.to(device)
-            of_pathways = model.pathway_inputs(on_device.series, on_device.lengths, on_device.repetition_times)
-            for number, (values, lengths) in enumerate(of_pathways):
-                valid = valid_points(values, lengths)
-                alive = (on_device.series != 0).any(dim=1, keepdim=True)
-                used = (valid & alive).expand_as(values)
-                squares[number] += float((values.double().square() * used).sum())
-                counts[number] += float(used.sum())
-        mean_squares: Tensor = squares / counts.clamp_min(1)
-        return mean_squares.sqrt()
-
-    scale = in_smaller_batches(scale_of, BATCH_SIZE, "the inputs are scaled")
-    # Only data without any signal have a scale of 0; they are left as they are.
-    model.input_scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
-
-
-def fit_pathway_mean(model: TrainableModel, data: TrainingSet, window: int | None) -> None:
+def fit_pathway_mean(model: PathwayModel, data: TrainingSet, window: int | None) -> None:
     """Set the reference of the attribution: the mean of the pathway features, each class weighing the same."""
     features = run_features(model, data.inputs, window)
     mean = balanced_mean(features, data.targets if model.config.n_outputs > 1 else None)

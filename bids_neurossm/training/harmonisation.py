@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,12 +133,12 @@ class HarmonisedFeatures:
         """Return the state of the features and the estimates."""
         arrays, facts = self.inner.state()
         estimates = {f"combat_{name}": getattr(self.combat, name) for name in _ARRAYS}
-        return {**arrays, **estimates}, {**facts, "sites": json.dumps(self.combat.sites)}
+        return {**arrays, **estimates}, {**facts, "sites": self.combat.sites, "harmonise": "combat"}
 
     def restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
         """Take the estimates over."""
         self.inner.restore(arrays, facts)
-        self.combat.sites = json.loads(facts["sites"])
+        self.combat.sites = [str(name) for name in facts["sites"]]
         for name in _ARRAYS:
             setattr(self.combat, name, arrays[f"combat_{name}"])
 

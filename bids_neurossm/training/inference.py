@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import cast
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bids_neurossm.models.trainable import TrainableModel
+from bids_neurossm.errors import CheckpointError
+from bids_neurossm.models.trainable import PathwayModel
 from bids_neurossm.training.memory import in_smaller_batches
 from bids_neurossm.training.runset import RunSet
 from bids_neurossm.training.windows import Batch, Window, evaluation_windows
@@ -44,7 +45,7 @@ def evaluation_batches(
 
 
 def mean_over_windows(
-    model: TrainableModel,
+    model: PathwayModel,
     inputs: RunSet,
     window: int | None,
     what: Callable[[Batch], Tensor],
@@ -54,7 +55,7 @@ def mean_over_windows(
 
     Parameters
     ----------
-    model : NeuroSSM or LmaeRwmoe
+    model : PathwayModel
         Put into evaluation mode.
     inputs : RunSet
         The runs.
@@ -97,16 +98,31 @@ def owner_means(values: NDArray[np.float64], owners: NDArray[np.int64], n_owners
     return means
 
 
-def predict_logits(model: TrainableModel, inputs: RunSet, window: int | None) -> NDArray[np.float64]:
+def predict_logits(model: PathwayModel, inputs: RunSet, window: int | None) -> NDArray[np.float64]:
     """Return the logits (runs, C), averaged over the windows that cover each run."""
-
-    def logits(batch: Batch) -> Tensor:
-        return cast(Tensor, model(*batch.arguments))
-
-    return mean_over_windows(model, inputs, window, logits)
+    return mean_over_windows(model, inputs, window, partial(logits_of, model))
 
 
-def run_features(model: TrainableModel, inputs: RunSet, window: int | None) -> NDArray[np.float64]:
+def logits_of(model: PathwayModel, batch: Batch) -> Tensor:
+    """Return the logits (windows, C) of a batch.
+
+    Raises
+    ------
+    CheckpointError
+        If a model returns another shape.
+    """
+    logits: Tensor = model(*batch.arguments)
+    wanted = (int(batch.owners.max()) + 1, model.config.n_outputs)
+    if logits.shape != wanted:
+        kind = type(model)
+        raise CheckpointError(
+            f"{kind.__module__}.{kind.__name__} returns logits of shape {tuple(logits.shape)}; {wanted}, runs x "
+            "outputs, is expected."
+        )
+    return logits
+
+
+def run_features(model: PathwayModel, inputs: RunSet, window: int | None) -> NDArray[np.float64]:
     """Return the pathway features z_p (runs, P, W), averaged over the windows that cover each run."""
 
     def features(batch: Batch) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_neurossm.models.trainable import TrainableModel
+from bids_neurossm.models.trainable import PathwayModel
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.inference import predict_logits
 from bids_neurossm.training.linear import participant_weights
@@ -32,7 +32,7 @@ _CLEARLY = 2.0
 _SEED = 0
 
 #: Fits a model on some of the training runs: which they are, and the number of the part that they leave, from 1.
-TrainPart = Callable[[TrainingSet, int], TrainableModel]
+TrainPart = Callable[[TrainingSet, int], PathwayModel]
 Parts = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 

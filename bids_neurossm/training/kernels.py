@@ -7,35 +7,33 @@ grouped splits of the training runs (docs/methods.md, section 2).
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.checkpoint import Arrays
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.errors import UsageError
-from bids_neurossm.training.baselines import Features, PearsonFeatures, write_baseline
+from bids_neurossm.training.baselines import Features, PearsonFeatures
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.estimator import Estimator
 from bids_neurossm.training.harmonisation import harmonised
 from bids_neurossm.training.linear import inner_splits, participant_weights
 from bids_neurossm.training.metrics import fit_temperature
+from bids_neurossm.training.saved import Baseline
 
 Floats = NDArray[np.float64]
-MARGIN, RIDGE = "linear-svm", "kernel-ridge"
 #: Candidates for C of the support vector machine, for features scaled to a mean squared length of 1.
 MARGIN_PENALTIES = tuple(float(value) for value in 10.0 ** np.arange(-2.0, 2.5, 0.75))
 #: Candidates for alpha of kernel ridge, and for the squared width of its kernel over the mean squared length.
 RIDGE_PENALTIES = tuple(float(value) for value in 10.0 ** np.arange(-3.0, 1.5, 0.75))
 WIDTHS = (0.5, 2.0)
-#: Penalty and width where the training set is too small to choose.
-_MIDDLE = {MARGIN: (1.0, 0.0), RIDGE: (0.1, 2.0)}
+#: Penalty and width of either where the training set is too small to choose.
+_MIDDLE_OF_MARGIN, _MIDDLE_OF_RIDGE = (1.0, 0.0), (0.1, 2.0)
 _ITERATIONS = 20_000
 
 
-class KernelBaseline:
+class KernelBaseline(Baseline):
     """A support vector machine or kernel ridge on features of the runs.
 
     A class is told from the others by goals of plus and minus one. The decisions are made into logits by one factor,
@@ -44,27 +42,28 @@ class KernelBaseline:
 
     Parameters
     ----------
-    name : {"linear-svm", "kernel-ridge"}
+    name : str
         Registered name.
     features : Features
         Where its numbers come from.
     class_weights : bool
         Give every class the same total weight.
+    is_ridge : bool
+        Kernel ridge, or a support vector machine.
     """
 
-    def __init__(self, name: str, features: Features, class_weights: bool) -> None:
-        self.name = name
+    def __init__(self, name: str, features: Features, class_weights: bool, is_ridge: bool) -> None:
+        super().__init__(name)
+        self.is_ridge = is_ridge
         self.features = features
         self.class_weights = class_weights
-        self.classes: list[str] = []
-        self.arrays: dict[str, NDArray[Any]] = {}
-        self.facts: dict[str, float] = {}
+        self.arrays: Arrays = {}
+        self.chosen: dict[str, float] = {}
 
-    def fit(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
+    def _learn(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
         """Learn from the runs ``indices``; what has to be chosen is chosen on inner grouped splits of them."""
         features = np.asarray(self.features.fit(cohort, indices))
         runs = cohort.runs.iloc[indices].reset_index(drop=True)
-        self.classes = list(cohort.classes)
         target = cohort.labels(indices)
         weights = participant_weights(runs, target, len(self.classes), self.class_weights)
         mean = features.mean(axis=0)
@@ -75,28 +74,27 @@ class KernelBaseline:
         kernel = _similarity(training, training, scale, width)
         dual, intercept = self._solve(kernel, goals, weights, penalty)
         self.arrays = {"dual": dual, "intercept": intercept, "mean": mean, "training": training}
-        self.facts = {
+        self.chosen = {
             "penalty": penalty, "width": width, "factor": factor, "centre": centre, "spread": spread, "scale": scale,
         }  # fmt: skip
 
-    def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> Floats:
-        """Logits, shape (n, C), or values, shape (n, 1)."""
-        if not self.arrays:
-            raise UsageError(f"{self.name} predicts only after it was fitted.")
+    def _predicted(self, cohort: Cohort, indices: NDArray[np.int64]) -> Floats:
         rows = np.asarray(self.features.transform(cohort, indices)) - self.arrays["mean"]
-        kernel = _similarity(rows, self.arrays["training"], self.facts["scale"], self.facts["width"])
+        kernel = _similarity(rows, self.arrays["training"], self.chosen["scale"], self.chosen["width"])
         decisions = kernel @ self.arrays["dual"] + self.arrays["intercept"]
         if not self.classes:
-            return np.asarray(decisions * self.facts["spread"] + self.facts["centre"], dtype=np.float64)
-        return _as_logits(decisions * self.facts["factor"])
+            return np.asarray(decisions * self.chosen["spread"] + self.chosen["centre"], dtype=np.float64)
+        return _as_logits(decisions * self.chosen["factor"])
 
-    def save(self, path: Path) -> None:
-        """Write coefficients, centred training features and facts as one safetensors file."""
-        if not self.arrays:
-            raise UsageError(f"{self.name} is saved only after it was fitted.")
+    def _state(self) -> tuple[Arrays, dict[str, Any]]:
         arrays, state = self.features.state()
-        facts = {**state, **self.facts, "name": self.name, "classes": self.classes}
-        write_baseline(path, arrays | self.arrays, facts)
+        return arrays | self.arrays, {**state, **self.chosen}
+
+    def _take(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        self.features.restore(arrays, state)
+        self.arrays = {name: arrays[name] for name in ("dual", "intercept", "mean", "training")}
+        names = ("penalty", "width", "factor", "centre", "spread", "scale")
+        self.chosen = {name: float(state[name]) for name in names}
 
     def _choose(
         self,
@@ -111,11 +109,11 @@ class KernelBaseline:
         """Penalty and width with the smallest inner loss, and the factor from decisions to logits."""
         splits = inner_splits(runs, len(self.classes), seed)
         if splits is None:
-            return _MIDDLE[self.name], 1.0
+            return (_MIDDLE_OF_RIDGE if self.is_ridge else _MIDDLE_OF_MARGIN), 1.0
         best: tuple[float, tuple[float, float], Floats] | None = None
-        for width in (0.0,) if self.name == MARGIN else WIDTHS:
+        for width in WIDTHS if self.is_ridge else (0.0,):
             kernel = _similarity(training, training, scale, width)
-            for penalty in MARGIN_PENALTIES if self.name == MARGIN else RIDGE_PENALTIES:
+            for penalty in RIDGE_PENALTIES if self.is_ridge else MARGIN_PENALTIES:
                 decisions = np.empty_like(goals)
                 for fold in range(1, splits.folds + 1):
                     train, test = splits.fold_indices(runs, fold)
@@ -129,7 +127,7 @@ class KernelBaseline:
 
     def _losses(self, goals: Floats, decisions: Floats) -> Floats:
         """Loss of every row: the one that the method itself minimises."""
-        if self.name == RIDGE:
+        if self.is_ridge:
             return np.asarray(((goals - decisions) ** 2).sum(axis=1), dtype=np.float64)
         if self.classes:
             return np.asarray(np.maximum(0, 1 - goals * decisions).sum(axis=1), dtype=np.float64)
@@ -137,7 +135,7 @@ class KernelBaseline:
 
     def _solve(self, kernel: Floats, goals: Floats, weights: Floats, penalty: float) -> tuple[Floats, Floats]:
         """Dual coefficients, shape (n, K), and intercepts, shape (K,), for goals of shape (n, K)."""
-        if self.name == RIDGE:
+        if self.is_ridge:
             from sklearn.kernel_ridge import KernelRidge
 
             # A constant in the kernel is an intercept: the sum of the dual coefficients.
@@ -187,19 +185,16 @@ def _as_logits(decisions: Floats) -> Floats:
     return np.hstack([-decisions / 2, decisions / 2]) if decisions.shape[1] == 1 else decisions
 
 
-def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Estimator:
-    """Make a kernel baseline by its registered name, ``linear-svm`` or ``kernel-ridge``.
+def support_vectors(name: str, spec: ModelSpec, training: Training, execution: Execution) -> KernelBaseline:
+    """Make the support vector machine; ``settings["harmonise"]`` may ask for ComBat over sites."""
+    return _on_pearson(name, spec, training, is_ridge=False)
 
-    Parameters
-    ----------
-    name : str
-        Registered name.
-    spec : ModelSpec
-        ``settings["harmonise"]`` may ask for ComBat.
-    training : Training
-        ``class_weights`` holds as for the model.
-    execution : Execution
-        Not used.
-    """
+
+def ridge(name: str, spec: ModelSpec, training: Training, execution: Execution) -> KernelBaseline:
+    """Make kernel ridge; ``settings["harmonise"]`` may ask for ComBat over sites."""
+    return _on_pearson(name, spec, training, is_ridge=True)
+
+
+def _on_pearson(name: str, spec: ModelSpec, training: Training, is_ridge: bool) -> KernelBaseline:
     features = harmonised(PearsonFeatures(), spec.settings.get("harmonise"))
-    return KernelBaseline(name, features, training.class_weights)
+    return KernelBaseline(name, features, training.class_weights, is_ridge)

@@ -14,13 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bids_neurossm.checkpoint import Facts
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import LabelError, UsageError
-from bids_neurossm.training.baselines import write_baseline
+from bids_neurossm.training.checkpoint import save_checkpoint
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.cohort_runs import CohortRuns
 from bids_neurossm.training.device import torch_device
 from bids_neurossm.training.estimator import Estimator
+from bids_neurossm.training.facts import facts_of
 from bids_neurossm.training.steps import class_weights, run_losses
 from bids_neurossm.training.windows import Batch, Window, assemble, chosen_window, training_window
 
@@ -80,6 +82,7 @@ class MLPBaseline:
         self.training = training
         self.execution = execution
         self.model: MeanPooledMLP | None = None
+        self.facts: Facts | None = None
         self.centre, self.spread = 0.0, 1.0
         self.classes: list[str] = []
 
@@ -105,6 +108,10 @@ class MLPBaseline:
             model = MeanPooledMLP(len(cohort.regions), self.width, outputs, self.dropout).to(device)
             self._train(model, CohortRuns(cohort, np.asarray(indices)), torch.from_numpy(labels).to(device), seed)
         self.model = model.eval()
+        shape = {"width": self.width, "dropout": self.dropout}
+        self.facts = facts_of(
+            cohort, indices, shape, seed, self.name, target_mean=self.centre, target_scale=self.spread
+        )
 
     def _train(self, model: MeanPooledMLP, runs: CohortRuns, goal: Tensor, seed: int) -> None:
         settings = self.training
@@ -150,14 +157,10 @@ class MLPBaseline:
         return values if self.classes else values * self.spread + self.centre
 
     def save(self, path: Path) -> None:
-        """Write weights and facts as a safetensors file."""
-        if self.model is None:
+        """Write the checkpoint."""
+        if self.model is None or self.facts is None:
             raise UsageError(f"{self.name} is saved only after it was fitted.")
-        facts = {
-            "name": self.name, "classes": self.classes, "width": self.width, "dropout": self.dropout,
-            "centre": self.centre, "spread": self.spread,
-        }  # fmt: skip
-        write_baseline(path, {key: value.cpu().numpy() for key, value in self.model.state_dict().items()}, facts)
+        save_checkpoint(path, self.model.state_dict(), self.facts)
 
 
 def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Estimator:

@@ -1,4 +1,7 @@
-"""What the estimators of both families share: they learn from a cohort, predict, explain, and are kept on disk."""
+"""An estimator of networks: it learns from a cohort, predicts, explains, and is kept on disk.
+
+A model is a subclass that says what shape it has for a cohort and makes the network; see docs/add-a-model.md.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,28 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
+from bids_neurossm.checkpoint import Arrays, Facts
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.dataset.formats import format_stamp
 from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
-from bids_neurossm.models.trainable import ModelConfig, TrainableModel
-from bids_neurossm.training.checkpoint import Facts, load_checkpoint, restored_module, save_checkpoint
+from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
+from bids_neurossm.registry import model_entry
+from bids_neurossm.training.checkpoint import as_tensors, restored_module, save_checkpoint
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.cohort_runs import cohort_run_set
 from bids_neurossm.training.device import torch_device
-from bids_neurossm.training.estimator import STATIC, is_joined
-from bids_neurossm.training.facts import check_cohort, facts_of, training_hash
+from bids_neurossm.training.facts import check_cohort, facts_of, plain_settings, training_hash
+from bids_neurossm.training.fit import fit
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import evaluation_batches, predict_logits
 from bids_neurossm.training.joining import fit_joined, parts_of
@@ -41,7 +46,7 @@ if TYPE_CHECKING:
 
 #: Trains a model on some of the runs of a fit: which, the seed, who is told, and what its state is called; an empty
 #: name is that of the model that is wanted in the end. Returns it with the numbers that are worth keeping.
-Train = Callable[[TrainingSet, int, Follow, str], tuple[TrainableModel, dict[str, float]]]
+Train = Callable[[TrainingSet, int, Follow, str], tuple[PathwayModel, dict[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Fitting:
         Those that are learnt from.
     data : TrainingSet
         The same runs, in the same order, with their targets.
-    config : NeuroSSMConfig or LmaeRwmoeConfig
+    config : PathwayConfig
         Shape of the model.
     window : int
         Time points per window.
@@ -67,7 +72,7 @@ class Fitting:
     cohort: Cohort
     indices: NDArray[np.int64]
     data: TrainingSet
-    config: ModelConfig
+    config: PathwayConfig
     window: int
     device: torch.device
 
@@ -93,8 +98,8 @@ class NeuralEstimator(ABC):
 
     Attributes
     ----------
-    model : NeuroSSM, LmaeRwmoe or None
-        After `fit` or `load`.
+    model : PathwayModel or None
+        After `fit` or `restore`.
     facts : Facts or None
         What the checkpoint says of itself.
     static : StaticTerm or None
@@ -103,21 +108,23 @@ class NeuralEstimator(ABC):
         Which of several processes that train together this one is.
     """
 
-    #: Name of the family, in the registry and in checkpoints.
-    family: ClassVar[str]
-
     def __init__(self, name: str, spec: ModelSpec, training: Training, execution: Execution) -> None:
         self.name = name
         self.spec = spec
         self.training = training
         self.execution = execution
         self.ranks: Ranks = ALONE
-        self.model: TrainableModel | None = None
+        self.model: PathwayModel | None = None
         self.facts: Facts | None = None
         self.static: StaticTerm | None = None
         self._dynamic_weight, self._joined_on = 1.0, ""
         self._encoder_source: Mapping[str, Any] = {}
         self._follow, self._state_file = Follow(), Path()
+
+    @property
+    def family(self) -> str:
+        """Registered name of the model of dynamics, which checkpoints state."""
+        return model_entry(self.name).joins or self.name
 
     def follow(self, follow: Follow, state_file: Path | None = None) -> None:
         """Say who is told how far `fit` is, and where it keeps its state after every epoch.
@@ -155,7 +162,7 @@ class NeuralEstimator(ABC):
         data = TrainingSet(inputs, targets, groups, sites)
         job = Fitting(cohort, indices, data, config, inputs.chosen_window(self.training.window), device)
         train, follow = self._trainer(job, seed), self._follow
-        if is_joined(self.name):
+        if model_entry(self.name).has_static_term:
             follow = self._join(job, (mean, scale), train)
         self.model, metrics = train(data, seed, follow, "")
         static: dict[str, Any] = {}
@@ -164,28 +171,64 @@ class NeuralEstimator(ABC):
             metrics |= {"static_weight": self.static.weight, "dynamic_weight": self._dynamic_weight}
             static = self.static.facts()
         self.facts = facts_of(
-            cohort, indices, config, job.window, mean, scale, seed, self.execution.precision, static, metrics,
-            self.family, self._encoder_source,
+            cohort, indices, plain_settings(config), seed, self.family, target_mean=mean, target_scale=scale,
+            window=job.window, precision=self.execution.precision, static=static, metrics=metrics,
+            encoder=self._encoder_source,
         )  # fmt: skip
 
     @abstractmethod
-    def _config(self, cohort: Cohort) -> ModelConfig:
+    def _config(self, cohort: Cohort) -> PathwayConfig:
         """Return the shape of the model for a cohort."""
 
     @abstractmethod
-    def _trainer(self, job: Fitting, seed: int) -> Train:
-        """Prepare what the trainings of a fit share, and return what trains."""
+    def _model(self, config: Any) -> PathwayModel:
+        """Make a model of that shape, with the weights that it begins with."""
 
     @abstractmethod
+    def _config_of(self, settings: Mapping[str, Any]) -> PathwayConfig:
+        """Return the shape that a checkpoint states.
+
+        Raises
+        ------
+        UsageError, TypeError
+            If it is none.
+        """
+
+    def _prepare(self, model: PathwayModel, inputs: RunSet, window: int) -> None:  # noqa: B027 - may be left as it is
+        """Tell a new model what it has to know of the runs that are learnt from: nothing."""
+
+    def _trainer(self, job: Fitting, seed: int) -> Train:
+        """Prepare what the trainings of a fit share, and return what trains."""
+        return partial(self._trained, job)
+
+    def _new_model(self, job: Fitting, seed: int) -> PathwayModel:
+        """Make the model that a training begins with."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self._model(job.config).to(job.device)
+
+    def _trained(
+        self, job: Fitting, data: TrainingSet, seed: int, follow: Follow, part: str
+    ) -> tuple[PathwayModel, dict[str, float]]:
+        """Make a model and fit it to some runs."""
+        model = self._new_model(job, seed)
+        keep = self._keep(job, "whole", {**self._settings(job), "seed": seed}, part)
+        history = fit(
+            model, data, self.training, job.window, seed, self.execution.precision, follow, keep, self.ranks,
+            partial(self._prepare, model, window=job.window),
+        )  # fmt: skip
+        return model, history.metrics()
+
     def _explained(
         self, batch: Batch, target: NDArray[np.int64], localisation: Literal["gradient", "integrated"]
     ) -> PathwayAttribution:
         """Attribute the decisions about the windows of a batch."""
+        from bids_neurossm.attribution.inputs import series_attribution
 
-    @classmethod
-    @abstractmethod
-    def _empty_model(cls, facts: Facts, path: Path) -> TrainableModel:
-        """Make the model that a checkpoint holds the tensors of."""
+        return series_attribution(
+            self._fitted()[0], batch.series, target, batch.lengths, batch.owners, localisation,
+            repetition_times=batch.repetition_times,
+        )  # fmt: skip
 
     def _fit_together(self, cohort: Cohort, indices: NDArray[np.int64], seed: int, device: torch.device) -> None:
         """Learn on several devices."""
@@ -207,7 +250,7 @@ class NeuralEstimator(ABC):
         parts = parts_of(job.data, job.config.n_outputs)
         trainings, trained = len(parts) + 1, 0
 
-        def of_part(data: TrainingSet, number: int) -> TrainableModel:
+        def of_part(data: TrainingSet, number: int) -> PathwayModel:
             nonlocal trained
             trained += 1
             return train(data, number, self._follow.part(number, trainings), f"part-{number}")[0]
@@ -248,7 +291,7 @@ class NeuralEstimator(ABC):
 
     def _settings(self, job: Fitting) -> dict[str, Any]:
         """Return what the training of a whole model depends on besides the seed."""
-        return {"model": asdict(job.config), "training": asdict(self.training)}
+        return {"model": asdict(cast(Any, job.config)), "training": asdict(self.training)}
 
     def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return logits (n, C), or values (n, 1) in units of the target, averaged over windows that cover each run.
@@ -324,35 +367,28 @@ class NeuralEstimator(ABC):
         static = {} if self.static is None else self.static.tensors()
         save_checkpoint(path, {**model.state_dict(), **static}, facts)
 
-    @classmethod
-    def load(cls, path: Path, execution: Execution | None = None) -> Self:
-        """Read a checkpoint that `save` wrote; `predict` checks that it fits the data.
+    def restore(self, arrays: Arrays, facts: Facts, path: Path) -> None:
+        """Take over what a checkpoint holds; see `bids_neurossm.training.families.load_trained`.
 
         Raises
         ------
         CheckpointError
-            If it is damaged or foreign, or of another family.
+            If the tensors do not fit the model, or this version does not know it.
         """
-        return cls.restored(*load_checkpoint(path), path, execution)
-
-    @classmethod
-    def restored(cls, state: dict[str, Tensor], facts: Facts, path: Path, execution: Execution | None = None) -> Self:
-        """Make an estimator of the tensors and facts of a checkpoint that has been read; see `load`."""
-        if facts.family != cls.family:
-            raise CheckpointError(f"{path} holds a model of the family {facts.family}; {cls.family} is expected.")
-        execution = execution or Execution()
-        name = cls.family + STATIC if facts.static else cls.family
-        estimator = cls(name, ModelSpec(name, str(path), dict(facts.model)), Training(window=facts.window), execution)
+        state = as_tensors(arrays)
         if facts.static:
             static = {key: state.pop(key) for key in list(state) if key.startswith(PREFIX)}
-            estimator.static = StaticTerm.restored(static, dict(facts.static), facts.target_mean, facts.target_scale)
-        model = restored_module(lambda: cls._empty_model(facts, path), state, path)
-        estimator.model, estimator.facts = model.to(torch_device(execution.device)).eval(), facts
-        return estimator
+            self.static = StaticTerm.restored(static, dict(facts.static), facts.target_mean, facts.target_scale)
+        try:
+            config = self._config_of(facts.model)
+        except (UsageError, TypeError) as error:
+            raise CheckpointError(f"{path} holds a model that this version does not know: {error}") from error
+        model = restored_module(lambda: self._model(config), state, path)
+        self.model, self.facts = model.to(torch_device(self.execution.device)).eval(), facts
 
-    def _fitted(self) -> tuple[TrainableModel, Facts]:
+    def _fitted(self) -> tuple[PathwayModel, Facts]:
         if self.model is None or self.facts is None:
-            raise UsageError(f"The model {self.name} has not been fitted; call fit or load first.")
+            raise UsageError(f"The model {self.name} has not been fitted; call fit or restore first.")
         return self.model, self.facts
 
     def _checked(self, cohort: Cohort, indices: NDArray[np.int64]) -> RunSet:

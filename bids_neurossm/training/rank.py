@@ -8,12 +8,13 @@ import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from bids_neurossm.errors import NeuroSSMError
-from bids_neurossm.training.first_family import NeuroSSMEstimator
+from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.follow import Epoch, Follow
 from bids_neurossm.training.launch import INDICES, MODEL, PROGRESS, RENDEZVOUS, Job
 from bids_neurossm.training.ranks import Ranks
@@ -49,7 +50,7 @@ def main(folder: Path, rank: int) -> int:
         def notice(text: str) -> None:
             stream.write(json.dumps({"notice": text}) + "\n")
 
-        estimator = NeuroSSMEstimator(job.name, job.spec, job.training, job.execution(rank))
+        estimator: Any = create_estimator(job.name, job.spec, job.training, job.execution(rank))
         estimator.follow(Follow(epoch, notice), Path(job.keep) if job.keep else None)
         estimator.ranks = Ranks(rank, job.devices)
         try:

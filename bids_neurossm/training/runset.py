@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import RunError, UsageError
-from bids_neurossm.models.lmae import LMAEConfig
 from bids_neurossm.models.neurossm import log_variation
 from bids_neurossm.models.trainable import InputConfig
 from bids_neurossm.training.windows import (
@@ -105,7 +104,7 @@ class RunSet:
         """
         for number, name in enumerate(self.names):
             time = None if self.sampling is None else float(self.sampling.repetition_times[number])
-            if isinstance(config, LMAEConfig):
+            if config.patch_length is not None:
                 check_patch(self.segments(number), config.patch_length, name, time)
             check_length(self.segments(number), max(config.scales), name, time)
 

@@ -21,14 +21,12 @@ from bids_neurossm.attribution.cpa import PathwayAttribution
 from bids_neurossm.attribution.experts import expert_attribution
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.dataset.write import write_tsv
-from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.errors import CheckpointError
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
-from bids_neurossm.models.rwmoe import connectivity_graph, regions_with_signal
+from bids_neurossm.models.rwmoe import TOP, connectivity_graph, regions_with_signal
 from bids_neurossm.toml import section_from
-from bids_neurossm.training.checkpoint import Facts
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.encoders import load_encoder, reconstruction_file
-from bids_neurossm.training.estimator import SECOND_FAMILY
 from bids_neurossm.training.facts import training_hash
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.follow import Follow
@@ -50,11 +48,16 @@ class SecondFamilyEstimator(NeuralEstimator):
         What an encoder that was pretrained here reconstructs of participants set aside.
     """
 
-    family = SECOND_FAMILY
     reconstruction: pd.DataFrame | None = None
 
     def _config(self, cohort: Cohort) -> LmaeRwmoeConfig:
         return Settings.of(self.spec.settings).config(len(cohort.regions), max(len(cohort.classes), 1))
+
+    def _config_of(self, settings: Mapping[str, Any]) -> LmaeRwmoeConfig:
+        return section_from(LmaeRwmoeConfig, settings, "model")
+
+    def _model(self, config: LmaeRwmoeConfig) -> LmaeRwmoe:
+        return LmaeRwmoe(config)
 
     def _trainer(self, job: Fitting, seed: int) -> Train:
         settings = Settings.of(self.spec.settings)
@@ -91,10 +94,8 @@ class SecondFamilyEstimator(NeuralEstimator):
         part: str,
     ) -> tuple[LmaeRwmoe, dict[str, float]]:
         """Train what is behind the encoder, then everything."""
-        assert isinstance(job.config, LmaeRwmoeConfig)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = LmaeRwmoe(job.config).to(job.device)
+        model = self._new_model(job, seed)
+        assert isinstance(model, LmaeRwmoe)
         if encoder:
             try:
                 model.encoder.load_state_dict(encoder)
@@ -170,13 +171,6 @@ class SecondFamilyEstimator(NeuralEstimator):
         if self.reconstruction is not None:
             write_tsv(reconstruction_file(path), self.reconstruction)
 
-    @classmethod
-    def _empty_model(cls, facts: Facts, path: Path) -> LmaeRwmoe:
-        try:
-            return LmaeRwmoe(section_from(LmaeRwmoeConfig, facts.model, "model"))
-        except (UsageError, TypeError) as error:
-            raise CheckpointError(f"{path} holds a model that this version does not know: {error}") from error
-
 
 def measure_graphs(model: LmaeRwmoe, inputs: RunSet, window: int | None) -> None:
     """Tell a model what graph is usual among training runs, and how far their profiles lie from it.
@@ -195,6 +189,36 @@ def measure_graphs(model: LmaeRwmoe, inputs: RunSet, window: int | None) -> None
             yield connectivity_graph(*run, model.config.edges), regions_with_signal(*run)
 
     model.graph_profiles.measure(graphs)
+
+
+def methods(settings: Mapping[str, Any], cohort: Cohort, training: Training) -> str:
+    """Say what the model is, for the methods section."""
+    wanted = Settings.of(settings)
+    config = wanted.config(len(cohort.regions), max(len(cohort.classes), 1))
+    if wanted.pretrain:
+        aside = f"; {wanted.pretraining.held_out:.0%} of their participants were set aside to judge it"
+        made = (
+            "was pretrained on the training runs of each fold, without their labels, as a masked autoencoder "
+            f"(LMAE, {wanted.pretraining.epochs} epochs{aside})"
+        )
+    elif wanted.encoder:
+        path = Path(wanted.encoder)
+        made = f"had been pretrained as a masked autoencoder (LMAE, {path.parent.name}/{path.name})"
+    else:
+        made = "was trained with the rest, without pretraining"
+    epochs, stages = training.epochs, wanted.stages
+    frozen = min(stages.frozen_epochs, epochs) if wanted.pretrain or wanted.encoder else 0
+    held = f", and held fixed for the first {frozen} epochs of the training of the whole" if frozen else ""
+    if 0 < frozen < epochs:
+        held += f" (later ones had {stages.rate:g} times the learning rate)"
+    asked = min(TOP, config.experts)
+    unit = "s" if config.in_seconds else "time points"
+    return (
+        f"The encoder of regional patches of {config.patch_length:g} {unit} {made}{held}. Behind it, random walks of "
+        f"{config.walk_steps} steps on each run's own connectivity graph feed {config.experts} experts of regions, "
+        f"{asked} for each region, and a predictor of {config.layers} selective state-space layers; the decision is a "
+        "sum over the experts."
+    )
 
 
 def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> SecondFamilyEstimator:

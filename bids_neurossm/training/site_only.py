@@ -6,36 +6,32 @@ learned anything about brains (docs/methods.md, section 2).
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_neurossm.checkpoint import Arrays
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.errors import UsageError
-from bids_neurossm.training.baselines import write_baseline
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.estimator import Estimator
 from bids_neurossm.training.linear import participant_weights
+from bids_neurossm.training.saved import Baseline
 
 #: Participants at the shares of the whole training set that are added to each site, so that no share is 0.
 _PRIOR = 1.0
 
 
-class SiteOnly:
+class SiteOnly(Baseline):
     """Predicts what is common at the site; what is common at all, where a site was not seen in training."""
 
-    name = "site-only"
-
-    def __init__(self) -> None:
-        self.classes: list[str] = []
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
         self.scores: dict[str, list[float]] = {}
         self.elsewhere: list[float] = []
 
-    def fit(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
+    def _learn(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
         """Count per site; every participant counts once per label."""
         runs, target = cohort.runs.iloc[indices], cohort.labels(indices)
-        self.classes = list(cohort.classes)
         sites = runs["site"].to_numpy(dtype=str)
         weights = participant_weights(runs, target, len(self.classes))
         everybody = np.ones(len(sites), dtype=bool)
@@ -55,22 +51,22 @@ class SiteOnly:
     ) -> NDArray[np.float64]:
         return np.bincount(target[rows], weights=weights[rows], minlength=len(self.classes)).astype(np.float64)
 
-    def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Logits, shape (n, C), or values, shape (n, 1)."""
-        if not self.elsewhere:
-            raise UsageError("site-only predicts only after it was fitted.")
+    def _predicted(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
         sites = cohort.runs["site"].iloc[indices].to_numpy(dtype=str)
         return np.array([self.scores.get(site, self.elsewhere) for site in sites.tolist()], dtype=np.float64)
 
-    def save(self, path: Path) -> None:
-        """Write the table of sites as a safetensors file."""
+    def _state(self) -> tuple[Arrays, dict[str, Any]]:
         names = sorted(self.scores)
-        facts = {"name": self.name, "classes": self.classes, "sites": names}
         arrays = {
             "scores": np.array([self.scores[name] for name in names], dtype=np.float64),
             "elsewhere": np.array(self.elsewhere, dtype=np.float64),
         }
-        write_baseline(path, arrays, facts)
+        return arrays, {"sites": names}
+
+    def _take(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        rows = arrays["scores"].tolist()
+        self.scores = dict(zip(map(str, state["sites"]), rows, strict=True))
+        self.elsewhere = arrays["elsewhere"].tolist()
 
 
 def _by_site(sites: NDArray[np.str_]) -> list[tuple[str, NDArray[np.bool_]]]:
@@ -87,6 +83,6 @@ def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) 
     return float((values[order][low] + values[order][min(high, len(values) - 1)]) / 2)
 
 
-def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Estimator:
+def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> SiteOnly:
     """Make the baseline; nothing can be set."""
-    return SiteOnly()
+    return SiteOnly(name)

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
-from bids_neurossm.models.trainable import TrainableModel
+from bids_neurossm.models.trainable import PathwayModel
+from bids_neurossm.training.inference import logits_of
 from bids_neurossm.training.memory import first_line, release
 from bids_neurossm.training.ranks import Ranks
 from bids_neurossm.training.runset import TrainingSet
@@ -27,7 +28,7 @@ class Stepper:
 
     Parameters
     ----------
-    model : NeuroSSM or LmaeRwmoe
+    model : PathwayModel
         On its device.
     data : TrainingSet
         What is learnt from.
@@ -50,7 +51,7 @@ class Stepper:
 
     def __init__(
         self,
-        model: TrainableModel,
+        model: PathwayModel,
         data: TrainingSet,
         settings: Training,
         n_steps: int,
@@ -112,7 +113,7 @@ class Stepper:
         numbers = [number for number, _ in part]
         batch = inputs.batch([(number, inputs.runs[number][0], window) for number, window in part]).to(self.device)
         with torch.autocast(self.device.type, FORMATS[self._precision], enabled=self._precision != "float32"):
-            logits = self.model(*batch.arguments).float()
+            logits = logits_of(self.model, batch).float()
         losses = run_losses(logits, self._goal[numbers], self.settings.label_smoothing)
         _check_finite(losses, [inputs.names[number] for number in numbers], epoch)
         loss = (self._shares(numbers) * losses).sum() / total

@@ -17,12 +17,10 @@ from torch import Tensor
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.models.neurossm import usable_repetition_times
 from bids_neurossm.models.trainable import InputConfig
+from bids_neurossm.registry import LEAST_BINS
 
 Segments = Sequence[tuple[int, int]]
 Window = list[tuple[int, int]]
-
-# A run must hold this many bins of the largest scale.
-LEAST_BINS = 8
 
 
 def valid_length(segments: Segments) -> int:

@@ -17,8 +17,8 @@ from bids_neurossm.interfaces import evaluation as judging
 from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell, CellKey
 from bids_neurossm.interfaces.cohort import MakeSplits
 from bids_neurossm.interfaces.training import TrainCell
+from bids_neurossm.registry import ModelEntry, register_model
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.estimator import register_model
 from bids_neurossm.training.splits import read_splits
 from bids_neurossm.workflows.group import cells_of
 
@@ -63,11 +63,11 @@ class Coupling:
 
 
 def create(*_: Any) -> Coupling:
-    """The factory of the registry."""
+    """Make it, as the registry asks."""
     return Coupling()
 
 
-register_model("coupling", f"{__name__}:create")
+register_model("coupling", ModelEntry(f"{__name__}:create", "coupling", by_recipe=False))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pandas as pd
 import torch
 
+from bids_neurossm.checkpoint import Facts
 from bids_neurossm.interfaces.joined import checkpoints_of, joined_weights, weights_notes
-from bids_neurossm.training.checkpoint import Facts, save_checkpoint
+from bids_neurossm.training.checkpoint import save_checkpoint
 
 
 def analysis(folder, name, seeds=2):

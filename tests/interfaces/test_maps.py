@@ -23,7 +23,7 @@ from bids_neurossm.interfaces.map_tables import region_table
 from bids_neurossm.interfaces.maps import WriteMaps, map_notes
 from bids_neurossm.interfaces.training import ATTRIBUTION_FIELDS, TrainCell
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.first_family import NeuroSSMEstimator
+from bids_neurossm.training.families import load_trained
 from bids_neurossm.training.splits import make_splits, write_splits
 
 N, T, R = 24, 48, 11
@@ -162,7 +162,7 @@ def test_surfaces_are_written_beside(continuous: dict[str, Any]) -> None:
 
 
 def test_one_run_is_checked_where_a_checkpoint_is_applied(continuous: dict[str, Any]) -> None:
-    estimator = NeuroSSMEstimator.load(continuous["analysis"].checkpoint_file(1, 1), Execution(device="cpu"))
+    estimator = load_trained(continuous["analysis"].checkpoint_file(1, 1), Execution(device="cpu"))
     cohort: Cohort = continuous["cohort"]
     found = estimator.attribute(cohort, np.array([0]))
     score = found.share[0].mean(axis=0)

@@ -242,7 +242,8 @@ def parsers(folder: Path) -> list[Parser]:
 def _binary(arrays: Callable[[Path], object]) -> list[Parser]:
     """Name the parsers whose files are sound ones that were changed."""
     from bids_neurossm.atlas.dense import read_dense_labels
-    from bids_neurossm.training.checkpoint import load_checkpoint, model_config
+    from bids_neurossm.training.checkpoint import load_checkpoint
+    from bids_neurossm.training.first_family import model_config
 
     tensors, settings = sound_files.checkpoint()
 

@@ -68,8 +68,9 @@ def matlab() -> list[bytes]:
 
 def checkpoint() -> tuple[bytes, bytes]:
     """Tensors and settings of a small model."""
+    from bids_neurossm.checkpoint import Facts
     from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
-    from bids_neurossm.training.checkpoint import Facts, save_checkpoint
+    from bids_neurossm.training.checkpoint import save_checkpoint
 
     config = {"n_regions": 3, "n_outputs": 2, "width": 4, "state": 2, "scales": [1]}
     model = NeuroSSM(NeuroSSMConfig(**{**config, "scales": (1,)}))

@@ -1,15 +1,17 @@
 """Baselines learn from the training runs, agree with scikit-learn and nilearn, and come back from disk."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
+from bids_neurossm.checkpoint import write_checkpoint
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
 from bids_neurossm.training import linear
-from bids_neurossm.training.baselines import create, load_baseline
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.connectivity import (
     TangentSpace,
@@ -19,6 +21,7 @@ from bids_neurossm.training.connectivity import (
     shrunk_covariance,
 )
 from bids_neurossm.training.estimator import create_estimator
+from bids_neurossm.training.families import load_estimator
 from bids_neurossm.training.splits import make_splits
 
 NAMES = ["majority", "covariates", "pearson-connectivity", "tangent-connectivity"]
@@ -137,15 +140,15 @@ def test_every_participant_weighs_the_same():
 def test_a_baseline_comes_back_from_disk_with_the_same_predictions(tmp_path, name, target):
     cohort = simulated(tmp_path / "cohort", n=40, target=target, age=np.linspace(20, 60, 40), sex=["M", "F"] * 20)
     model = baseline(name)
-    with pytest.raises(UsageError, match="after it was fitted"):
+    with pytest.raises(UsageError, match="has not been fitted"):
         model.predict(cohort, np.arange(2))
-    with pytest.raises(UsageError, match="after it was fitted"):
+    with pytest.raises(UsageError, match="has not been fitted"):
         model.save(tmp_path / "early.safetensors")
     model.fit(cohort, np.arange(30), seed=0)
     expected = model.predict(cohort, np.arange(30, 40))
     assert expected.shape == (10, 2 if target == "class" else 1)
     model.save(tmp_path / "model.safetensors")
-    again = load_baseline(tmp_path / "model.safetensors")
+    again = load_estimator(tmp_path / "model.safetensors")
     assert again.name == name
     np.testing.assert_array_equal(again.predict(cohort, np.arange(30, 40)), expected)
     first = (tmp_path / "model.safetensors").read_bytes()
@@ -154,9 +157,26 @@ def test_a_baseline_comes_back_from_disk_with_the_same_predictions(tmp_path, nam
 
 
 def test_a_file_that_is_no_baseline_is_refused(tmp_path):
-    (tmp_path / "x.safetensors").write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="not a baseline"):
-        load_baseline(tmp_path / "x.safetensors")
+    cohort = simulated(tmp_path / "cohort", n=40)
+    model = baseline("tangent-connectivity")
+    model.fit(cohort, np.arange(30), seed=0)
+    arrays, state = model._state()
+    del arrays["whitening"]
+    path = tmp_path / "x.safetensors"
+    write_checkpoint(path, arrays, replace(model.facts, model=state))
+    with pytest.raises(CheckpointError, match="not a tangent-connectivity that can be read: 'whitening'"):
+        load_estimator(path)
+
+
+def test_a_baseline_refuses_other_regions_than_it_learned_from(tmp_path):
+    cohort = simulated(tmp_path / "cohort", n=40)
+    model = baseline("pearson-connectivity")
+    model.fit(cohort, np.arange(30), seed=0)
+    series = [cohort.raw(index) for index in range(4)]
+    runs = cohort.runs.iloc[:4].drop(columns=["start", "n_volumes"])
+    turned = Cohort.create(tmp_path / "turned", runs, series, cohort.regions[::-1], cohort.networks, "class")
+    with pytest.raises(CheckpointError, match="region 1 of the checkpoint is r0"):
+        model.predict(turned, np.arange(2))
 
 
 @pytest.mark.parametrize("name", ["pearson-connectivity", "tangent-connectivity"])
@@ -229,8 +249,6 @@ def test_a_class_without_training_runs_is_refused(tmp_path):
     cohort = simulated(tmp_path, n=20)
     with pytest.raises(LabelError, match="Class number 1"):
         baseline("pearson-connectivity").fit(cohort, np.arange(0, 20, 2), seed=0)
-    with pytest.raises(UsageError, match="not a baseline"):
-        create("oracle", ModelSpec(), Training(), Execution())
 
 
 def test_connectivity_tells_something_about_diagnosis_in_two_real_sites(two_sites):

@@ -8,16 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from bids_neurossm.checkpoint import Facts, check_fit
 from bids_neurossm.errors import CheckpointError, OutputNotWritableError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.training.checkpoint import (
-    Facts,
-    check_fit,
-    load_checkpoint,
-    model_config,
-    restored_module,
-    save_checkpoint,
-)
+from bids_neurossm.training.checkpoint import load_checkpoint, restored_module, save_checkpoint
+from bids_neurossm.training.first_family import model_config
 
 FACTS = Facts(
     model={"n_regions": 3, "n_outputs": 2, "width": 8, "scales": [1, 2]}, target="dx", target_type="class",

@@ -6,7 +6,6 @@ import pytest
 
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import RunError
-from bids_neurossm.training.baselines import load_baseline
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.connectivity import (
     MultiscaleTangentFeatures,
@@ -16,6 +15,7 @@ from bids_neurossm.training.connectivity import (
     shrunk_covariance,
 )
 from bids_neurossm.training.estimator import create_estimator
+from bids_neurossm.training.families import load_estimator
 from bids_neurossm.training.linear import fit_linear, out_of_fold
 from bids_neurossm.training.splits import make_splits
 
@@ -118,7 +118,7 @@ def test_slow_coupling_is_found_and_comes_back_from_disk(cohort, tmp_path):
     logits = model.predict(cohort, test)
     assert (logits.argmax(axis=1) == cohort.labels(test)).mean() >= 0.9
     model.save(tmp_path / "model.safetensors")
-    np.testing.assert_array_equal(load_baseline(tmp_path / "model.safetensors").predict(cohort, test), logits)
+    np.testing.assert_array_equal(load_estimator(tmp_path / "model.safetensors").predict(cohort, test), logits)
 
 
 def test_out_of_fold_predictions_come_from_models_without_the_participant():

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.atlas.drawing import Drawing
+from bids_neurossm.checkpoint import Facts
 from bids_neurossm.errors import CheckpointError
-from bids_neurossm.training.checkpoint import Facts
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.facts import check_cohort, cohort_facts
 

@@ -12,8 +12,8 @@ from bids_neurossm.attribution.maps import class_maps
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, DeviceUnavailableError, LabelError, RunError, UsageError
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.estimator import create_estimator, register_model, registered_models
-from bids_neurossm.training.first_family import NeuroSSMEstimator
+from bids_neurossm.training.estimator import create_estimator
+from bids_neurossm.training.families import load_trained
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.training.windows import chosen_window
@@ -93,7 +93,7 @@ def test_the_predicted_class_is_explained_by_default(cohort, trained):
 def test_a_checkpoint_predicts_the_same(cohort, trained, tmp_path):
     path = tmp_path / "fold-1_seed-1.safetensors"
     trained.save(path)
-    loaded = NeuroSSMEstimator.load(path, Execution(device="cpu"))
+    loaded = load_trained(path, Execution(device="cpu"))
     np.testing.assert_array_equal(loaded.predict(cohort, TEST), trained.predict(cohort, TEST))
     assert loaded.facts == trained.facts
     assert loaded.facts.classes == ("fast", "slow")
@@ -184,14 +184,6 @@ def test_unknown_settings_models_and_devices_are_named(cohort):
         create_estimator("nothing", ModelSpec(), Training(), Execution())
     with pytest.raises(DeviceUnavailableError, match="mps"):
         _estimator(execution=Execution(device="mps")).fit(cohort, TRAIN, seed=0)
-
-
-def test_a_model_is_registered_with_one_line():
-    register_model("neurossm-again", "bids_neurossm.training.first_family:create")
-    assert "neurossm-again" in registered_models()
-    assert create_estimator("neurossm-again", ModelSpec(), Training(), Execution()).name == "neurossm-again"
-    with pytest.raises(UsageError, match="taken"):
-        register_model("neurossm", "somewhere:else")
 
 
 def test_the_window_is_the_smaller_of_recipe_and_median():

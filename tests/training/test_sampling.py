@@ -11,6 +11,7 @@ from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.families import load_trained
 from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import evaluation_batches, predict_logits
@@ -121,7 +122,7 @@ def test_a_cohort_of_several_repetition_times_trains_predicts_and_explains(tmp_p
     assert completeness(attribution).passed
     assert attribution.pathways[0] == "raw-2s"
     estimator.save(tmp_path / "model.safetensors")
-    loaded = NeuroSSMEstimator.load(tmp_path / "model.safetensors", Execution(device="cpu"))
+    loaded = load_trained(tmp_path / "model.safetensors", Execution(device="cpu"))
     # Runs of another median repetition time are no reason to refuse: the bins are the same.
     slow = np.array([0, 3, 6])
     np.testing.assert_array_equal(loaded.predict(cohort, slow), estimator.predict(cohort, slow))

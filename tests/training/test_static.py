@@ -14,7 +14,7 @@ from bids_neurossm.errors import CheckpointError
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.connectivity import MultiscaleTangentFeatures
 from bids_neurossm.training.estimator import create_estimator
-from bids_neurossm.training.first_family import NeuroSSMEstimator
+from bids_neurossm.training.families import load_trained
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import predict_logits
 from bids_neurossm.training.linear import fit_linear
@@ -117,7 +117,7 @@ def test_the_checkpoint_brings_the_term_back(coupled, trained, tmp_path):
     path = tmp_path / "model.safetensors"
     trained.save(path)
     assert trained.facts.metrics["static_weight"] == trained.static.weight > 0
-    back = NeuroSSMEstimator.load(path, Execution(device="cpu"))
+    back = load_trained(path, Execution(device="cpu"))
     assert back.name == "neurossm-static"
     np.testing.assert_array_equal(back.predict(coupled, TEST), trained.predict(coupled, TEST))
     np.testing.assert_array_equal(back.static.centre, trained.static.centre)

@@ -1,0 +1,99 @@
+"""What all baselines share: they learn, predict, and are kept in the format of the checkpoints."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_neurossm.checkpoint import Arrays, Facts, write_checkpoint
+from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.facts import check_cohort, facts_of
+
+
+class Baseline(ABC):
+    """A model without torch; a subclass says what is learned, and what brings it back.
+
+    Parameters
+    ----------
+    name : str
+        Registered name.
+
+    Attributes
+    ----------
+    classes : list of str
+        Of the training cohort; empty for a continuous target.
+    facts : Facts or None
+        What its checkpoint says of itself, once it was fitted.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.classes: list[str] = []
+        self.facts: Facts | None = None
+        self._path = Path(name)
+
+    def fit(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
+        """Learn from the runs `indices`."""
+        self.classes = list(cohort.classes)
+        self._learn(cohort, indices, seed)
+        self.facts = facts_of(cohort, indices, {}, seed, self.name)
+
+    def predict(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return logits, shape (n, C), or values, shape (n, 1).
+
+        Raises
+        ------
+        UsageError
+            If it was not fitted.
+        CheckpointError
+            If the cohort has other regions, or another atlas or denoising, than that which was learned from.
+        """
+        # Nothing here is told in time points.
+        check_cohort(self._fitted(), self._path, cohort, indices, in_seconds=True)
+        return self._predicted(cohort, indices)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
+        facts = self._fitted()
+        arrays, state = self._state()
+        write_checkpoint(path, arrays, Facts(**{**vars(facts), "model": state}))
+
+    def restore(self, arrays: Arrays, facts: Facts, path: Path) -> None:
+        """Take over what a checkpoint holds.
+
+        Raises
+        ------
+        CheckpointError
+            If something is missing.
+        """
+        self.classes, self.facts, self._path = list(facts.classes), facts, path
+        try:
+            self._take(arrays, dict(facts.model))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is not a {self.name} that can be read: {error}.") from error
+
+    def _fitted(self) -> Facts:
+        if self.facts is None:
+            raise UsageError(f"The model {self.name} has not been fitted; call fit or restore first.")
+        return self.facts
+
+    @abstractmethod
+    def _learn(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
+        """Learn from the runs; nothing else of the cohort is looked at."""
+
+    @abstractmethod
+    def _predicted(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Predict runs."""
+
+    @abstractmethod
+    def _state(self) -> tuple[Arrays, dict[str, Any]]:
+        """Return the arrays and the plain values that bring it back; TOML must have the latter."""
+
+    @abstractmethod
+    def _take(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        """Take over what `_state` gave."""
