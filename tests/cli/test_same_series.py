@@ -76,9 +76,20 @@ def test_different_requested_settings_are_refused_with_counts_per_value() -> Non
     assert str(caught.value) == (
         "The series of this cohort were made with different settings (DummyScans: auto (3 runs), 12 (1 run); "
         "HighPass: n/a (3 runs), 0.01 (1 run)). Choose runs of one kind with --participant-label, --session-id, "
-        "--task-id or --filter, run the participant level again with the same settings for all of them, or give "
-        "--allow-mixed-settings."
+        "--task-id or --filter (those with DummyScans auto: --participant-label 01 03 04), run the participant level "
+        "again with the same settings for all of them, or give --allow-mixed-settings."
     )
+
+
+def test_an_entity_that_goes_with_the_setting_is_the_example() -> None:
+    cohort = files(settings(), settings(DummyScans=12), settings())
+    for each, acquisition in zip(cohort, ("mb4", "mb8", "mb6"), strict=True):
+        each.entities["acq"] = acquisition
+    with pytest.raises(UsageError, match=r"\(those with DummyScans auto: --filter acq=mb4 acq=mb6\), run"):
+        refuse_mixed_settings(cohort, False)
+    mixed = [*files(settings()), *files(settings(DummyScans=12))]
+    with pytest.raises(UsageError, match=r"--task-id or --filter, run the participant"):
+        refuse_mixed_settings(mixed, False)
 
 
 def test_different_settings_that_are_allowed_are_a_note() -> None:
@@ -119,6 +130,8 @@ def planned(study: Path, *options: str) -> GroupPlan:
 
 def test_a_cohort_of_two_commands_with_other_settings_is_refused(study: Path) -> None:
     with pytest.raises(UsageError, match=r"different settings \(DummyScans: auto \(5 runs\), 12 \(3 runs\)\)\. Choose"):
+        planned(study)
+    with pytest.raises(UsageError, match=r"\(those with DummyScans auto: --participant-label 01 02 03 04 05\), run"):
         planned(study)
     chosen = planned(study, "--participant-label", "01", "02", "03", "04", "05")
     assert len(chosen.cohort.runs) == 5
