@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 from cubes import SPACE, group_options, make_dataset, participant_options
 
@@ -136,6 +138,24 @@ def test_a_cohort_of_two_commands_with_other_settings_is_refused(study: Path) ->
     chosen = planned(study, "--participant-label", "01", "02", "03", "04", "05")
     assert len(chosen.cohort.runs) == 5
     assert not any("different settings" in note for note in chosen.cohort.extra["notes"])
+
+
+def test_series_of_two_label_images_under_one_name_are_refused(study: Path, tmp_path: Path) -> None:
+    """The regions of the second image are numbered from the other end."""
+    for name in ("atlas", "fmriprep", "series"):
+        shutil.copytree(study / name, tmp_path / name)
+    for name in ("people.tsv", "own.toml"):
+        shutil.copyfile(study / name, tmp_path / name)
+    (image_file,) = (tmp_path / "atlas").glob("*.nii.gz")
+    image = nib.load(image_file)
+    labels = np.asanyarray(image.dataobj)
+    nib.save(nib.Nifti1Image(np.where(labels > 0, 9 - labels, 0).astype("i2"), image.affine), image_file)
+    places = [str(tmp_path / "fmriprep"), str(tmp_path / "series")]
+    label = ["--participant-label", "08", "--overwrite"]
+    assert main([*places, "participant", *participant_options(tmp_path), *label]) == 0
+    words = r"2 different label images of Cubes8 in MNIPediatricAsym \(7 runs like sub-01_task-rest, 1 run like sub-08_"
+    with pytest.raises(UsageError, match=words):
+        planned(tmp_path, "--allow-mixed-settings")
 
 
 def test_mixed_settings_that_are_allowed_stand_in_the_notes_of_report_and_card(study: Path) -> None:
