@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +15,40 @@ import tomli_w
 from cubes import group_options, make_dataset, participant_options
 from safetensors.torch import load, save
 
-from bids_neurossm.cli.run import main
 from bids_neurossm.dataset.hashing import hash_file
-from bids_neurossm.interfaces.analysis import Analysis, Cell
-from bids_neurossm.training.neural import NeuralEstimator
+from bids_neurossm.interfaces.analysis import Cell
 
-FOLDS = ("neurossm_fold-1_seed-1.npz", "neurossm_fold-2_seed-1.npz")
-FINAL = "neurossm_final_seed-1.npz"
+FOLDS = ("fold-1_seed-1", "fold-2_seed-1")
 AGAIN = "the model is trained again: version 0.1.0 did not record its checkpoint, and"
 
 
+#: A command whose cells are hashed as in 0.1.0 and name no files.
+BY_0_1_0 = """
+import sys
+from bids_neurossm.cli.run import main
+from bids_neurossm.interfaces.analysis import Analysis
+Analysis.cell_hash = Analysis.cell_hash_of_0_1_0
+Analysis.checkpoint_hashes = lambda *_: {}
+sys.exit(main())
+"""
+
+Group = Callable[..., str]
+
+
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Series of eight participants and an analysis of them as 0.1.0 left it, with a holdout."""
+def study(command: Any, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Series of eight participants and an analysis of them as 0.1.0 left it."""
     folder = tmp_path_factory.mktemp("study")
     make_dataset(folder, 8)
     table = (folder / "people.tsv").read_text().splitlines()
     ages = [f"{row}\t{50 + number}" for number, row in enumerate(table[1:])]
     (folder / "people.tsv").write_text("\n".join([f"{table[0]}\tage", *ages]) + "\n")
     (folder / "linear.yml").write_text("plugin: Linear\n")
-    assert main([str(folder / "fmriprep"), str(folder / "old"), "participant", *participant_options(folder)]) == 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Analysis, "cell_hash", Analysis.cell_hash_of_0_1_0)
-        patch.setattr(Analysis, "checkpoint_hashes", lambda *_: {})
-        assert group(folder, folder / "old") == 0
+    done = command(folder / "fmriprep", folder / "old", "participant", *participant_options(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = [sys.executable, "-c", BY_0_1_0, *arguments(folder, folder / "old")]
+    done = subprocess.run(first, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     shutil.rmtree(folder / "old" / "logs" / "analyses")
     for path in (folder / "old" / "models" / "g").glob("*.safetensors"):
         as_0_1_0(path)
@@ -50,10 +63,22 @@ def as_0_1_0(path: Path) -> None:
     path.with_suffix(".toml").write_text(tomli_w.dumps({**facts, "sha256": hash_file(path)}))
 
 
-def group(folder: Path, out: Path, *options: str) -> int:
-    """Run the group command in this process."""
+def arguments(folder: Path, out: Path) -> list[str]:
+    """Command line of the group level, which stays in one process."""
     plugin = ["--use-plugin", str(folder / "linear.yml")]
-    return main([str(folder / "fmriprep"), str(out), "group", *group_options(folder), *plugin, "--no-cpa", *options])
+    return [str(folder / "fmriprep"), str(out), "group", *group_options(folder), *plugin, "--no-cpa"]
+
+
+@pytest.fixture
+def group(study: Path, command: Any) -> Group:
+    """Run the group command, and return what it said."""
+
+    def run(out: Path, *options: str) -> str:
+        done = command(*arguments(study, out), *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return str(done.stdout + done.stderr)
+
+    return run
 
 
 @pytest.fixture
@@ -62,52 +87,38 @@ def out(study: Path, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Seeds of all trainings."""
-    seeds: list[int] = []
-    fit = NeuralEstimator.fit
-
-    def counted(self: Any, cohort: Any, indices: Any, seed: int) -> None:
-        seeds.append(seed)
-        fit(self, cohort, indices, seed)
-
-    monkeypatch.setattr(NeuralEstimator, "fit", counted)
-    return seeds
+def written(out: Path) -> dict[str, int]:
+    """When each checkpoint was written; one that is trained again is written again."""
+    return {path.stem: path.stat().st_mtime_ns for path in (out / "models" / "g").glob("*.safetensors")}
 
 
-def checkpoints(out: Path) -> dict[str, str]:
-    return {path.name: hash_file(path) for path in sorted((out / "models" / "g").glob("*.safetensors"))}
+def trained(out: Path, before: dict[str, int]) -> list[str]:
+    return sorted(name for name, time in written(out).items() if before[name] != time)
 
 
 def cell(out: Path, name: str) -> Cell:
-    return Cell.load(out / "models" / "g" / "cells" / name)
+    return Cell.load(out / "models" / "g" / "cells" / f"neurossm_{name}.npz")
 
 
-def test_models_that_repeat_the_predictions_of_their_cells_are_kept(
-    study: Path, out: Path, trained: list[int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    before, cells = checkpoints(out), [cell(out, name) for name in FOLDS]
-    assert all(each.files == {} for each in cells)
-    assert group(study, out) == 0
-    assert len(trained) == 1, "the final model, which has nobody to predict"
-    told = "".join(capsys.readouterr())
+def test_models_that_repeat_the_predictions_of_their_cells_are_kept(group: Group, out: Path) -> None:
+    before, cells = written(out), {name: cell(out, name) for name in FOLDS}
+    assert all(each.files == {} for each in cells.values())
+    told = group(out)
+    assert trained(out, before) == ["final"], "it has nobody to predict"
     assert told.count(AGAIN) == 1
     assert f"final seed-1: {AGAIN} the result has no held-out predictions to compare the checkpoint with." in told
-    after = checkpoints(out)
-    for name, earlier in zip(FOLDS, cells, strict=True):
-        model = f"{name.removeprefix('neurossm_').removesuffix('.npz')}.safetensors"
-        assert after[model] == before[model]
-        assert cell(out, name).digest == earlier.digest
-        assert cell(out, name).files[model] == after[model]
-    assert cell(out, FINAL).files["final.safetensors"] == after["final.safetensors"]
-    assert group(study, out) == 0
-    assert len(trained) == 1
-    assert AGAIN not in "".join(capsys.readouterr())
+    for name, earlier in cells.items():
+        now = cell(out, name)
+        assert now.digest == earlier.digest
+        assert now.files[f"{name}.safetensors"] == hash_file(out / "models" / "g" / f"{name}.safetensors")
+        assert len(now.files) == 2
+    before = written(out)
+    assert AGAIN not in group(out)
+    assert trained(out, before) == []
 
 
 def test_checkpoints_of_another_setting_and_of_another_fold_are_trained_again(
-    study: Path, out: Path, trained: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    study: Path, group: Group, out: Path, tmp_path: Path
 ) -> None:
     """The first as a command with another recipe leaves it that is killed before its cell is written."""
     models = out / "models" / "g"
@@ -115,16 +126,13 @@ def test_checkpoints_of_another_setting_and_of_another_fold_are_trained_again(
     move(models / "fold-1_seed-1", models / "fold-2_seed-1")
     shutil.copytree(study / "old", tmp_path / "longer")
     (tmp_path / "longer.toml").write_text((study / "own.toml").read_text().replace("epochs = 1", "epochs = 2"))
-    options = ("--recipe", str(tmp_path / "longer.toml"), "--only-fold", "1", "--only-seed", "1")
-    assert group(study, tmp_path / "longer", *options) == 0
+    group(tmp_path / "longer", "--recipe", str(tmp_path / "longer.toml"), "--only-fold", "1", "--only-seed", "1")
     move(tmp_path / "longer" / "models" / "g" / "fold-1_seed-1", models / "fold-1_seed-1")
     as_0_1_0(models / "fold-1_seed-1.safetensors")
     assert tensors(models / "fold-1_seed-1.safetensors") != expected
-    trained.clear()
-    capsys.readouterr()
-    assert group(study, out) == 0
-    assert len(trained) == 3, "both folds, and the final model"
-    told = "".join(capsys.readouterr())
+    before = written(out)
+    told = group(out)
+    assert trained(out, before) == ["final", *FOLDS]
     assert f"fold-1 seed-1: {AGAIN} fold-1_seed-1.safetensors does not repeat the predictions of the result." in told
     assert f"fold-2 seed-1: {AGAIN} fold-2_seed-1.safetensors was trained on other runs or with another seed." in told
     assert tensors(models / "fold-1_seed-1.safetensors") == expected

@@ -5,35 +5,37 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from small_runs import SPACE, add_run, describe, write_atlas
 
 from bids_neurossm.cli.run import main
-from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.estimator import create_estimator
+from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.training.checkpoint import Facts, save_checkpoint
+from bids_neurossm.training.facts import plain_settings
 
-REGIONS = [f"box{number}" for number in range(1, 9)]
 NOTE = (
     f"final.safetensors was trained on Boxes8 in MNI152NLin2009cAsym and is applied to {SPACE}: the regions are the "
     "same, their borders can differ by some millimetres."
 )
 
 
-def checkpoint(folder: Path, space: str, labels_sha256: str) -> Path:
-    """Train the smallest model on noise from the eight boxes as they are drawn in a space."""
-    drawing = {"Space": space, "Resolution": "8x8x8", "LabelsSHA256": labels_sha256}
-    extra = {"atlas": "Boxes8", "denoise": "none", "target": "group", "atlas_drawing": drawing}
-    runs = pd.DataFrame({"run": ["1", "2"], "participant_id": ["1", "2"], "label": ["x", "y"], "repetition_time": 2.0})
-    series = [np.random.default_rng(index).standard_normal((40, 8)) for index in range(2)]
-    cohort = Cohort.create(folder / "cohort", runs, series, REGIONS, ["n/a"] * 8, "class", extra)
-    small = {"scales": [1, 2], "streams": ["raw"], "width": 4, "state": 2, "depth": 1}
-    training = Training(epochs=1, window=32)
-    estimator = create_estimator("neurossm", ModelSpec(settings=small), training, Execution(device="cpu"))
-    estimator.fit(cohort, np.arange(2), 1)
-    estimator.save(folder / "final.safetensors")
+def checkpoint(folder: Path, space: str) -> Path:
+    """Save the smallest model, untrained, for the eight boxes as they are drawn in a space."""
+    config = NeuroSSMConfig(n_regions=8, n_outputs=2, scales=(1, 2), streams=("raw",), width=4, state=2, depth=1)
+    facts = Facts(
+        model=plain_settings(config),
+        target="group",
+        target_type="class",
+        classes=("x", "y"),
+        regions=tuple(f"box{number}" for number in range(1, 9)),
+        atlas="Boxes8",
+        repetition_time=2.0,
+        window=32,
+        denoise="none",
+        atlas_drawing={"Space": space, "Resolution": "8x8x8", "LabelsSHA256": "a" * 64},
+    )
+    save_checkpoint(folder / "final.safetensors", NeuroSSM(config).state_dict(), facts)
     return folder / "final.safetensors"
 
 
@@ -48,7 +50,7 @@ def options(tmp_path: Path) -> list[str]:
 def test_a_checkpoint_of_2009c_is_applied_to_6asym_with_a_note(
     tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = checkpoint(tmp_path, "MNI152NLin2009cAsym", "a" * 64)
+    model = checkpoint(tmp_path, "MNI152NLin2009cAsym")
     assert main([*options, "--checkpoint", str(model)]) == 0
     assert "".join(capsys.readouterr()).count(NOTE) == 1
     (sidecar,) = (tmp_path / "out").glob("sub-01/func/*_prediction.json")
@@ -60,7 +62,7 @@ def test_a_checkpoint_of_2009c_is_applied_to_6asym_with_a_note(
 def test_another_drawing_in_the_same_space_is_refused(
     tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = checkpoint(tmp_path, SPACE, "a" * 64)
+    model = checkpoint(tmp_path, SPACE)
     assert main([*options, "--checkpoint", str(model)]) == 8
     assert f"was trained on another label image in {SPACE}" in "".join(capsys.readouterr())
     assert not (tmp_path / "out").exists()

@@ -115,7 +115,7 @@ def killed(
         finished: dict[str, int] = {}
         for place in range(_IN_A_ROW):
             number = SIGNALS[len(faults) % len(SIGNALS)]
-            began = time.monotonic()
+            there, began = set(left_behind(out)), time.monotonic()  # SIGKILL may have left something
             code, said = _kill_at(into(command, out), folder, chance.uniform(0, seconds), number)
             if code == 0 and place == 0:  # it had all to do, and has ended before it was to be killed
                 seconds = min(seconds, time.monotonic() - began)
@@ -123,7 +123,7 @@ def killed(
             during += code != 0
             told = [] if code in CODES[number] else [f"exit code {code} after {signal.Signals(number).name}: {said}"]
             told += partial(out, expected, before, gone_on) + _redone(out, finished) + false_records(out)
-            told += left_behind(out) if number != signal.SIGKILL else []
+            told += sorted(set(left_behind(out)) - there) if number != signal.SIGKILL else []
             # What `command` makes again in any case, --overwrite, is not finished work.
             finished = {} if "--overwrite" in command else _finished(out, expected)
             faults.append(told)
