@@ -25,10 +25,11 @@ import pandas as pd
 from bids_neurossm import __version__
 from bids_neurossm.config import Execution, ModelSpec
 from bids_neurossm.dataset.write import replacing
+from bids_neurossm.registry import model_entry, model_names
 from bids_neurossm.training.alterations import PHASE_RANDOMISATION, TIME_SHUFFLE, altered
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.comparison import FoldsAre, compare, over_folds
-from bids_neurossm.training.estimator import create_estimator, follows_recipe, registered_models
+from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.intervals import bootstrap_interval
 from bids_neurossm.training.metrics import METRICS, prediction_frame, unit_predictions
 from bids_neurossm.training.recipes import load_recipe
@@ -77,7 +78,7 @@ class Cells:
 
     def table(self, model: str, repeat: int, fold: int, seed: int) -> pd.DataFrame:
         """Predictions of the runs that one training did not see."""
-        recipe, settings = self.spec["by recipe" if follows_recipe(model) else "other"]
+        recipe, settings = self.spec["by recipe" if model_entry(model).by_recipe else "other"]
         spec = ModelSpec(model, recipe, settings)
         split = self.splits.repeat(repeat)
         train, test = split.fold_indices(self.cohort.runs, fold)
@@ -131,7 +132,7 @@ def main() -> None:
         "folder", nargs="?", type=Path, default=Path(os.environ.get("NEUROSSM_TEST_DATA", "")) / "abide"
     )
     parser.add_argument("--cache", type=Path, default=Path("abide-cache"))
-    parser.add_argument("--models", nargs="+", default=[name for name in PANEL if name in registered_models()])
+    parser.add_argument("--models", nargs="+", default=[name for name in PANEL if name in model_names()])
     parser.add_argument("--against", default="multiscale-tangent neurossm-static", help="models that are compared")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=1)
@@ -151,7 +152,7 @@ def main() -> None:
     for model in options.models:
         for repeat in range(1, splits.repeats + 1):
             for fold in options.folds or range(1, splits.folds + 1):
-                seeds = range(1, options.seeds + 1 if follows_recipe(model) else 2)
+                seeds = range(1, options.seeds + 1 if model_entry(model).by_recipe else 2)
                 frames += [cells.table(model, repeat, fold, seed) for seed in seeds]
     if options.folds:
         return

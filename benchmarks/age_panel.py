@@ -28,9 +28,10 @@ from abide import SEED, SHORTEST, results
 
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.dataset.write import replacing, write_tsv
+from bids_neurossm.registry import model_entry, model_names
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.comparison import compare
-from bids_neurossm.training.estimator import create_estimator, follows_recipe, registered_models
+from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.metrics import prediction_frame, unit_predictions
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.training.scoring import score
@@ -82,10 +83,10 @@ def specification(model: str, cohort: Cohort) -> tuple[str, ModelSpec, Training]
         asked = dict(VARIANTS[model])
         pretraining = {**PRETRAINING, "kind": asked.pop("kind", "local")}
         settings = {**SHAPE, "stages": STAGES, "pretraining": pretraining, **asked}
-        name = model if model in registered_models() else "lmae-rwmoe"
+        name = model if model in model_names() else "lmae-rwmoe"
         return name, ModelSpec(name, "", settings), TRAINING
     settings, training = load_recipe("multisite")
-    if follows_recipe(model):
+    if model_entry(model).by_recipe:
         return model, ModelSpec(model, "multisite", settings), training
     known = [name for name in ("age", "sex", "site") if name in cohort.runs]
     return model, ModelSpec(model, "", {"covariates": known}), training
@@ -151,7 +152,7 @@ def main() -> None:
     for model in options.models:
         for fold in range(1, splits.folds + 1):
             train, test = splits.fold_indices(cohort.runs, fold)
-            seeds = range(1, 1 + (options.seeds if follows_recipe(model) else 1))
+            seeds = range(1, 1 + (options.seeds if model_entry(model).by_recipe else 1))
             frames += [cell(model, cohort, train, test, fold, seed, options.cache / "cells") for seed in seeds]
     units = unit_predictions(pd.concat(frames), "participant")
     units["model"] = pd.Categorical(units["model"], options.models)

@@ -183,6 +183,6 @@ def _runs(pid: int) -> str:
         os.kill(pid, 0)
     except ProcessLookupError:
         return ""
-    except OSError:
-        pass  # of another user
+    except PermissionError:
+        pass  # there is one, and another user's: it may not be signalled, but it runs
     return "runs"

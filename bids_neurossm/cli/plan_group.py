@@ -92,6 +92,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
         attribution=config.attribution,
         reference=config.reference,
         covariates=labelled.covariates,
+        recipe_path=config.model.recipe,
     )
     atlas_name = "".join(entities.get(key, "") for key in ("atlas", "seg", "scale"))
     cohort = CohortPlan(

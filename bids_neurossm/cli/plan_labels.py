@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ def label_runs(config: RunConfig, files: Sequence[SeriesFile], source: Path) -> 
         told = "; ".join(sorted({row["reason"] for row in left_out}))
         raise LabelError(f"None of the {len(runs)} runs can be used for --target {target.text}: {told}.")
     return LabelledRuns(
-        runs[keep].reset_index(drop=True),
+        _with_whole_numbers(runs[keep].reset_index(drop=True), covariates),
         target_type,
         labels_from,
         used,
@@ -350,6 +350,16 @@ def _no_column(name: str, tables: Sequence[ParticipantTable]) -> LabelError:
     has = "; ".join(f"{table.path} has {', '.join(table.columns)}" for table in tables[1:])
     first = tables[0]
     return LabelError(f"{first.path} has no column {name!r}; it has {', '.join(first.columns)}{'; ' * bool(has)}{has}.")
+
+
+def _with_whole_numbers(runs: pd.DataFrame, covariates: Collection[str]) -> pd.DataFrame:
+    """Make integers of covariates that are whole numbers and complete: 51 and 51.0 are one cohort, as 0.1.0 has it."""
+    table = runs.copy()
+    for name in covariates:
+        values = table[name]
+        if pd.api.types.is_float_dtype(values) and (values == values.round()).all() and values.abs().lt(2**53).all():
+            table[name] = values.astype("int64")
+    return table
 
 
 def plain_rows(runs: pd.DataFrame) -> list[dict[str, Any]]:

@@ -166,7 +166,9 @@ def with_pretrained(config: RunConfig, work_dir: Path) -> RunConfig:
             "plan", f"It would first pretrain {plan.encoder} on {len(plan.cohort.runs)} runs in {plan.source}."
         )
         return replace(config, evaluation=replace(config.evaluation, pretrain_from=None))
-    records = _work(config, plan, work_dir, console)
+    # The cells of an array share one encoder, as they share one analysis.
+    with analysis_lock(config.out_dir, plan.analysis.outputs.analysis, cell=config.evaluation.only_fold is not None):
+        records = _work(config, plan, work_dir, console)
     if not plan.encoder.is_file():
         reasons = " ".join(dict.fromkeys(record.message for record in records))
         raise CheckpointError(f"No encoder could be pretrained on {plan.source}: {reasons}")

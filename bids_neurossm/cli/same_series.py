@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bids_neurossm.atlas.drawing import Drawing
@@ -12,6 +12,9 @@ from bids_neurossm.dataset.series import SeriesFile
 from bids_neurossm.errors import UsageError
 
 _CHOOSE = "Choose runs of one kind with --participant-label, --session-id, --task-id or --filter"
+
+#: Participants that an example names.
+_MOST_NAMED = 5
 
 
 def drawing_of(file: SeriesFile) -> Drawing | None:
@@ -86,26 +89,47 @@ def refuse_mixed_settings(files: Sequence[SeriesFile], allowed: bool) -> list[st
     UsageError
         With the number of runs for each value.
     """
-    values: dict[str, Counter[str]] = defaultdict(Counter)
+    values: dict[str, dict[str, list[SeriesFile]]] = defaultdict(lambda: defaultdict(list))
     for each in files:
         settings = each.sidecar.get("RequestedSettings")
         if not isinstance(settings, dict):
             continue
         for name, value in {**settings, "RecordFormat": each.sidecar.get("RecordFormat", "n/a")}.items():
-            values[str(name)][str(value)[:12]] += 1
-    mixed = {name: counts for name, counts in sorted(values.items()) if len(counts) > 1}
+            values[str(name)][str(value)[:12]].append(each)
+    mixed = {
+        name: dict(sorted(runs.items(), key=lambda item: -len(item[1])))
+        for name, runs in sorted(values.items())
+        if len(runs) > 1
+    }
     if not mixed:
         return []
     listed = "; ".join(
-        f"{name}: {', '.join(f'{value} ({_counted(number)})' for value, number in counts.most_common())}"
-        for name, counts in mixed.items()
+        f"{name}: {', '.join(f'{value} ({_counted(len(runs))})' for value, runs in by_value.items())}"
+        for name, by_value in mixed.items()
     )
     if allowed:
         return [f"The series were made with different settings, which --allow-mixed-settings permits: {listed}."]
+    name, by_value = next(iter(mixed.items()))
     raise UsageError(
-        f"The series of this cohort were made with different settings ({listed}). {_CHOOSE}, run the participant level "
-        "again with the same settings for all of them, or give --allow-mixed-settings."
+        f"The series of this cohort were made with different settings ({listed}). {_CHOOSE}{_example(name, by_value)}, "
+        "run the participant level again with the same settings for all of them, or give --allow-mixed-settings."
     )
+
+
+def _example(setting: str, by_value: Mapping[str, Sequence[SeriesFile]]) -> str:
+    """Name the option that keeps the runs with the first value of a setting, where one entity has it in their names."""
+    value, wanted = next(iter(by_value.items()))
+    others = [each for runs in by_value.values() if runs is not wanted for each in runs]
+    for entity in sorted(wanted[0].entities, key=lambda name: name == "sub"):
+        labels, foreign = ({each.entities.get(entity) for each in runs} for runs in (wanted, others))
+        if labels & foreign or None in labels:
+            continue
+        known = sorted(map(str, labels))
+        option = f"--filter {' '.join(f'{entity}={label}' for label in known)}"
+        if entity == "sub":
+            option = f"--participant-label {' '.join(known[:_MOST_NAMED])}{' ...' if known[_MOST_NAMED:] else ''}"
+        return f" (those with {setting} {value}: {option})"
+    return ""
 
 
 def atlas_drawing(files: Sequence[SeriesFile], parcellation: Parcellation | None) -> dict[str, str]:

@@ -70,9 +70,8 @@ def clean_work_folder(config: RunConfig) -> None:
 
 
 def _refuse_foreign(work: Path, config: RunConfig) -> None:
-    home = Path.home().resolve()
-    kept = [("HOME", home)] if home.is_relative_to(work) else []
-    for name, path in _inputs_and_outputs(config):
+    kept = []
+    for name, path in [*_home(), *_inputs_and_outputs(config)]:
         if path.is_relative_to(work) or work.is_relative_to(path):
             kept.append((name, path))
     if kept:
@@ -87,6 +86,12 @@ def _refuse_foreign(work: Path, config: RunConfig) -> None:
             f"--clean-workdir: {work} has no file {MARKER}, so it is not emptied; remove its content yourself, or give "
             "a new or empty folder with -w."
         )
+
+
+def _home() -> list[tuple[str, Path]]:
+    """List the home folder; a container that is run under an unknown user has ``/``, which is none."""
+    home = Path.home().resolve()
+    return [("HOME", home)] if home != home.parent else []
 
 
 def _inputs_and_outputs(config: RunConfig) -> list[tuple[str, Path]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -75,6 +76,8 @@ class Analysis:
         Settings.
     covariates : tuple of str
         Columns of the covariate baseline.
+    recipe_path : str
+        The recipe as it was given, with its folder; only the hashes of cells by 0.1.0 have it.
     """
 
     outputs: GroupOutputs
@@ -87,6 +90,7 @@ class Analysis:
     attribution: Attribution
     reference: Reference
     covariates: tuple[str, ...] = ()
+    recipe_path: str = ""
 
     def cell_file(self, key: CellKey) -> Path:
         """Where the results of a cell are kept."""
@@ -128,11 +132,20 @@ class Analysis:
 
     def cell_hash(self, key: CellKey, cohort: str, splits: str) -> str:
         """Hash what the results of a cell depend on: its place, the model, the cohort, and the digest of its split."""
-        by_recipe = model_entry(key.model).by_recipe
         model = asdict(self.spec_of(key.model))
-        model["settings"] = {
-            name: value for name, value in model["settings"].items() if name != "encoder"
-        }  # its hash is
+        # The hash of an encoder is among the settings; where it is does not count.
+        model["settings"] = {name: value for name, value in model["settings"].items() if name != "encoder"}
+        return self._hash_of_cell(key, model, cohort, splits)
+
+    def cell_hash_of_0_1_0(self, key: CellKey, cohort: str, splits: str) -> str:
+        """Hash a cell as 0.1.0 did: the places of recipe and encoder count."""
+        model = asdict(self.spec_of(key.model))
+        if model["recipe"]:
+            model["recipe"] = self.recipe_path or model["recipe"]
+        return self._hash_of_cell(key, model, cohort, splits)
+
+    def _hash_of_cell(self, key: CellKey, model: dict[str, Any], cohort: str, splits: str) -> str:
+        by_recipe = model_entry(key.model).by_recipe
         return hash_content(
             {
                 "version": format_stamp(),
@@ -224,8 +237,8 @@ class Cell:
             return cls(key, indices=stored["indices"], scores=stored["scores"], attribution=attribution, **facts)
 
 
-def finished_cell(analysis: Analysis, key: CellKey, digest: str) -> Cell | None:
-    """Read a cell if it is there, whole, made from what `digest` stands for, and its model is the one that it names."""
+def matching_cell(analysis: Analysis, key: CellKey, digests: Collection[str]) -> Cell | None:
+    """Read a cell if it is there, whole, and made from what one of `digests` stands for."""
     path = analysis.cell_file(key)
     if not path.is_file():
         return None
@@ -233,6 +246,11 @@ def finished_cell(analysis: Analysis, key: CellKey, digest: str) -> Cell | None:
         cell = Cell.load(path)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # cut short or foreign: it is made again
-    unsaved = not analysis.keeps_model(key) or not cell.n_training
-    whole = unsaved or (bool(cell.files) and cell.files == analysis.checkpoint_hashes(key))
-    return cell if cell.digest == digest and whole else None
+    return cell if cell.digest in digests else None
+
+
+def has_its_model(analysis: Analysis, cell: Cell) -> bool:
+    """Whether the files of a cell's model are the ones that it names; true where no model is saved."""
+    if not analysis.keeps_model(cell.key) or not cell.n_training:
+        return True
+    return bool(cell.files) and cell.files == analysis.checkpoint_hashes(cell.key)

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from nipype.interfaces.base import TraitedSpec, traits
 
-from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell, CellKey, finished_cell
+from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell, CellKey, has_its_model, matching_cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
+from bids_neurossm.interfaces.earlier_cells import why_not_its_model, with_its_files
 from bids_neurossm.interfaces.experts import routing_arrays
 from bids_neurossm.interfaces.progress import ProgressFile
 from bids_neurossm.training.alterations import TRAINED_ON, altered, nested_part
@@ -49,14 +50,30 @@ class TrainCell(RecordingInterface):
         key: CellKey = self.inputs.key
         cohort = Cohort.open(self.inputs.cohort)
         splits = read_splits(Path(self.inputs.splits))
-        digest = analysis.cell_hash(key, cohort.hash, splits.digest(key.split, final=key.fold == FINAL))
+        made_from = (cohort.hash, splits.digest(key.split, final=key.fold == FINAL))
+        digest = analysis.cell_hash(key, *made_from)
         path = analysis.cell_file(key)
-        if analysis.execution.overwrite or finished_cell(analysis, key, digest) is None:
+        known = (digest, analysis.cell_hash_of_0_1_0(key, *made_from))
+        found = None if analysis.execution.overwrite else matching_cell(analysis, key, known)
+        if found is None or not self._is_finished(analysis, cohort, splits, found):
             if analysis.execution.overwrite:
                 analysis.remove_states(key)
             self._cell(analysis, cohort, splits, digest).save(path)
             analysis.remove_states(key)
         self._results["cell"] = str(path)
+
+    def _is_finished(self, analysis: Analysis, cohort: Cohort, splits: Splits, cell: Cell) -> bool:
+        """Whether a cell has its model; one by 0.1.0 gets the hashes of a checkpoint that proves to be its own."""
+        if cell.files or has_its_model(analysis, cell):
+            return has_its_model(analysis, cell)
+        train, _ = _sides(analysis, cohort, splits.repeat(cell.key.split), cell.key)
+        why_not = why_not_its_model(analysis, cohort, cell, train, _seed_of(analysis, cell.key))
+        if why_not:
+            text = f"the model is trained again: version 0.1.0 did not record its checkpoint, and {why_not}."
+            ProgressFile(Path(self.inputs.records), self.inputs.unit).notice(text)
+            return False
+        with_its_files(analysis, cell).save(analysis.cell_file(cell.key))
+        return True
 
     def _cell(self, analysis: Analysis, cohort: Cohort, splits: Splits, digest: str) -> Cell:
         key: CellKey = self.inputs.key

@@ -114,6 +114,19 @@ def test_a_lock_that_was_taken_over_in_the_meantime_is_put_back(tmp_path: Path) 
     assert [path.name for path in lock.parent.iterdir()] == ["group.lock"]
 
 
+@pytest.mark.parametrize(("error", "runs"), [(None, True), (PermissionError(), True), (ProcessLookupError(), False)])
+def test_without_proc_a_process_of_another_user_counts_as_alive(
+    monkeypatch: pytest.MonkeyPatch, error: OSError | None, runs: bool
+) -> None:
+    def kill(pid: int, number: int) -> None:
+        assert (pid, number) == (7, 0)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert bool(module._runs(7)) == runs
+
+
 def test_other_settings_need_overwrite(tmp_path: Path) -> None:
     first = {"training": {"epochs": 2, "rate": 0.1}, "model": {"name": "neurossm"}}
     keep_settings(tmp_path, "g", first, overwrite=False)

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from described import undescribed
 from published import places
 
+from bids_neurossm.cli import pretraining
+from bids_neurossm.cli.analysis_lock import analysis_lock
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.cli.plan_group import refuse_checkpoint
 from bids_neurossm.cli.plan_pretraining import shortest_for_patches, wants_encoder_only, with_encoder
@@ -82,6 +85,35 @@ def test_one_folder_is_pretrained_on_and_another_is_fine_tuned_on(command, parti
     assert undescribed(second) == []
     assert places(first, [str(tmp_path), str(participant_results.parents[1])]) == []
     assert places(second, [str(tmp_path), str(participant_results.parents[1])]) == []
+
+
+def test_an_encoder_is_pretrained_by_one_command_at_a_time(tmp_path, monkeypatch):
+    """Cells of an array share it."""
+    encoder = tmp_path / "encoder.safetensors"
+    encoder.touch()
+    plan = SimpleNamespace(analysis=SimpleNamespace(outputs=SimpleNamespace(analysis="encoder_x")), encoder=encoder)
+    locks = []
+
+    def work(config, *_):
+        locks.append([path.name.partition("-")[0] for path in config.out_dir.glob("logs/analyses/encoder_x/*.lock")])
+        return []
+
+    for name, stand_in in (("plan_pretraining", lambda config: plan), ("_work", work), ("_tell", lambda *_: None)):
+        monkeypatch.setattr(pretraining, name, stand_in)
+    wanted = ["--target", "age", "--pretrain-from", str(tmp_path / "series")]
+    whole, cell = _config(tmp_path, *wanted), _config(tmp_path, *wanted, "--only-fold", "1", "--only-seed", "1")
+    assert pretraining.with_pretrained(whole, tmp_path).evaluation.checkpoint == encoder
+    pretraining.with_pretrained(cell, tmp_path)
+    assert locks == [["group.lock"], ["cell"]]
+    with analysis_lock(tmp_path / "out", "encoder_x"):
+        for config in (whole, cell):
+            with pytest.raises(UsageError, match="Another command is making the analysis encoder_x"):
+                pretraining.with_pretrained(config, tmp_path)
+    with analysis_lock(tmp_path / "out", "encoder_x", cell=True):
+        pretraining.with_pretrained(cell, tmp_path)
+        with pytest.raises(UsageError, match="Another command is making the analysis encoder_x"):
+            pretraining.with_pretrained(whole, tmp_path)
+    assert len(locks) == 3
 
 
 def test_pretraining_alone_needs_no_target(tmp_path):

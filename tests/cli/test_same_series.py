@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 from cubes import SPACE, group_options, make_dataset, participant_options
 
@@ -76,9 +78,20 @@ def test_different_requested_settings_are_refused_with_counts_per_value() -> Non
     assert str(caught.value) == (
         "The series of this cohort were made with different settings (DummyScans: auto (3 runs), 12 (1 run); "
         "HighPass: n/a (3 runs), 0.01 (1 run)). Choose runs of one kind with --participant-label, --session-id, "
-        "--task-id or --filter, run the participant level again with the same settings for all of them, or give "
-        "--allow-mixed-settings."
+        "--task-id or --filter (those with DummyScans auto: --participant-label 01 03 04), run the participant level "
+        "again with the same settings for all of them, or give --allow-mixed-settings."
     )
+
+
+def test_an_entity_that_goes_with_the_setting_is_the_example() -> None:
+    cohort = files(settings(), settings(DummyScans=12), settings())
+    for each, acquisition in zip(cohort, ("mb4", "mb8", "mb6"), strict=True):
+        each.entities["acq"] = acquisition
+    with pytest.raises(UsageError, match=r"\(those with DummyScans auto: --filter acq=mb4 acq=mb6\), run"):
+        refuse_mixed_settings(cohort, False)
+    mixed = [*files(settings()), *files(settings(DummyScans=12))]
+    with pytest.raises(UsageError, match=r"--task-id or --filter, run the participant"):
+        refuse_mixed_settings(mixed, False)
 
 
 def test_different_settings_that_are_allowed_are_a_note() -> None:
@@ -120,9 +133,29 @@ def planned(study: Path, *options: str) -> GroupPlan:
 def test_a_cohort_of_two_commands_with_other_settings_is_refused(study: Path) -> None:
     with pytest.raises(UsageError, match=r"different settings \(DummyScans: auto \(5 runs\), 12 \(3 runs\)\)\. Choose"):
         planned(study)
+    with pytest.raises(UsageError, match=r"\(those with DummyScans auto: --participant-label 01 02 03 04 05\), run"):
+        planned(study)
     chosen = planned(study, "--participant-label", "01", "02", "03", "04", "05")
     assert len(chosen.cohort.runs) == 5
     assert not any("different settings" in note for note in chosen.cohort.extra["notes"])
+
+
+def test_series_of_two_label_images_under_one_name_are_refused(study: Path, tmp_path: Path) -> None:
+    """The regions of the second image are numbered from the other end."""
+    for name in ("atlas", "fmriprep", "series"):
+        shutil.copytree(study / name, tmp_path / name)
+    for name in ("people.tsv", "own.toml"):
+        shutil.copyfile(study / name, tmp_path / name)
+    (image_file,) = (tmp_path / "atlas").glob("*.nii.gz")
+    image = nib.load(image_file)
+    labels = np.asanyarray(image.dataobj)
+    nib.save(nib.Nifti1Image(np.where(labels > 0, 9 - labels, 0).astype("i2"), image.affine), image_file)
+    places = [str(tmp_path / "fmriprep"), str(tmp_path / "series")]
+    label = ["--participant-label", "08", "--overwrite"]
+    assert main([*places, "participant", *participant_options(tmp_path), *label]) == 0
+    words = r"2 different label images of Cubes8 in MNIPediatricAsym \(7 runs like sub-01_task-rest, 1 run like sub-08_"
+    with pytest.raises(UsageError, match=words):
+        planned(tmp_path, "--allow-mixed-settings")
 
 
 def test_mixed_settings_that_are_allowed_stand_in_the_notes_of_report_and_card(study: Path) -> None:

@@ -76,6 +76,7 @@ def test_a_folder_without_the_marker_is_refused(tmp_path: Path) -> None:
         ("out/work", "is inside OUT_DIR"),
         ("home", "contains HOME"),
         ("home/me", "is HOME"),
+        ("home/me/scratch", "is inside HOME"),
         (".", "contains HOME"),
     ],
 )
@@ -106,8 +107,10 @@ def test_an_input_that_another_option_or_variable_names_is_refused(
         clean_work_folder(config(tmp_path, work))
 
 
-def test_a_folder_below_home_is_emptied(tmp_path: Path) -> None:
-    work = filled(tmp_path / "home" / "me" / "scratch")
+def test_the_root_folder_is_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container under an unknown user has HOME=/, and every folder is inside it."""
+    monkeypatch.setenv("HOME", "/")
+    work = filled(tmp_path / "work")
     clean_work_folder(config(tmp_path, work))
     assert names(work) == [MARKER]
 

@@ -10,7 +10,7 @@ import pytest
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.dataset.outputs import GroupOutputs
-from bids_neurossm.interfaces.analysis import Analysis, Cell, CellKey, finished_cell
+from bids_neurossm.interfaces.analysis import Analysis, Cell, CellKey, has_its_model, matching_cell
 
 OWN = CellKey("neurossm", 1, 1)
 
@@ -41,6 +41,11 @@ def model(analysis: Analysis) -> Path:
     return path
 
 
+def finished(analysis: Analysis, key: CellKey, digest: str = "digest") -> bool:
+    cell = matching_cell(analysis, key, [digest])
+    return cell is not None and has_its_model(analysis, cell)
+
+
 def test_a_cell_names_both_files_of_its_checkpoint(analysis: Analysis, model: Path) -> None:
     hashes = analysis.checkpoint_hashes(OWN)
     assert hashes == {
@@ -48,10 +53,11 @@ def test_a_cell_names_both_files_of_its_checkpoint(analysis: Analysis, model: Pa
         "fold-1_seed-1.toml": hash_file(model.with_suffix(".toml")),
     }
     save(analysis, OWN, hashes)
-    found = finished_cell(analysis, OWN, "digest")
+    found = matching_cell(analysis, OWN, ["other", "digest"])
     assert found is not None
     assert found.files == hashes
-    assert finished_cell(analysis, OWN, "another digest") is None
+    assert finished(analysis, OWN)
+    assert matching_cell(analysis, OWN, ["another digest"]) is None
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".toml"])
@@ -61,20 +67,47 @@ def test_a_cell_whose_checkpoint_was_replaced_or_removed_is_not_finished(
     save(analysis, OWN, analysis.checkpoint_hashes(OWN))
     path = model.with_suffix(suffix)
     path.write_text("of another recipe")
-    assert finished_cell(analysis, OWN, "digest") is None
+    assert not finished(analysis, OWN)
     path.unlink()
-    assert finished_cell(analysis, OWN, "digest") is None
+    assert not finished(analysis, OWN)
 
 
-def test_a_cell_of_the_first_release_names_no_checkpoint_and_is_trained_again(analysis: Analysis, model: Path) -> None:
+def test_a_cell_of_the_first_release_names_no_checkpoint(analysis: Analysis, model: Path) -> None:
     save(analysis, OWN, {})
-    assert finished_cell(analysis, OWN, "digest") is None
+    assert not finished(analysis, OWN)
+
+
+#: Computed by 0.1.0 for a recipe of the package and one of a lab.
+BY_0_1_0 = {
+    ("default", "neurossm"): "362ccf6fda1d169ede821dd8a2328ef699610fc62cb023ba81b6abd52593c238",
+    ("default", "majority"): "8f5bd4b148b46e8d83a065b42715e535b5188c935251d5c593cac6c724d3f88e",
+    ("/labs/recipe.toml", "neurossm"): "da0644fe76ae6913a709935723c166ff55dc0c85b881169fb660a0709c6aeda8",
+    ("/labs/recipe.toml", "majority"): "8f5bd4b148b46e8d83a065b42715e535b5188c935251d5c593cac6c724d3f88e",
+    ("/labs/recipe.toml", "mean-pooled-mlp"): "76a38a97a972285ea65fd2bab2ca804804594abb00c9597e7163b928e3a483f5",
+}
+
+
+@pytest.mark.parametrize(("recipe", "model"), BY_0_1_0)
+def test_the_hash_of_a_cell_is_known_as_0_1_0_wrote_it(tmp_path: Path, recipe: str, model: str) -> None:
+    """Today the place of a recipe does not count."""
+    analysis = Analysis(
+        GroupOutputs(tmp_path, "x", {}),
+        "participant",
+        ModelSpec("neurossm", Path(recipe).name, {"width": 4}),
+        *(("majority", "mean-pooled-mlp"), Training(), Evaluation(), Execution(nprocs=2), Attribution(), Reference()),
+        ("age",),
+        recipe,
+    )
+    place = (CellKey(model, 1, 1), "cohort", "splits")
+    assert analysis.cell_hash_of_0_1_0(*place) == BY_0_1_0[recipe, model]
+    same = analysis.cell_hash(*place) == BY_0_1_0[recipe, model]
+    assert same == (recipe == "default" or model == "majority")
 
 
 def test_a_cell_without_a_saved_model_needs_none(analysis: Analysis) -> None:
     """Baselines, other splits, variants, and a fold that has nobody left to test."""
     for key in (CellKey("majority", 1, 1), CellKey("neurossm", 1, 1, split=2), CellKey("neurossm", 1, 1, variant="x")):
         save(analysis, key, analysis.checkpoint_hashes(key))
-        assert finished_cell(analysis, key, "digest") is not None
+        assert finished(analysis, key)
     save(analysis, OWN, {}, n_training=0)
-    assert finished_cell(analysis, OWN, "digest") is not None
+    assert finished(analysis, OWN)

@@ -99,8 +99,8 @@ def killed(
     n : int
         Kills.
     again : sequence, optional
-        The command that is run after the kills, where it is another one than `command`: the one that goes on with
-        what ``--overwrite`` began. Where that ends with 2, nothing had begun, and `command` is run.
+        `command` without its ``--overwrite``: after every second round of kills it goes on with what was begun. Where
+        it ends with 2, nothing had begun, and `command` is run. After the other rounds `command` itself is run again.
     """
     folder.mkdir()
     chance = random.Random(n)
@@ -113,23 +113,26 @@ def killed(
     while len(faults) < n:
         out = _new_out(folder / "out", begin)
         finished: dict[str, int] = {}
-        for _ in range(_IN_A_ROW):
+        for place in range(_IN_A_ROW):
             number = SIGNALS[len(faults) % len(SIGNALS)]
-            moment = chance.uniform(0, seconds)
-            code, said = _kill_at(into(command, out), folder, moment, number)
+            there, began = set(left_behind(out)), time.monotonic()  # SIGKILL may have left something
+            code, said = _kill_at(into(command, out), folder, chance.uniform(0, seconds), number)
+            if code == 0 and place == 0:  # it had all to do, and has ended before it was to be killed
+                seconds = min(seconds, time.monotonic() - began)
             by_signal[number] += 1
             during += code != 0
             told = [] if code in CODES[number] else [f"exit code {code} after {signal.Signals(number).name}: {said}"]
             told += partial(out, expected, before, gone_on) + _redone(out, finished) + false_records(out)
-            told += left_behind(out) if number != signal.SIGKILL else []
+            told += sorted(set(left_behind(out)) - there) if number != signal.SIGKILL else []
             # What `command` makes again in any case, --overwrite, is not finished work.
             finished = {} if "--overwrite" in command else _finished(out, expected)
             faults.append(told)
-        finished = _finished(out, expected)
+        goes_on = again is not None and len(faults) // _IN_A_ROW % 2 == 1
+        this, in_the_end = (again, gone_on) if again is not None and goes_on else (command, expected)
+        finished = _finished(out, expected) if "--overwrite" not in this else {}
         began = time.monotonic()
-        done = run(into(again or command, out), folder / "said", timeout=600)
-        in_the_end = gone_on
-        if again is not None and done.code == 2:
+        done = run(into(this, out), folder / "said", timeout=600)
+        if goes_on and done.code == 2:
             done, finished, in_the_end = run(into(command, out), folder / "said", timeout=600), {}, expected
         seconds = 0.7 * seconds + 0.3 * (time.monotonic() - began)  # other work on the machine comes and goes
         told = (

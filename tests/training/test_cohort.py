@@ -47,6 +47,13 @@ def test_reopening_keeps_names_kinds_and_hash(tmp_path):
     assert opened.extra == {"atlas": "Schaefer400"}
 
 
+def test_the_hash_is_the_one_that_0_1_0_computed(tmp_path):
+    """Models that were trained by 0.1.0 are kept."""
+    runs = _runs(repetition_time=2.0, mean_fd=[0.1, np.nan, 0.2], age=[51, 52, 53])
+    series = [np.arange(3 * length).reshape(length, 3) for length in (2, 3, 4)]
+    assert _create(tmp_path, runs, series).hash == "b4d73474f3700dc575a2905f09a422502cd13cd6438db689085123d2f3f25723"
+
+
 def test_what_the_table_lacks_is_filled(tmp_path):
     cohort = _create(tmp_path, _runs(group=["family1", "", "family1"]))
     assert list(cohort.runs["group"]) == ["family1", "02", "family1"]
