@@ -19,7 +19,7 @@ from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.attribution.checks import Check
 from bids_neurossm.attribution.cpa import PathwayAttribution
 from bids_neurossm.attribution.maps import pathway_weights
-from bids_neurossm.checkpoint import Facts
+from bids_neurossm.checkpoint import Facts, read_checkpoint
 from bids_neurossm.config import Attribution, Execution
 from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.hashing import hash_file
@@ -27,14 +27,14 @@ from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.dataset.series import SeriesFile, read_series, with_sidecars
 from bids_neurossm.dataset.write import write_json, write_tsv
-from bids_neurossm.errors import CheckpointError
+from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.cohort import series_facts
 from bids_neurossm.interfaces.map_checks import check_run
 from bids_neurossm.interfaces.painting import Painter
 from bids_neurossm.interfaces.provenance import software_versions
+from bids_neurossm.registry import model_entry
 from bids_neurossm.signal.strategy import Strategy
-from bids_neurossm.training.checkpoint import load_checkpoint
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.facts import refuse_other_drawing
 from bids_neurossm.training.families import load_trained
@@ -53,7 +53,15 @@ def check_checkpoint(path: Path, parcellations: Sequence[Parcellation], strategy
     CheckpointError
         If it is damaged, or made for another atlas, another drawing of it in the same space, or another denoising.
     """
-    _, facts = load_checkpoint(path)
+    _, facts = read_checkpoint(path)
+    try:
+        entry = model_entry(facts.family)
+    except UsageError as error:
+        raise CheckpointError(f"{path} holds a model of the family {facts.family}: {error}") from error
+    if not entry.attribution:
+        raise CheckpointError(
+            f"{path} holds the baseline {facts.family}; the participant level applies models with maps."
+        )
     if facts.denoise and facts.denoise != strategy.name:
         raise CheckpointError(
             f"{path} was trained on series denoised with {facts.denoise!r}, these would be {strategy.name!r}; add "
