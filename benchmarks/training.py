@@ -127,7 +127,7 @@ def stepper_for(side: str, recipe: str, regions: int, length: int, runs: int) ->
         model = Transformer(regions, settings["width"], blocks=4, full=side == "full attention")
     model.train()
     own = Training(**{**vars(training), "batch_size": min(training.batch_size, runs)})
-    return Stepper(model, data, own, 10_000, "float32", ALONE, print)
+    return Stepper(model, data, own, None, 10_000, "float32", ALONE, print)
 
 
 def measure_training(side: str, recipe: str, regions: int, length: int, runs: int, repeats: int) -> dict[str, float]:
@@ -138,7 +138,7 @@ def measure_training(side: str, recipe: str, regions: int, length: int, runs: in
     for number in range(repeats + 1):
         start = time.perf_counter(), time.process_time()
         for part in torch.arange(runs).tensor_split(-(-runs // stepper.settings.batch_size)):
-            stepper.step([(i, [(0, length)]) for i in part.tolist()], 0)
+            stepper.step(part.tolist(), torch.Generator(), 0)
         if number:
             wall = min(wall, time.perf_counter() - start[0])
             processor = min(processor, time.process_time() - start[1])

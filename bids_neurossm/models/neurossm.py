@@ -8,6 +8,7 @@ pathways; a pathway is a stream (raw, difference) at a scale. This file is read 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.models.scales import bins_of_seconds, bins_of_time_points, usable_repetition_times
+from bids_neurossm.models.scales import bins_of_seconds, bins_of_time_points, usable_repetition_times, valid_points
 from bids_neurossm.models.stacks import SelectiveLayers, stacks_together
 from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
 from bids_neurossm.ops import dropout
@@ -321,6 +322,27 @@ class NeuroSSM(PathwayModel):
         if self.config.amplitude:
             with torch.no_grad():
                 self.amplitude_head.mul_(factor)
+
+    def fit_inputs(
+        self, batches: Iterable[tuple[Tensor, Tensor, Tensor | None]], amplitude: Tensor | None = None
+    ) -> None:
+        """Set the constant of each pathway's input, its root mean square where regions are alive, and the amplitudes'.
+
+        See `bids_neurossm.models.trainable.PathwayModel.fit_inputs`.
+        """
+        self.input_scale.fill_(1.0)
+        squares, counts = torch.zeros(2, len(self.config.pathways), dtype=torch.float64)
+        for series, lengths, repetition_times in batches:
+            alive = (series != 0).any(dim=1, keepdim=True)
+            for number, (values, valid) in enumerate(self.pathway_inputs(series, lengths, repetition_times)):
+                used = (valid_points(values, valid) & alive).expand_as(values)
+                squares[number] += float((values.double().square() * used).sum())
+                counts[number] += float(used.sum())
+        scale = (squares / counts.clamp_min(1)).sqrt()
+        # Only data without any signal have a scale of 0; they are left as they are.
+        self.input_scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
+        if amplitude is not None:
+            self.fit_amplitude(amplitude)
 
     def fit_amplitude(self, amplitude: Tensor) -> None:
         """Set what standardises the amplitudes, from those of the training runs (n, R); see `forward`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -121,6 +123,19 @@ class PathwayModel(nn.Module):
             If lengths are in seconds, and a repetition time is missing or too long.
         """
         return self.bias + self.terms(self.features(series, lengths, runs, repetition_times)).sum(dim=1)
+
+    def fit_inputs(
+        self, batches: Iterable[tuple[Tensor, Tensor, Tensor | None]], amplitude: Tensor | None = None
+    ) -> None:
+        """Take what inputs are scaled by from the runs that are learnt from, into buffers: nothing.
+
+        Parameters
+        ----------
+        batches : iterable of (series, lengths, repetition_times)
+            All windows of the runs, as `forward` takes them.
+        amplitude : Tensor (n, R), optional
+            Of the runs; see `forward`.
+        """
 
     def auxiliary_loss(self) -> Tensor:
         """Return what the last forward pass adds to the loss of the targets: nothing."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,7 +20,7 @@ from bids_neurossm.toml import section_from
 from bids_neurossm.training.checkpoint import load_checkpoint, restored_module, save_checkpoint
 from bids_neurossm.training.cohort import standardise
 from bids_neurossm.training.device import torch_device
-from bids_neurossm.training.first_family import fit_inputs, model_config
+from bids_neurossm.training.first_family import model_config
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import predict_logits
 from bids_neurossm.training.recipes import load_recipe
@@ -82,10 +81,7 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             torch.manual_seed(self.random_state)
             self.model_ = NeuroSSM(config).to(torch_device(self.device))
         data = TrainingSet(inputs, targets, together)
-        prepare = partial(fit_inputs, self.model_, window=self.window_)
-        self.history_ = fit(
-            self.model_, data, training, self.window_, self.random_state, self.precision, prepare=prepare
-        )
+        self.history_ = fit(self.model_, data, training, self.window_, self.random_state, self.precision)
         self.metrics_ = self.history_.metrics()
 
     def _times(self, times: ArrayLike | None, n_runs: int) -> NDArray[np.float64] | None:

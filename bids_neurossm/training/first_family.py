@@ -11,23 +11,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bids_neurossm.attribution.cpa import PathwayAttribution, cpa
 from bids_neurossm.checkpoint import Facts
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.models.scales import valid_points
-from bids_neurossm.models.trainable import PathwayModel
 from bids_neurossm.toml import section_from
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.families import load_trained
-from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches
 from bids_neurossm.training.launch import Job, stored, trained_together
-from bids_neurossm.training.memory import in_smaller_batches
 from bids_neurossm.training.neural import NeuralEstimator
-from bids_neurossm.training.runset import RunSet
 from bids_neurossm.training.windows import Batch
 
 #: What checkpoints call it.
@@ -45,10 +39,6 @@ class NeuroSSMEstimator(NeuralEstimator):
 
     def _model(self, config: NeuroSSMConfig) -> NeuroSSM:
         return NeuroSSM(config)
-
-    def _prepare(self, model: PathwayModel, inputs: RunSet, window: int) -> None:
-        assert isinstance(model, NeuroSSM)
-        fit_inputs(model, inputs, window)
 
     def _fit_together(self, cohort: Cohort, indices: NDArray[np.int64], seed: int, device: torch.device) -> None:
         """Learn on several devices; processes of their own do it."""
@@ -100,49 +90,6 @@ def model_config(facts: Facts, path: Path) -> NeuroSSMConfig:
         return section_from(NeuroSSMConfig, facts.model, "model")
     except (UsageError, TypeError) as error:
         raise CheckpointError(f"{path} holds a model that this version does not know: {error}") from error
-
-
-def fit_inputs(model: NeuroSSM, inputs: RunSet, window: int | None) -> None:
-    """Set what the inputs of a model are scaled by, from the runs that are learnt from.
-
-    Raises
-    ------
-    RunError
-        If a run is not finite or holds no signal.
-    """
-    fit_input_scale(model, inputs, window)
-    if inputs.amplitude is not None:
-        model.fit_amplitude(torch.from_numpy(inputs.amplitude).to(next(model.parameters()).device))
-
-
-def fit_input_scale(model: NeuroSSM, inputs: RunSet, window: int | None) -> None:
-    """Set the constant of each pathway's input: its root mean square over the training runs, dead regions left out.
-
-    Raises
-    ------
-    RunError
-        If a run is not finite or holds no signal.
-    """
-    model.input_scale.fill_(1.0)
-    device = model.input_scale.device
-
-    def scale_of(batch_size: int) -> Tensor:
-        squares, counts = torch.zeros(2, len(model.config.pathways), dtype=torch.float64)
-        for batch, _ in evaluation_batches(inputs, window, batch_size):
-            on_device = batch.to(device)
-            of_pathways = model.pathway_inputs(on_device.series, on_device.lengths, on_device.repetition_times)
-            for number, (values, lengths) in enumerate(of_pathways):
-                valid = valid_points(values, lengths)
-                alive = (on_device.series != 0).any(dim=1, keepdim=True)
-                used = (valid & alive).expand_as(values)
-                squares[number] += float((values.double().square() * used).sum())
-                counts[number] += float(used.sum())
-        mean_squares: Tensor = squares / counts.clamp_min(1)
-        return mean_squares.sqrt()
-
-    scale = in_smaller_batches(scale_of, BATCH_SIZE, "the inputs are scaled")
-    # Only data without any signal have a scale of 0; they are left as they are.
-    model.input_scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
 
 
 def methods(settings: Mapping[str, Any], cohort: Cohort, training: Training) -> str:

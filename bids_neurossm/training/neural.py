@@ -194,9 +194,6 @@ class NeuralEstimator(ABC):
             If it is none.
         """
 
-    def _prepare(self, model: PathwayModel, inputs: RunSet, window: int) -> None:  # noqa: B027 - may be left as it is
-        """Tell a new model what it has to know of the runs that are learnt from: nothing."""
-
     def _trainer(self, job: Fitting, seed: int) -> Train:
         """Prepare what the trainings of a fit share, and return what trains."""
         return partial(self._trained, job)
@@ -214,8 +211,7 @@ class NeuralEstimator(ABC):
         model = self._new_model(job, seed)
         keep = self._keep(job, "whole", {**self._settings(job), "seed": seed}, part)
         history = fit(
-            model, data, self.training, job.window, seed, self.execution.precision, follow, keep, self.ranks,
-            partial(self._prepare, model, window=job.window),
+            model, data, self.training, job.window, seed, self.execution.precision, follow, keep, self.ranks
         )  # fmt: skip
         return model, history.metrics()
 

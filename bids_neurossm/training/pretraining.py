@@ -6,7 +6,6 @@ that says what it reconstructs better than simple rules do (`bids_neurossm.train
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,12 +19,13 @@ from torch import Tensor
 from bids_neurossm.errors import LabelError, RunError, UsageError
 from bids_neurossm.models.lmae import LMAE, LMAEConfig
 from bids_neurossm.models.masks import Masking, homologues, mean_correlation
-from bids_neurossm.training.follow import Epoch, Follow
+from bids_neurossm.training.follow import Follow
+from bids_neurossm.training.loop import Loop, steps_per_epoch
 from bids_neurossm.training.reconstruction import fit_rules, reconstruction_table
 from bids_neurossm.training.runset import RunSet
-from bids_neurossm.training.state import Keep, of_prefix, optimizer_tensors, restore_optimizer, with_prefix
-from bids_neurossm.training.steps import parameter_groups
-from bids_neurossm.training.windows import Batch, Segments, training_window
+from bids_neurossm.training.state import Keep
+from bids_neurossm.training.steps import Optimiser
+from bids_neurossm.training.windows import Segments, training_window
 
 # Runs whose correlations tell homologues.
 _ENOUGH_RUNS = 200
@@ -149,8 +149,10 @@ def pretrain(
         some = inputs.some(learn[:_ENOUGH_RUNS])
         rules = fit_rules(model, some, twins, settings.masking, window, seed)
         model.encoder.start_from(torch.from_numpy(rules.covariance), rules.penalty)
-        job = _Pretraining(model, inputs.some(learn), twins, settings, window, seed, follow or Follow(), keep)
-        loss = job.run()
+        n_steps = settings.epochs * steps_per_epoch(len(learn), settings.batch_size)
+        steps = _MaskedSteps(model, inputs.some(learn), twins, settings, window, n_steps)
+        loop = Loop(model, steps, len(learn), settings.batch_size, settings.epochs, seed, follow or Follow(), keep)
+        loss = loop.run().loss
     model.eval()
     whose = [groups[number] for number in aside.tolist()]
     table = reconstruction_table(model, rules, inputs.some(aside), whose, twins, settings.masking, window, seed)
@@ -199,71 +201,18 @@ def _correlation(inputs: RunSet, learn: NDArray[np.int64]) -> NDArray[np.float64
     )
 
 
-class _Pretraining:
-    """One pretraining, epoch by epoch."""
+class _MaskedSteps:
+    """Steps on what is hidden of unlabelled runs."""
 
     def __init__(
-        self,
-        model: LMAE,
-        inputs: RunSet,
-        twins: NDArray[np.int64],
-        settings: Pretraining,
-        window: int,
-        seed: int,
-        follow: Follow,
-        keep: Keep | None,
+        self, model: LMAE, inputs: RunSet, twins: NDArray[np.int64], settings: Pretraining, window: int, n_steps: int
     ) -> None:
-        self.model, self.inputs, self.twins, self.settings = model, inputs, twins, settings
-        self.window, self.seed, self.follow, self.keep = window, seed, follow, keep
-        self.steps = -(-len(inputs) // settings.batch_size)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
-        )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, max_lr=settings.learning_rate, total_steps=settings.epochs * self.steps
-        )
-        self.loss: list[float] = []
+        self.model, self.inputs, self.twins, self.masking, self.window = model, inputs, twins, settings.masking, window
+        self.at_once = settings.batch_size
+        self.optimiser = Optimiser(model, settings, n_steps)
 
-    def run(self) -> list[float]:
-        """Run all epochs that are left."""
-        self._resume()
-        first, begun = len(self.loss), time.monotonic()
-        for epoch in range(first, self.settings.epochs):
-            self.loss.append(self._epoch(epoch))
-            self._keep()
-            spent = time.monotonic() - begun
-            left = spent / (epoch - first + 1) * (self.settings.epochs - epoch - 1)
-            self.follow.epoch(Epoch(epoch + 1, self.settings.epochs, self.loss[-1], None, spent, left))
-        return self.loss
-
-    def _epoch(self, epoch: int) -> float:
-        """Run one epoch, which depends on its number only; return its mean loss."""
-        draw = np.random.default_rng([self.seed, epoch])
-        torch.manual_seed(int(draw.integers(2**62)))
-        generator = torch.Generator().manual_seed(int(draw.integers(2**62)))
-        self.model.train()
-        total = 0.0
-        for part in torch.randperm(len(self.inputs), generator=generator).tensor_split(self.steps):
-            numbers = part.tolist()
-            batch = self._batch(numbers, generator)
-            patches, counts = self.model.encoder.patches(batch.series, batch.lengths, batch.repetition_times)
-            hidden = hidden_tokens(self.settings.masking, self.twins, counts, patches.shape[2], draw)
-            loss = self.model.loss(patches, counts, hidden)
-            if not bool(loss.isfinite()):
-                names = ", ".join(self.inputs.names[number] for number in numbers)
-                raise RunError(
-                    f"The reconstruction loss is not finite in epoch {epoch + 1}, with the runs {names}. Look at their "
-                    "series, or lower pretraining.learning_rate."
-                )
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
-            self.optimizer.step()
-            self.schedule.step()
-            total += float(loss.detach()) * len(numbers)
-        return total / len(self.inputs)
-
-    def _batch(self, numbers: Sequence[int], generator: torch.Generator) -> Batch:
+    def step(self, numbers: list[int], generator: torch.Generator, epoch: int) -> float:
+        """Hide, reconstruct, learn; return the mean squared error over what was hidden."""
         inputs = self.inputs
         drawn = [
             (
@@ -273,27 +222,29 @@ class _Pretraining:
             )
             for number in numbers
         ]
-        return inputs.batch(drawn).to(next(self.model.parameters()).device)
+        batch = inputs.batch(drawn).to(next(self.model.parameters()).device)
+        patches, counts = self.model.encoder.patches(batch.series, batch.lengths, batch.repetition_times)
+        draw = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        hidden = hidden_tokens(self.masking, self.twins, counts, patches.shape[2], draw)
+        loss = self.model.loss(patches, counts, hidden)
+        if not bool(loss.isfinite()):
+            names = ", ".join(inputs.names[number] for number in numbers)
+            raise RunError(
+                f"The reconstruction loss is not finite in epoch {epoch + 1}, with the runs {names}. Look at their "
+                "series, or lower pretraining.learning_rate."
+            )
+        self.optimiser.adamw.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return self.optimiser.update(float(loss.detach()))
 
-    def _keep(self) -> None:
-        if self.keep is None:
-            return
-        tensors = with_prefix("model", self.model.state_dict())
-        tensors |= with_prefix("optimizer", optimizer_tensors(self.optimizer))
-        facts: dict[str, Any] = {
-            "loss": self.loss,
-            "groups": self.optimizer.state_dict()["param_groups"],
-            "schedule": self.schedule.state_dict(),
-        }
-        self.keep.write(tensors, facts)
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what is needed to go on, as far as it is tensors."""
+        return self.optimiser.tensors()
 
-    def _resume(self) -> None:
-        """Go on where a pretraining like this one was killed, if one was."""
-        found = None if self.keep is None else self.keep.read()
-        if found is None:
-            return
-        tensors, facts = found
-        self.model.load_state_dict(of_prefix("model", tensors))
-        restore_optimizer(self.optimizer, of_prefix("optimizer", tensors), facts["groups"])
-        self.schedule.load_state_dict(facts["schedule"])
-        self.loss = facts["loss"]
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go on besides."""
+        return self.optimiser.state()
+
+    def restore(self, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Go on where `state` and `tensors` were taken."""
+        self.optimiser.restore(state, tensors)

@@ -72,7 +72,7 @@ class SecondFamilyEstimator(NeuralEstimator):
         if not settings.pretrain:
             return {}, {}
         made_from = {"encoder": asdict(config), "pretraining": asdict(settings.pretraining), "seed": seed}
-        keep = self._keep(job, "pretraining", made_from, "pretraining")
+        keep = self._keep(job, "masked", made_from, "pretraining")
         data = job.data
         pretrained = pretrain(
             config, data.inputs, list(data.groups or ()), settings.pretraining, job.window, seed, job.device,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +14,96 @@ from bids_neurossm.errors import RunError
 from bids_neurossm.models.trainable import PathwayModel
 from bids_neurossm.training.inference import logits_of
 from bids_neurossm.training.memory import first_line, release
-from bids_neurossm.training.ranks import Ranks
+from bids_neurossm.training.ranks import ALONE, Ranks
 from bids_neurossm.training.runset import TrainingSet
 from bids_neurossm.training.state import optimizer_tensors, restore_optimizer
-from bids_neurossm.training.windows import Window
+from bids_neurossm.training.windows import Window, training_window
 
 #: Number format of the matrix products by the name of the precision.
 FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+class LearningRate(Protocol):
+    """Settings of an `Optimiser`."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak of the one-cycle schedule."""
+        ...
+
+    @property
+    def weight_decay(self) -> float:
+        """Of matrices."""
+        ...
+
+    @property
+    def gradient_clip(self) -> float:
+        """Largest norm of the gradients."""
+        ...
+
+
+class Optimiser:
+    """AdamW with a one-cycle learning rate and clipped gradients.
+
+    Parameters
+    ----------
+    model : Module
+        On its device.
+    settings : LearningRate
+        Peak of the learning rate, weight decay, largest gradient norm.
+    n_steps : int
+        In all epochs together; the schedule is laid over them.
+    precision : {"float32", "bfloat16", "float16"}
+        Of the matrix products.
+    ranks : Ranks
+        Whose gradients are summed.
+    """
+
+    def __init__(
+        self, model: nn.Module, settings: LearningRate, n_steps: int, precision: str = "float32", ranks: Ranks = ALONE
+    ) -> None:
+        self._model, self._clip, self._ranks = model, settings.gradient_clip, ranks
+        self.adamw = torch.optim.AdamW(
+            parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.adamw, max_lr=settings.learning_rate, total_steps=n_steps
+        )
+        device = next(model.parameters()).device
+        # Gradients of half precision vanish below 6e-8: losses are scaled up, and gradients down again.
+        self.scaler = torch.amp.GradScaler(device.type, init_scale=2.0**12, enabled=precision == "float16")
+
+    def update(self, loss: float) -> float:
+        """Change the weights by the gradients that were added up; return the loss of all processes together."""
+        loss = self._ranks.add_gradients(self._model, loss)
+        self.scaler.unscale_(self.adamw)
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
+        self.scaler.step(self.adamw)
+        self.scaler.update()
+        self.schedule.step()
+        return loss
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what is needed to go on, as far as it is tensors."""
+        return optimizer_tensors(self.adamw)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go on besides."""
+        return {
+            "groups": self.adamw.state_dict()["param_groups"],
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Go on where `state` and `tensors` were taken."""
+        restore_optimizer(self.adamw, tensors, state["groups"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+
+
 class Stepper:
-    """Everything that changes from step to step.
+    """Steps on labelled runs.
 
     Parameters
     ----------
@@ -34,8 +113,10 @@ class Stepper:
         What is learnt from.
     settings : Training
         Learning rate, weight decay ...
+    window : int or None
+        Time points per window.
     n_steps : int
-        In all epochs together; the one-cycle schedule is laid over them.
+        In all epochs together.
     precision : {"float32", "bfloat16", "float16"}
         Of the matrix products.
     ranks : Ranks
@@ -54,48 +135,41 @@ class Stepper:
         model: PathwayModel,
         data: TrainingSet,
         settings: Training,
+        window: int | None,
         n_steps: int,
         precision: str,
         ranks: Ranks,
         notice: Callable[[str], None],
     ) -> None:
         self.model, self.data, self.settings, self.ranks, self._notice = model, data, settings, ranks, notice
+        self.window, self._precision = window, precision
         self.device = next(model.parameters()).device
         self.at_once = settings.batch_size
-        self._precision = precision
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
-        )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, max_lr=settings.learning_rate, total_steps=n_steps
-        )
-        # Gradients of half precision vanish below 6e-8: losses are scaled up, and gradients down again.
-        self.scaler = torch.amp.GradScaler(self.device.type, init_scale=2.0**12, enabled=precision == "float16")
+        self.optimiser = Optimiser(model, settings, n_steps, precision, ranks)
         self._goal = torch.from_numpy(data.targets).to(self.device)
         self._weights = class_weights(self._goal, model.config.n_outputs, settings.class_weights)
 
-    def step(self, drawn: Sequence[tuple[int, Window]], epoch: int) -> float:
-        """Take one step on windows of runs, each the number of its run and its pieces; return the mean loss.
+    def step(self, numbers: list[int], generator: torch.Generator, epoch: int) -> float:
+        """Take one step on a window of each of these runs; return the mean loss.
 
         Raises
         ------
         RunError
             If a loss is not finite, or memory does not hold a single run; the run is named.
         """
-        total = float(self._shares([number for number, _ in drawn]).sum())
-        loss = self._gradients(self.ranks.share(drawn), total, epoch)
-        loss = self.ranks.add_gradients(self.model, loss)
-        self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.schedule.step()
-        return loss
+        inputs = self.data.inputs
+        # Every process draws for all of them, and takes its share of what was drawn.
+        drawn = [
+            (number, training_window(inputs.segments(number), inputs.points(number, self.window), generator))
+            for number in numbers
+        ]
+        total = float(self._shares(numbers).sum())
+        return self.optimiser.update(self._gradients(self.ranks.share(drawn), total, epoch))
 
     def _gradients(self, mine: Sequence[tuple[int, Window]], total: float, epoch: int) -> float:
         """Add up the gradients of our part of a batch, as many runs at once as memory holds."""
         while True:
-            self.optimizer.zero_grad()
+            self.optimiser.adamw.zero_grad()
             reached = 0
             try:
                 loss = 0.0
@@ -119,7 +193,7 @@ class Stepper:
         loss = (self._shares(numbers) * losses).sum() / total
         # A part of a batch brings its part of what the model itself costs.
         learnt = loss + self.model.auxiliary_loss() * self._shares(numbers).sum() / total
-        self.scaler.scale(learnt).backward()  # type: ignore[no-untyped-call]
+        self.optimiser.scaler.scale(learnt).backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
     def _shares(self, numbers: Sequence[int]) -> Tensor:
@@ -146,22 +220,15 @@ class Stepper:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what is needed to go on, as far as it is tensors."""
-        return optimizer_tensors(self.optimizer)
+        return self.optimiser.tensors()
 
     def state(self) -> dict[str, Any]:
         """Return what is needed to go on besides."""
-        return {
-            "groups": self.optimizer.state_dict()["param_groups"],
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "at_once": self.at_once,
-        }
+        return {**self.optimiser.state(), "at_once": self.at_once}
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Go on where `state` and `tensors` were taken."""
-        restore_optimizer(self.optimizer, tensors, state["groups"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
+        self.optimiser.restore(state, tensors)
         self.at_once = int(state["at_once"])
 
 

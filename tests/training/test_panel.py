@@ -18,7 +18,7 @@ from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.families import load_estimator
 from bids_neurossm.training.harmonisation import ComBat
 from bids_neurossm.training.linear import participant_weights
-from bids_neurossm.training.mlp import MeanPooledMLP
+from bids_neurossm.training.mlp import MeanPooledConfig, MeanPooledMLP
 from bids_neurossm.training.windows import assemble
 
 QUICK = Training(epochs=15, batch_size=12, window=40, learning_rate=0.01, weight_decay=0.0)
@@ -73,8 +73,6 @@ def test_every_baseline_trains_predicts_and_is_saved(tmp_path, name, target):
     again.fit(cohort, train, 1)
     np.testing.assert_allclose(again.predict(cohort, test), scores, rtol=1e-6)
     model.save(tmp_path / "model.safetensors")
-    if name == "mean-pooled-mlp":
-        return  # it is not brought back yet
     loaded = load_estimator(tmp_path / "model.safetensors", Execution(device="cpu"))
     assert loaded.name == name
     np.testing.assert_array_equal(loaded.predict(cohort, test), scores)
@@ -129,18 +127,18 @@ def test_kernel_ridge_is_that_of_scikit_learn(tmp_path, monkeypatch):
 
 def test_the_mlp_does_not_look_at_time_or_at_padding():
     torch.manual_seed(0)
-    model = MeanPooledMLP(4, 8, 2, 0.5).eval()
+    model = MeanPooledMLP(MeanPooledConfig(4, 2, width=8)).eval()
     random = np.random.default_rng(0)
     series = [random.normal(size=(length, 4)).astype(np.float32) for length in (30, 50)]
     whole = [(each, [(0, len(each))]) for each in series]
-    together = model(assemble(whole))
-    alone = torch.cat([model(assemble([each])) for each in whole])
+    together = model(*assemble(whole).arguments)
+    alone = torch.cat([model(*assemble([each]).arguments) for each in whole])
     torch.testing.assert_close(together, alone)
     shuffled = [(random.permutation(each), pieces) for each, pieces in whole]
-    torch.testing.assert_close(model(assemble(shuffled)), together)
+    torch.testing.assert_close(model(*assemble(shuffled).arguments), together)
     # A run in two pieces is one run: its pieces weigh by their length, what lies between them does not count.
     gap = np.insert(series[0], 10, 99.0, axis=0)
-    torch.testing.assert_close(model(assemble([(gap, [(0, 10), (11, 31)])])), together[:1])
+    torch.testing.assert_close(model(*assemble([(gap, [(0, 10), (11, 31)])]).arguments), together[:1])
     assert model_entry("mean-pooled-mlp").by_recipe
     assert not model_entry("kernel-ridge").by_recipe
 
