@@ -18,6 +18,8 @@ from bids_neurossm.errors import UsageError
 CONTROLS = ("time-shuffle", "phase-randomisation")
 #: Measures of connectivity that can be written beside Pearson's correlation.
 CONNECTIVITY = ("partial-correlation", "covariance")
+#: How the label of a run is meant.
+TargetType = Literal["class", "continuous"]
 DEFAULT_SPACES = ("MNI152NLin2009cAsym", "MNI152NLin6Asym")
 
 

@@ -23,7 +23,7 @@ HEAVY = ("torch", "nilearn", "pandas", "numpy", "nibabel", "bids", "sklearn", "m
 FLOORS = (
     ("__init__", "errors", "data", "printable"),
     ("content",),
-    ("config", "tables", "toml", "registry"),
+    ("config", "tables", "toml", "registry", "metric_names"),
     ("ops", "dataset"),
     ("checkpoint",),
     ("atlas",),

@@ -19,9 +19,9 @@ from bids_neurossm.cli.plan_pretraining import with_encoder
 from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
 from bids_neurossm.cli.plan_series import series_of
 from bids_neurossm.cli.same_series import atlas_drawing, other_drawing, same_series
-from bids_neurossm.config import Evaluation, ModelSpec, RunConfig, Training
+from bids_neurossm.config import ModelSpec, RunConfig, TargetType, Training
 from bids_neurossm.dataset.companions import LABEL_TABLE, Folders, find_companion
-from bids_neurossm.dataset.labels import TargetType, parse_target
+from bids_neurossm.dataset.labels import parse_target
 from bids_neurossm.dataset.names import class_labels, parse_name, sanitised_label
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.dataset.query import DENSE_SPACE
@@ -34,6 +34,7 @@ from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import Shortest, wanted_splits
 from bids_neurossm.registry import LEAST_BINS, blaming, model_entry, model_names
 from bids_neurossm.training.recipes import load_recipe
+from bids_neurossm.training.splits import Splits
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
 
 #: Entities of the series that the name of an analysis leaves out, or has in its atlas and its strategy.
@@ -66,15 +67,16 @@ def plan_group(config: RunConfig) -> GroupPlan:
     target = parse_target(config.evaluation.target)
     _require_device(config)
     spec, training = plan_model(config)
-    series = series_of(config)
+    series = series_of(config, target)
     source, files = series.source, series.files
     strategy = str(files[0].sidecar.get("DenoisingStrategy") or files[0].entities.get("desc", ""))
-    labelled = label_runs(config, files, source)
+    labelled = label_runs(config, target, files, source)
     kept, target_type = labelled.runs, labelled.target_type
     with _hinted(labelled.notes):
         told = f"--target {target.text} ({labelled.source})"
         classes = _classes(kept["label"], told) if target_type == "class" else []
-        evaluation = _checked_evaluation(config, kept, classes, target_type)
+        splits = _checked_splits(config, kept, classes, target_type)
+        evaluation = replace(config.evaluation, folds=splits.folds, repeats=splits.repeats)
     used = set(kept["run"])
     notes = same_series([file for file in files if file.run in used], config.evaluation.allow_mixed_settings)
     regions = common_regions(files, same_parcels)
@@ -102,6 +104,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
         networks=parcellation.networks if parcellation else [network_of(name) for name in regions],
         target_type=target_type,
         classes=classes,
+        splits=splits,
         shortest=shortest_run(spec, kept),
         max_uncovered=config.extraction.max_uncovered,
         extra={
@@ -159,8 +162,8 @@ def plan_model(config: RunConfig) -> tuple[ModelSpec, Training]:
     return with_encoder(config, spec), replace(training, **config.training)
 
 
-def _checked_evaluation(config: RunConfig, runs: pd.DataFrame, classes: Sequence[str], kind: TargetType) -> Evaluation:
-    """Make sure that the runs can be split as asked, and count the folds and re-splits that come out.
+def _checked_splits(config: RunConfig, runs: pd.DataFrame, classes: Sequence[str], kind: TargetType) -> Splits:
+    """Split the runs as asked, before anything is read.
 
     Raises
     ------
@@ -173,7 +176,7 @@ def _checked_evaluation(config: RunConfig, runs: pd.DataFrame, classes: Sequence
         raise UsageError(f"--only-fold {asked} does not exist: there are {splits.folds} folds.")
     if config.evaluation.harmonise is not None and (runs["site"].astype(str) == "").all():
         raise LabelError("--harmonise combat needs a column site in the table of participants; it has none.")
-    return replace(config.evaluation, folds=splits.folds, repeats=splits.repeats)
+    return splits
 
 
 def shortest_run(spec: ModelSpec, runs: pd.DataFrame) -> Shortest:

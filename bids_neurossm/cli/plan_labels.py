@@ -9,12 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from bids_neurossm.config import Evaluation, RunConfig
+from bids_neurossm.config import Evaluation, RunConfig, TargetType
 from bids_neurossm.dataset.cells import as_classes
 from bids_neurossm.dataset.identifiers import listed
 from bids_neurossm.dataset.labels import (
     Target,
-    TargetType,
     find_table,
     label_datasets,
     lookalikes,
@@ -87,12 +86,15 @@ def run_facts(file: SeriesFile) -> dict[str, Any]:
     }
 
 
-def label_runs(config: RunConfig, files: Sequence[SeriesFile], source: Path) -> LabelledRuns:
+def label_runs(config: RunConfig, target: Target, files: Sequence[SeriesFile], source: Path) -> LabelledRuns:
     """Give runs their labels and covariates.
 
     Parameters
     ----------
     config : RunConfig
+        What is asked for.
+    target : Target
+        Its target.
     files : sequence of SeriesFile
         The runs.
     source : Path
@@ -104,7 +106,6 @@ def label_runs(config: RunConfig, files: Sequence[SeriesFile], source: Path) -> 
         If the labels cannot be found or used, or no run is left.
     """
     evaluation = config.evaluation
-    target = parse_target(evaluation.target or "")
     runs = pd.DataFrame([run_facts(file) for file in files])
     _refuse_own_names(evaluation)
     exclusions = [file.sidecar.get("Exclusion") for file in files]

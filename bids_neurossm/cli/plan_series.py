@@ -12,7 +12,7 @@ from bids_neurossm.dataset.bidsignore import IgnoreRules, vague_sentences
 from bids_neurossm.dataset.companions import Folders
 from bids_neurossm.dataset.exclusions import read_exclusions, unmatched_sentences
 from bids_neurossm.dataset.identifiers import listed
-from bids_neurossm.dataset.labels import parse_target, source_datasets
+from bids_neurossm.dataset.labels import Target, source_datasets
 from bids_neurossm.dataset.left_out import UNREADABLE, LeftOut, left_out_by, sentences
 from bids_neurossm.dataset.series import (
     FoundSeries,
@@ -48,8 +48,15 @@ class SeriesPlan:
     notes: list[str]
 
 
-def series_of(config: RunConfig) -> SeriesPlan:
+def series_of(config: RunConfig, target: Target | None = None) -> SeriesPlan:
     """Find the series: in the output dataset, else in BIDS_DIR or another dataset that was named.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What is asked for.
+    target : Target, optional
+        What is predicted; an entity that is the target does not tell kinds of series apart.
 
     Raises
     ------
@@ -90,7 +97,8 @@ def series_of(config: RunConfig) -> SeriesPlan:
     left_out = [*found.left_out, *dropped.values()]
     if not kept:
         raise NoInputError(f"All {len(dropped)} runs in {found.dataset} are left out. {' '.join(sentences(left_out))}")
-    kept = [replace(each, label_entity=_label_entity(config)) for each in kept]
+    entity = target.column if target is not None and target.kind == "entity" else None
+    kept = [replace(each, label_entity=entity) for each in kept]
     several = [name for name, labels in selection.filter.items() if len(labels) > 1]
     chosen = choose_kind(kept, *_atlas_and_strategy(config, kept), found.dataset, several)
     notes += [] if exclusions is None else unmatched_sentences(exclusions, [*names, *found.unwanted])
@@ -143,12 +151,6 @@ def _with_sidecars(chosen: Sequence[SeriesFile], recordings: Sequence[Path]) -> 
     if first is not None and not files:
         raise first
     return files, unreadable
-
-
-def _label_entity(config: RunConfig) -> str | None:
-    """Name the entity that is the target, if it is one."""
-    target = parse_target(config.evaluation.target) if config.evaluation.target else None
-    return target.column if target is not None and target.kind == "entity" else None
 
 
 def _atlas_and_strategy(config: RunConfig, files: Sequence[SeriesFile]) -> tuple[dict[str, str] | None, str | None]:

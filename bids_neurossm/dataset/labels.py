@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote_to_bytes, urlparse
 
+from bids_neurossm.config import TargetType
 from bids_neurossm.content import is_listed
 from bids_neurossm.dataset.cells import (
     DISTINCT,
@@ -28,8 +29,6 @@ from bids_neurossm.errors import LabelError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TargetType = Literal["class", "continuous"]
 
 
 @dataclass(frozen=True)

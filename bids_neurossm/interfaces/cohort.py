@@ -15,7 +15,7 @@ import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.names import same_parcels
-from bids_neurossm.config import Evaluation
+from bids_neurossm.config import Evaluation, TargetType
 from bids_neurossm.dataset.left_out import UNREADABLE
 from bids_neurossm.dataset.portable import portable
 from bids_neurossm.dataset.series import SeriesFile, read_series
@@ -25,7 +25,6 @@ from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.records import Record, write_record
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.dealing import TargetType
 from bids_neurossm.training.duplicates import refuse_duplicates
 from bids_neurossm.training.splits import (
     Splits,
@@ -169,40 +168,33 @@ def exclusion_table(rows: Sequence[dict[str, str]]) -> pd.DataFrame:
     return pd.DataFrame([{"excluded": "yes", **row} for row in rows], columns=EXCLUSION_COLUMNS)
 
 
-class MakeSplitsInputSpec(RecordingInputSpec):
-    """A cohort to be split."""
+class WriteSplitsInputSpec(RecordingInputSpec):
+    """Splits that were planned, and the cohort that came out."""
 
     analysis = traits.Instance(Analysis, mandatory=True)
     cohort = traits.Str(mandatory=True, desc="folder of the cohort")
+    planned = traits.Instance(Splits, mandatory=True, desc="of the participants that were looked for")
 
 
-class MakeSplitsOutputSpec(TraitedSpec):  # type: ignore[misc]
+class WriteSplitsOutputSpec(TraitedSpec):  # type: ignore[misc]
     """The splits."""
 
     splits = traits.Str(desc="splits.tsv in the output dataset")
     notes = traits.List(traits.Str, desc="what the report should say about them")
 
 
-class MakeSplits(RecordingInterface):
-    """Write the splits before anything is trained, or check those that the user gave."""
+class WriteSplits(RecordingInterface):
+    """Write the splits before anything is trained, without those whose series could not be used."""
 
-    input_spec = MakeSplitsInputSpec
-    output_spec = MakeSplitsOutputSpec
+    input_spec = WriteSplitsInputSpec
+    output_spec = WriteSplitsOutputSpec
     always_run = True
 
     def _work(self, cwd: Path) -> None:
-        analysis: Analysis = self.inputs.analysis
-        evaluation = analysis.evaluation
         cohort = Cohort.open(self.inputs.cohort)
-        splits = wanted_splits(
-            evaluation,
-            cohort.runs,
-            cohort.classes,
-            "class" if cohort.target_type == "class" else "continuous",
-            analysis.execution.random_seed,
-        )
+        splits = self.inputs.planned.among(cohort.runs)
         refuse_leaks(splits, cohort)
-        path = analysis.outputs.table("splits")
+        path = self.inputs.analysis.outputs.table("splits")
         write_splits(splits, path)
         self._results["splits"] = str(path)
         self._results["notes"] = list(splits.notes)

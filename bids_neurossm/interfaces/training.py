@@ -75,18 +75,14 @@ class TrainCell(RecordingInterface):
         with_its_files(analysis, cell).save(analysis.cell_file(cell.key))
         return True
 
-    def _cell(self, analysis: Analysis, cohort: Cohort, splits: Splits, digest: str) -> Cell:
-        key: CellKey = self.inputs.key
-        if key.fold > splits.folds:
-            # A left-out value can lose its runs after the cells were counted: there is nobody left to test.
-            nobody = np.empty((0, max(len(cohort.classes), 1)))
-            return Cell(key, digest, np.empty(0, dtype=np.int64), nobody, {})
-        return self._train(analysis, cohort, splits.repeat(key.split), digest)
-
-    def _train(self, analysis: Analysis, whole: Cohort, splits: Splits, digest: str) -> Cell:
+    def _cell(self, analysis: Analysis, whole: Cohort, splits: Splits, digest: str) -> Cell:
         key: CellKey = self.inputs.key
         cohort = altered(whole, key.variant, analysis.level, analysis.execution.random_seed)
-        train, test = _sides(analysis, cohort, splits, key)
+        train, test = _sides(analysis, cohort, splits.repeat(key.split), key)
+        classes = max(len(cohort.classes), 1)
+        if key.fold != FINAL and not test.size:
+            # The series of all who were to be tested could not be used.
+            return Cell(key, digest, np.empty(0, dtype=np.int64), np.empty((0, classes)), {})
         spec = analysis.spec_of(key.model)
         estimator: Any = create_estimator(key.model, spec, analysis.training, analysis.execution)
         progress = ProgressFile(Path(self.inputs.records), self.inputs.unit)
@@ -100,7 +96,6 @@ class TrainCell(RecordingInterface):
             estimator.fit(cohort, train, _seed_of(analysis, key))
         finally:
             progress.end()
-        classes = max(len(cohort.classes), 1)
         scores = np.empty((0, classes))
         if test.size:
             scores = checked_scores(key.model, estimator.predict(cohort, test), len(test), classes)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bids_neurossm.metric_names import lower_is_better
 from bids_neurossm.reports.tables import Table, number, pairs_table, with_interval
 from bids_neurossm.reports.words import comparison_verdict, metric_name, model_name, set_name, target_name
 
@@ -154,7 +155,7 @@ def glance(
         tiles.append({"value": number(row["value"], fixed=True), "name": metric_name(metric), "detail": detail})
         others = overall[(overall["metric"] == metric) & (overall["model"] != model)].dropna(subset=["value"])
         if len(others):
-            best = others.sort_values("value", ascending=metric in ("mae", "log_loss", "brier")).iloc[0]
+            best = others.sort_values("value", ascending=lower_is_better(metric)).iloc[0]
             name = f"best baseline: {model_name(str(best['model']))}"
             tiles.append({"value": number(float(best["value"])), "name": name, "detail": _interval_text(dict(best))})
     if controls is not None and {"control", "p"} <= set(controls.columns):

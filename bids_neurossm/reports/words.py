@@ -5,40 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from bids_neurossm.metric_names import METRIC_NAMES, lower_is_better, metric_words
 from bids_neurossm.registry import installed_entry
-
-_METRICS = {
-    "auc": "AUC",
-    "macro_auc": "macro AUC",
-    "auc_within_site": "AUC within sites",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1": "F1",
-    "macro_f1": "macro F1",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "calibration_slope": "calibration slope",
-    "calibration_intercept": "calibration intercept",
-    "expected_calibration_error": "expected calibration error",
-    "mae": "mean absolute error",
-    "rmse": "root mean squared error",
-    "r": "correlation r",
-    "r2": "R²",
-    "r_within_site": "correlation r within sites",
-    "partial_r": "partial r given covariates",
-}
-
-#: What a reader who is no statistician needs to know of a metric: which way is good.
-_BETTER = {
-    "log_loss": "lower is better",
-    "brier": "lower is better",
-    "mae": "lower is better",
-    "rmse": "lower is better",
-    "expected_calibration_error": "lower is better",
-    "calibration_slope": "1 is ideal",
-    "calibration_intercept": "0 is ideal",
-}
-_LOWER = tuple(name for name, text in _BETTER.items() if text.startswith("lower"))
 
 #: Names of models in results that are none of the registry.
 _OTHER_MODELS = {"mean": "guessing (mean)", "static": "static connectivity"}
@@ -61,8 +29,9 @@ def metric_name(metric: str, explain: bool = False) -> str:
     >>> metric_name("auc"), metric_name("log_loss", explain=True), metric_name("my_score")
     ('AUC', 'log loss (lower is better)', 'my score')
     """
-    text = _METRICS.get(metric, metric.replace("_", " "))
-    return f"{text} ({_BETTER[metric]})" if explain and metric in _BETTER else text
+    known = METRIC_NAMES.get(metric)
+    text = metric_words(metric)
+    return f"{text} ({known.better})" if explain and known and known.better else text
 
 
 def metric_range(metric: str) -> tuple[float, float]:
@@ -73,11 +42,8 @@ def metric_range(metric: str) -> tuple[float, float]:
     >>> metric_range("auc"), metric_range("r"), metric_range("mae"), metric_range("calibration_slope")
     ((0.0, 1.0), (-1.0, 1.0), (0.0, inf), (-inf, inf))
     """
-    if "auc" in metric or "accuracy" in metric or metric in ("f1", "macro_f1", "expected_calibration_error"):
-        return 0.0, 1.0
-    if metric in ("r", "r_within_site", "partial_r"):
-        return -1.0, 1.0
-    return (0.0, math.inf) if lower_is_better(metric) else (-math.inf, math.inf)
+    known = METRIC_NAMES.get(metric)
+    return (known.low, known.high) if known else (-math.inf, math.inf)
 
 
 def interval_text(metric: str, low: Any, high: Any) -> str:
@@ -92,11 +58,6 @@ def interval_text(metric: str, low: Any, high: Any) -> str:
     if math.isnan(low) or math.isnan(high):
         return "no interval"
     return f"{max(low, least):.3f} to {min(high, most):.3f}"
-
-
-def lower_is_better(metric: str) -> bool:
-    """Tell whether a small value of a metric is the good one."""
-    return metric in _LOWER
 
 
 def model_name(model: str) -> str:

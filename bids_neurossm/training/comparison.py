@@ -10,11 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import UsageError
+from bids_neurossm.metric_names import lower_is_better, metric_words
 from bids_neurossm.training.intervals import Interval, grouped_bootstrap, nadeau_bengio_interval, sign_flip_interval
 from bids_neurossm.training.metrics import (
-    METRIC_WORDS,
     METRICS,
-    SMALLER_IS_BETTER,
     Floats,
     labels_and_scores,
     values_by_fold,
@@ -197,13 +196,13 @@ def verdict(model: str, baseline: str, metric: str, value: float, other: float, 
         which is not to say that the two are alike: the interval says how far apart they may be. It ``is ahead of`` or
         ``is behind`` the baseline where the folds allow no test.
     """
-    word = METRIC_WORDS[metric]
+    word = metric_words(metric)
     figures = f"{word} {value:.3f} against {other:.3f}"
     if not np.isfinite(found.estimate):
         return f"{model} and {baseline} can not be compared: {word} is not defined for both in any fold."
     if not np.isfinite(found.p):
         # The report says the same in fewer words (`bids_neurossm.reports.words.comparison_verdict`).
-        ahead = (found.estimate < 0) == (metric in SMALLER_IS_BETTER)
+        ahead = (found.estimate < 0) == (lower_is_better(metric))
         side = "can not be told apart from" if found.estimate == 0 else "is ahead of" if ahead else "is behind"
         where = f"in each of {found.n} folds" if found.n > 1 else "in one fold"
         reason = "folds that are all alike do" if found.n > 1 else "one fold does"
@@ -216,7 +215,7 @@ def verdict(model: str, baseline: str, metric: str, value: float, other: float, 
         f"p = {found.p:.3g}, {found.method}, {found.label}"
     )
     if found.p < SIGNIFICANCE:
-        better = found.estimate < 0 if metric in SMALLER_IS_BETTER else found.estimate > 0
+        better = found.estimate < 0 if lower_is_better(metric) else found.estimate > 0
         return f"{model} {'beats' if better else 'is worse than'} {baseline} ({evidence})."
     if found.low <= 0 <= found.high:
         return f"{model} can not be told apart from {baseline}, and so is not shown to beat it ({evidence})."

@@ -10,13 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import UsageError
+from bids_neurossm.metric_names import lower_is_better
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.comparison import SIGNIFICANCE, ratio_of_test_to_train
 from bids_neurossm.training.connectivity import pearson_features
 from bids_neurossm.training.linear import fit_linear
 from bids_neurossm.training.metrics import (
     METRICS,
-    SMALLER_IS_BETTER,
     Floats,
     defined_mean,
     labels_and_scores,
@@ -72,7 +72,7 @@ def against_null(observed: float, null: Floats, metric: str, widening: float = 1
         return AgainstNull(observed, np.nan, np.nan, np.nan, len(null))
     if widening > 1:
         defined = defined.mean() + widening * (defined - defined.mean())
-    sign = -1.0 if metric in SMALLER_IS_BETTER else 1.0
+    sign = -1.0 if lower_is_better(metric) else 1.0
     # Rounding must not turn an equal value into a smaller one.
     reached = int((sign * defined >= sign * observed - 1e-12).sum())
     edge = float(sign * np.quantile(sign * defined, 0.95))

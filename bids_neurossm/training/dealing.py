@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from bids_neurossm.config import TargetType
 from bids_neurossm.errors import LabelError
-
-TargetType = Literal["class", "continuous"]
 
 #: A smaller holdout says too little about a class (docs/methods.md, section 2).
 GROUPS_PER_CLASS = 20

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.metrics import centred_logits
 from bids_neurossm.training.neural import NeuralEstimator
 
 Floats = NDArray[np.float64]
@@ -62,16 +63,8 @@ def decisions_without(
     """
     pathways, mean = _pathways_of(estimator), _mean_of(estimator)
     return np.stack(
-        [centred(pathways.predict(CohortWithoutRegions.of(cohort, each), rows), target, mean) for each in kept]
+        [centred_logits(pathways.predict(CohortWithoutRegions.of(cohort, each), rows) - mean, target) for each in kept]
     )
-
-
-def centred(scores: Floats, target: NDArray[np.int64], mean: float = 0.0) -> Floats:
-    """Return logits (n, C) less the mean of the others; of values (n, 1) the deviation in the target's direction."""
-    if scores.shape[1] == 1:
-        return (scores[:, 0] - mean) * np.where(target < 0, -1.0, 1.0)
-    own = scores[np.arange(len(scores)), target]
-    return np.asarray(own - (scores.sum(axis=1) - own) / (scores.shape[1] - 1))
 
 
 def with_random_weights(estimator: NeuralEstimator, seed: int) -> NeuralEstimator:

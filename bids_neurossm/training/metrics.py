@@ -347,6 +347,17 @@ def r_squared(values: NDArray[Any], predicted: Floats) -> float:
     return float(1 - ((values - predicted[:, 0]) ** 2).sum() / ((values - values.mean()) ** 2).sum())
 
 
+def centred_logits(outputs: Floats, target: NDArray[np.int64]) -> Floats:
+    """Return how far outputs (n, C) speak for what is explained, (n,): that logit minus the mean of the others.
+
+    Of a continuous target (n, 1), the value in the direction of the target, -1 for downwards.
+    """
+    if outputs.shape[1] == 1:
+        return np.where(target < 0, -1.0, 1.0) * outputs[:, 0]
+    own = outputs[np.arange(len(target)), target]
+    return np.asarray(own - (outputs.sum(axis=1) - own) / (outputs.shape[1] - 1), dtype=np.float64)
+
+
 def correlation(x: Floats, y: Floats) -> float:
     """Pearson correlation; NaN with fewer than three pairs or a constant."""
     if len(x) < 3 or np.ptp(x) <= 1e-12 * np.abs(x).max() or np.ptp(y) <= 1e-12 * np.abs(y).max():
@@ -369,12 +380,3 @@ CLASS_METRICS: dict[str, Metric] = {
 #: Metric of a continuous target, by its name in ``metrics.tsv``.
 VALUE_METRICS: dict[str, Metric] = {"mae": mean_absolute_error, "r": pearson_r, "r2": r_squared}
 METRICS: dict[str, Metric] = {**CLASS_METRICS, **VALUE_METRICS}
-#: What metrics are called in sentences.
-METRIC_WORDS = {
-    "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auc": "AUC",
-    "log_loss": "log loss", "brier": "Brier score", "calibration_slope": "calibration slope",
-    "calibration_intercept": "calibration intercept", "expected_calibration_error": "expected calibration error",
-    "mae": "mean absolute error", "r": "correlation of truth and prediction", "r2": "explained variance",
-}  # fmt: skip
-#: Metrics of which a smaller value is a better one.
-SMALLER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "expected_calibration_error"})

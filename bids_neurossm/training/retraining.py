@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_neurossm.metric_names import lower_is_better, metric_words
 from bids_neurossm.training.alterations import PHASE_RANDOMISATION, TIME_SHUFFLE
 from bids_neurossm.training.comparison import SIGNIFICANCE, FoldsAre, compare, over_folds
 from bids_neurossm.training.controls import COLUMNS, against_null, control_table
 from bids_neurossm.training.intervals import Interval, nadeau_bengio_interval
-from bids_neurossm.training.metrics import METRIC_WORDS, SMALLER_IS_BETTER, Floats, values_by_fold
+from bids_neurossm.training.metrics import Floats, values_by_fold
 
 #: What each alteration takes away, as the subject of a sentence and as what is left out.
 _TAKEN = {
@@ -65,9 +66,9 @@ def altered_series_controls(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     shown: list[dict[Any, Any]] = table[table["metric"] == metric].to_dict(orient="records")
     for row in shown:
         subject, condition = _TAKEN[row["baseline"]]
-        better = row["difference"] < 0 if metric in SMALLER_IS_BETTER else row["difference"] > 0
+        better = row["difference"] < 0 if lower_is_better(metric) else row["difference"] > 0
         figures = (
-            f"{METRIC_WORDS[metric]} {row['model_value']:.3f}, and {row['baseline_value']:.3f} with {condition}; "
+            f"{metric_words(metric)} {row['model_value']:.3f}, and {row['baseline_value']:.3f} with {condition}; "
             f"difference {row['difference']:+.3f}, 95 % interval {row['low']:+.3f} to {row['high']:+.3f}, "
             f"p = {row['p']:.3g}"
         )
@@ -165,12 +166,12 @@ def learning_curve_table(
     table = pd.DataFrame(rows, columns=columns)
     middle = min((percent for percent in parts if percent != 100), key=lambda percent: abs(percent - 50))
     gain = over_folds(values[(model, 100)] - values[(model, middle)], sizes[model], folds_are)
-    smaller = -1.0 if metric in SMALLER_IS_BETTER else 1.0
+    smaller = -1.0 if lower_is_better(metric) else 1.0
     helps = gain.p < SIGNIFICANCE and smaller * gain.estimate > 0
     evidence = f"95 % interval {gain.low:+.3f} to {gain.high:+.3f}, p = {gain.p:.3g}"
     sentence = (
         f"Learning curve: from {middle} % of the training groups ({n_training[(model, middle)]:.0f}) to all "
-        f"({n_training[(model, 100)]:.0f}) the {METRIC_WORDS[metric]} of {model} changed by {gain.estimate:+.3f} "
+        f"({n_training[(model, 100)]:.0f}) the {metric_words(metric)} of {model} changed by {gain.estimate:+.3f} "
         f"({evidence if np.isfinite(gain.p) else 'no test, as all folds are alike'}): more participants are "
         f"{'shown' if helps else 'not shown'} to help."
     )

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.config import TargetType
 from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import LabelError
 from bids_neurossm.tables import read_table
 from bids_neurossm.training.dealing import (
-    TargetType,
     deal_folds,
     groups_per_label,
     memberships,
@@ -73,6 +73,11 @@ class Splits:
         table = self.table[list(COLUMNS)]
         return replace(self, table=table if number == 1 else table.assign(fold=self.table[f"fold_{number}"]))
 
+    def among(self, runs: pd.DataFrame) -> Splits:
+        """Return the same splits of those participants only who have a row in `runs`."""
+        left = self.table["participant_id"].isin(set(runs["participant_id"].astype(str)))
+        return replace(self, table=self.table[left].reset_index(drop=True))
+
     def digest(self, number: int, final: bool = False) -> str:
         """Hash who stands where in one re-split; for the final model only who is held out.
 
@@ -90,14 +95,14 @@ class Splits:
     def fold_indices(self, runs: pd.DataFrame, fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of ``runs`` to train on and to test on in one fold; the holdout is in neither.
 
+        Nobody is tested in a fold that all have left.
+
         Raises
         ------
         LabelError
             If a participant of ``runs`` has no place in the splits.
         """
         of_run = self.fold_of_runs(runs)
-        if not 1 <= fold <= self.folds:
-            raise LabelError(f"Fold {fold} does not exist: the splits have folds 1 to {self.folds}.")
         return np.flatnonzero((of_run != fold) & (of_run != 0)), np.flatnonzero(of_run == fold)
 
     def holdout_indices(self, runs: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

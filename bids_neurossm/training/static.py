@@ -18,6 +18,7 @@ from bids_neurossm.errors import CheckpointError
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.connectivity import MultiscaleTangentFeatures
 from bids_neurossm.training.linear import LinearModel, fit_linear, out_of_fold, participant_weights
+from bids_neurossm.training.metrics import centred_logits
 from bids_neurossm.training.weighing import balanced_mean, shrinkage
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class StaticTerm:
         array (n,)
             Centred term of that class (its own minus the mean of the others), less the same of the reference.
         """
-        return towards(terms - self.centre, target)
+        return centred_logits(terms - self.centre, target)
 
     def weighing(self, weight: float, unseen: NDArray[np.float64], target: NDArray[Any]) -> StaticTerm:
         """Return the same term with a weight, and the centre that it has then.
@@ -103,7 +104,7 @@ class StaticTerm:
 
     def added_to(self, attribution: PathwayAttribution, terms: NDArray[np.float64]) -> PathwayAttribution:
         """Return the attribution of the whole decision from that of the pathways, with the term's own importance."""
-        own = towards(terms, attribution.target)
+        own = centred_logits(terms, attribution.target)
         moved = self.importance(terms, attribution.target)
         return replace(
             attribution,
@@ -142,17 +143,6 @@ class StaticTerm:
             return cls(features, model, float(facts["weight"]), arrays["centre"], target_mean, target_scale)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"The static term of the checkpoint can not be read: {error}.") from error
-
-
-def towards(values: NDArray[np.float64], target: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return how far outputs (n, C) speak for what is explained, (n,): that logit minus the mean of the others.
-
-    Of a continuous target (n, 1), the value in the direction of the target, -1 for downwards.
-    """
-    if values.shape[1] == 1:
-        return np.where(target < 0, -1.0, 1.0) * values[:, 0]
-    own = values[np.arange(len(target)), target]
-    return np.asarray(own - (values.sum(axis=1) - own) / (values.shape[1] - 1), dtype=np.float64)
 
 
 def fit_static(

@@ -14,7 +14,7 @@ from bids_neurossm.interfaces.experts import (
     matched_cells,
     usage_table,
 )
-from bids_neurossm.reports.expert_figures import expert_networks
+from bids_neurossm.reports.expert_figures import weights_by_network
 
 REGIONS, EXPERTS, RUNS = 12, 3, 4
 
@@ -89,10 +89,10 @@ def test_the_table_of_usage_has_a_row_per_expert_of_each_mixture():
 
 def test_the_report_shows_which_networks_the_experts_are_given():
     regions = pd.DataFrame({"network": ["Vis", "Vis", "Default"], "expert-1": [1, 0.5, 0], "expert-2": [0, 0.5, 1]})
-    drawn = expert_networks(regions)
+    drawn = weights_by_network(regions)
     assert drawn is not None
     assert "2 experts in 2 networks" in drawn.alt
-    assert expert_networks(regions[["network"]]) is None
-    nameless = expert_networks(regions.assign(network=""))
+    assert weights_by_network(regions[["network"]]) is None
+    nameless = weights_by_network(regions.assign(network=""))
     assert nameless is not None
     assert "1 networks" in nameless.alt

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.errors import UsageError
+from bids_neurossm.metric_names import METRIC_NAMES
 from bids_neurossm.training.comparison import COLUMNS, compare, ratio_of_test_to_train, verdict
 from bids_neurossm.training.intervals import Interval
-from bids_neurossm.training.metrics import METRIC_WORDS, METRICS
+from bids_neurossm.training.metrics import METRICS
 
 
 def units(strengths, n=200, folds=5, set_name="development", seed=0):
@@ -117,4 +118,4 @@ def test_a_large_difference_with_a_wide_interval_is_not_called_none():
 
 
 def test_every_metric_has_words():
-    assert set(METRIC_WORDS) == set(METRICS)
+    assert set(METRICS) <= set(METRIC_NAMES)
