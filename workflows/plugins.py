@@ -159,7 +159,7 @@ class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
     def close(self, kill: bool = False) -> None:
         """Let the workers go; with `kill` also those that are at work."""
         if kill:
-            self._status_callback = None  # those that are killed here are no news
+            self._status_callback: Any = None  # those that are killed here are no news
         workers = [*self._idle, *(task.worker for task in list(self._busy.values()))]
         for worker in workers:
             if kill:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bids_neurossm.atlas.drawing import Drawing, labels_hash
 from bids_neurossm.content import missing_content
 from bids_neurossm.dataset.hashing import hash_content, hash_file
-from bids_neurossm.dataset.nifti import check_nifti
+from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.errors import ResourceMissingError, UsageError
 
 #: Names that other software gives to the spaces of TemplateFlow.
@@ -195,7 +195,6 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
     ResourceMissingError
         If the file is empty, damaged, not 3D, or holds values that are no labels.
     """
-    import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError, ImageDataError
 
@@ -209,7 +208,7 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
         )
     check_nifti(path, ResourceMissingError)
     try:
-        image = nib.load(path)
+        image = load_nifti(path)
         if np.prod(image.shape, dtype=float) > _MOST_VOXELS:
             raise ValueError(f"its header claims the shape {image.shape}")
         data = np.asanyarray(image.dataobj)

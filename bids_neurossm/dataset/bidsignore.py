@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from bids_neurossm.content import missing_content
+from bids_neurossm.content import MAX_TOML_BYTES, is_listed, missing_content, read_content
 from bids_neurossm.dataset.companions import contradicts
 from bids_neurossm.errors import UsageError
 
@@ -56,15 +56,15 @@ class IgnoreRules:
         Raises
         ------
         UsageError
-            If its content was not fetched.
+            If its content was not fetched, it is no file, or larger than 1 MiB.
         """
         path = dataset / ".bidsignore"
+        if not is_listed(path) or (path.is_file() and path.stat().st_size == 0):
+            return cls((), GitIgnoreSpec.from_lines(()))
         problem = missing_content(path)
-        if problem is not None and path.is_symlink():
+        if problem is not None:
             raise UsageError(f"{problem} It may say which runs to leave out.")
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if path.is_file() else []
-        if lines and lines[0].startswith("/annex/objects/"):
-            raise UsageError(f"{problem} It may say which runs to leave out.")
+        lines = read_content(path, UsageError, MAX_TOML_BYTES).decode("utf-8-sig", errors="replace").splitlines()
         kept = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
         vague = [line for line in kept if _SOME_PARTICIPANTS.search(line) and not _PARTICIPANT.search(line)]
         patterns = tuple(line for line in kept if line not in vague)
