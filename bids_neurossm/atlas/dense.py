@@ -60,7 +60,8 @@ def read_dense_labels(path: Path) -> tuple[npt.NDArray[np.int32], Any, LabelTabl
         raise ResourceMissingError(f"{path} is not a readable CIFTI-2 label image ({error}); copy it again.") from error
     if not isinstance(axis, BrainModelAxis) or len(data) != 1:
         raise UsageError(f"{path} has {len(data)} maps; one map of labels on grayordinates is expected.")
-    labels = np.rint(np.nan_to_num(data[0])).astype(np.int32)
+    with np.errstate(invalid="ignore"):  # what does not fit is refused next
+        labels = np.rint(np.nan_to_num(data[0])).astype(np.int32)
     if not np.allclose(labels, np.nan_to_num(data[0]), atol=1e-3) or labels.min() < 0:
         raise UsageError(f"{path} holds values that are no labels; whole numbers from 0 are expected.")
     labels.flags.writeable = False  # shared by every run

@@ -219,7 +219,8 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
         data = data[..., 0]
     if data.ndim != 3:
         raise ResourceMissingError(f"{path} has shape {data.shape}; a 3D image of labels is expected.")
-    labels = np.rint(np.nan_to_num(data)).astype(np.int32)
+    with np.errstate(invalid="ignore"):  # what does not fit is refused next
+        labels = np.rint(np.nan_to_num(data)).astype(np.int32)
     if not np.allclose(labels, np.nan_to_num(data), atol=1e-3) or labels.min() < 0:
         raise ResourceMissingError(f"{path} holds values that are no labels; whole numbers from 0 are expected.")
     if not labels.any():
