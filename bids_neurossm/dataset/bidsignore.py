@@ -66,7 +66,7 @@ class IgnoreRules:
             raise UsageError(f"{problem} It may say which runs to leave out.")
         lines = read_content(path, UsageError, MAX_TOML_BYTES).decode("utf-8-sig", errors="replace").splitlines()
         kept = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        vague = [line for line in kept if _SOME_PARTICIPANTS.search(line) and not _PARTICIPANT.search(line)]
+        vague = [line for line in kept if _is_vague(line)]
         patterns = tuple(line for line in kept if line not in vague)
         return cls(patterns, GitIgnoreSpec.from_lines(patterns), tuple(vague))
 
@@ -110,6 +110,15 @@ class IgnoreRules:
             if self._matches(index, "/".join(folders[:depth]) + "/"):
                 return not _PLACES.fullmatch(folder)
         return False
+
+
+def _is_vague(pattern: str) -> bool:
+    """Tell whether a pattern names participants without spelling a label, or is none that git knows (``!``)."""
+    try:
+        GitIgnoreSpec.from_lines([pattern])
+    except ValueError:
+        return True
+    return bool(_SOME_PARTICIPANTS.search(pattern)) and not _PARTICIPANT.search(pattern)
 
 
 def vague_sentences(rules: Sequence[IgnoreRules]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,25 @@ def test_a_file_whose_content_was_not_fetched_is_refused(tmp_path: Path) -> None
     (tmp_path / ".bidsignore").write_text("/annex/objects/MD5E-s20--abc\n")
     with pytest.raises(UsageError, match="is a pointer of git-annex"):
         IgnoreRules.read(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["a-z\n\nÈ\\Êt\x16c^\n\n!", "*\n\\"])
+def test_a_pattern_that_git_does_not_know_is_not_followed_and_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / ".bidsignore").write_text(content, encoding="utf-8")
+    (sentence,) = vague_sentences([IgnoreRules.read(tmp_path)])
+    assert sentence == f".bidsignore: {content[-1]} names no single participant and is not followed; use --exclude."
+
+
+def test_a_file_that_is_a_pipe_or_too_large_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / ".bidsignore"
+    os.mkfifo(path)
+    with pytest.raises(UsageError, match="is a pipe, not a file; save it to a file first. It may say which runs"):
+        IgnoreRules.read(tmp_path)
+    path.unlink()
+    path.write_bytes(b"sub-01/\n" * 300_000)
+    with pytest.raises(UsageError, match="has 2 MiB; a file of this kind has at most 1 MiB"):
+        IgnoreRules.read(tmp_path)
+
+
+def test_an_empty_file_leaves_nothing_out(tmp_path: Path) -> None:
+    assert reason(tmp_path, "") is None
