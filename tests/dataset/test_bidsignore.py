@@ -105,7 +105,7 @@ def test_a_pattern_that_git_does_not_know_is_not_followed_and_told(tmp_path: Pat
 def test_a_file_that_is_a_pipe_or_too_large_is_refused(tmp_path: Path) -> None:
     path = tmp_path / ".bidsignore"
     os.mkfifo(path)
-    with pytest.raises(UsageError, match="is a pipe, not a file; save it to a file first. It may say which runs"):
+    with pytest.raises(UsageError, match=r"is a pipe, not a file; save it to a file first\. It may say which runs"):
         IgnoreRules.read(tmp_path)
     path.unlink()
     path.write_bytes(b"sub-01/\n" * 300_000)
