@@ -8,6 +8,7 @@ or a recording by its label, or a folder that has no place in BIDS, are read as 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +67,11 @@ class IgnoreRules:
             raise UsageError(f"{problem} It may say which runs to leave out.")
         lines = read_content(path, UsageError, MAX_TOML_BYTES).decode("utf-8-sig", errors="replace").splitlines()
         kept = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        vague = [line for line in kept if _is_vague(line)]
-        patterns = tuple(line for line in kept if line not in vague)
-        return cls(patterns, GitIgnoreSpec.from_lines(patterns), tuple(vague))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of Python's regular expressions, on odd patterns
+            vague = {line for line in kept if _is_vague(line)}
+            patterns = tuple(line for line in kept if line not in vague)
+            return cls(patterns, GitIgnoreSpec.from_lines(patterns), tuple(line for line in kept if line in vague))
 
     def reason(self, place: str, entities: Mapping[str, str]) -> str | None:
         """Find the pattern that leaves a run out.
@@ -116,7 +119,7 @@ def _is_vague(pattern: str) -> bool:
     """Tell whether a pattern names participants without spelling a label, or is none that git knows (``!``)."""
     try:
         GitIgnoreSpec.from_lines([pattern])
-    except ValueError:
+    except (ValueError, re.error):
         return True
     return bool(_SOME_PARTICIPANTS.search(pattern)) and not _PARTICIPANT.search(pattern)
 

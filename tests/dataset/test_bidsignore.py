@@ -95,11 +95,14 @@ def test_a_file_whose_content_was_not_fetched_is_refused(tmp_path: Path) -> None
         IgnoreRules.read(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["a-z\n\nÈ\\Êt\x16c^\n\n!", "*\n\\"])
+@pytest.mark.parametrize("content", ["a-z\n\nÈ\\Êt\x16c^\n\n!", "*\n\\", "*\n[b-0]"])
 def test_a_pattern_that_git_does_not_know_is_not_followed_and_told(tmp_path: Path, content: str) -> None:
     (tmp_path / ".bidsignore").write_text(content, encoding="utf-8")
     (sentence,) = vague_sentences([IgnoreRules.read(tmp_path)])
-    assert sentence == f".bidsignore: {content[-1]} names no single participant and is not followed; use --exclude."
+    assert (
+        sentence
+        == f".bidsignore: {content.splitlines()[-1]} names no single participant and is not followed; use --exclude."
+    )
 
 
 def test_a_file_that_is_a_pipe_or_too_large_is_refused(tmp_path: Path) -> None:
@@ -115,3 +118,8 @@ def test_a_file_that_is_a_pipe_or_too_large_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_file_leaves_nothing_out(tmp_path: Path) -> None:
     assert reason(tmp_path, "") is None
+
+
+def test_a_line_of_random_characters_is_not_followed(tmp_path: Path) -> None:
+    line = "¹\U0004927fzÖ\x1e[¾Õ\x14\U000192d1Psub-01]#J\x06"
+    assert reason(tmp_path, "funcNIL!\n#sub-01\\/\n" + line) is None
