@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from bids_neurossm.interfaces.lifeline import end_with_parent
+from bids_neurossm.interfaces.lifeline import end_with_parent, start_fork_server
 
 
 @contextlib.contextmanager
@@ -43,6 +43,7 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
     Leaving a plain pool waits for what its workers are doing.
     """
+    start_fork_server()
     context = multiprocessing.get_context("forkserver")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
     try:

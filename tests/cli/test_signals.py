@@ -70,6 +70,27 @@ def hanging(start: Start, tmp_path: Path, request: pytest.FixtureRequest) -> Sta
     return begin
 
 
+@pytest.mark.parametrize(
+    ("level", "function"),
+    [("participant", "bids_neurossm.signal.stream:volumes"), ("group", "bids_neurossm.training.fit:fit")],
+)
+def test_ctrl_c_in_a_terminal_reaches_all_processes_and_prints_one_sentence(
+    level: str, function: str, hanging: Start, simulated: Path, participant_results: Path, tmp_path: Path
+) -> None:
+    arguments = (
+        [simulated, tmp_path / "out", level, "--atlas", "HarvardOxford"]
+        if level == "participant"
+        else [participant_results, tmp_path / "out", level, "-d", f"raw={simulated}", *_ANALYSIS]
+    )
+    command = hanging(function, *arguments)
+    os.killpg(command.process.pid, signal.SIGINT)
+    code, said, _ = command.end()
+    assert code == 130
+    assert "Traceback" not in said
+    assert "killed from outside" not in said
+    assert said.splitlines()[-1].startswith("bids-neurossm: interrupted; finished work is kept")
+
+
 def ended(command: Started, number: int) -> tuple[int, list[str], float]:
     """Send a signal; give the exit code, what is left of the command, and how many seconds it took."""
     began = time.monotonic()

@@ -120,6 +120,30 @@ def test_an_empty_file_leaves_nothing_out(tmp_path: Path) -> None:
     assert reason(tmp_path, "") is None
 
 
-def test_a_line_of_random_characters_is_not_followed(tmp_path: Path) -> None:
-    line = "¹\U0004927fzÖ\x1e[¾Õ\x14\U000192d1Psub-01]#J\x06"
-    assert reason(tmp_path, "funcNIL!\n#sub-01\\/\n" + line) is None
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            b"\xc2\x89\xc2\xbe\xc3\xa5\\*\xc3\x93\\S\xc3\xacH\x04]*if"
+            b"\nsub-[\n\\\n\n\xc2\x9c\xc3\x84[\x05sub-"
+            b"01\xc2\xbf+\xc2\xa6\xc2\xa5\xc2\xb0\xc2\xae\xc3\x9e\xc2\x95\xc3\x84\xf4"
+            b"\x87\xae\xac\x1e\xc3\x8c%\xf1\xb1\x8a\x86\xca\xbf\n\\",
+            ["\\", "\\"],
+        ),
+        (
+            b"a-z\n\n\xc3\x88\\\xc3\x8at\x16c^\n\n!",
+            ["!"],
+        ),
+        (
+            b"funcNIL!\xc3\xa6\xc3\x9c\xf3\x87\x8b\xb9\n#su"
+            b"b-01\\/\xc2\x85\xc3\xa3/#**\n\xc2\xb9\xf2\x81\x89"
+            b"\x8fz\xc3\x96\x1e[\xc2\xbe\xc3\x95\x14\xf0\x99\xb2\x91Psub-"
+            b'01]#J\x06\xc2\x83\xf3\xa4\xb3\x9d\n]"\xc2\x98w\xc3\xb3'
+            b"\\\n\n]",
+            ["[\xbe\xd5\x14\U00019c91Psub-01]#J\x06\x83\U000e4cdd", ']"\x98w\xf3\\'],
+        ),
+    ],
+)
+def test_what_fuzzing_found_is_not_followed(tmp_path: Path, content: bytes, told: list[str]) -> None:
+    (tmp_path / ".bidsignore").write_bytes(content)
+    assert list(IgnoreRules.read(tmp_path).vague) == told
