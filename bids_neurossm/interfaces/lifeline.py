@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 
 
 def start_fork_server() -> None:
@@ -14,6 +14,7 @@ def start_fork_server() -> None:
 
     Neither it nor its workers hear Ctrl-C, which a terminal sends to all of them: the command does, and ends them.
     """
+    resource_tracker.ensure_running()  # unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()

@@ -210,3 +210,14 @@ def test_a_second_signal_does_not_interrupt_the_clean_up(tmp_path: Path) -> None
     assert said.splitlines()[0] == "clean"
     assert seconds < 4
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_do_not_hear_ctrl_c() -> None:
+    code = (
+        "import signal\n"
+        "from bids_neurossm.cli.processes import worker_pool\n"
+        "with worker_pool(1) as pool: print(pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, []).result())\n"
+        "print(signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == [f"{{{signal.SIGINT!r}}}", "set()"]
