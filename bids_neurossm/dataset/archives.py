@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -43,10 +44,10 @@ def array_header(stream: BinaryIO, what: str) -> tuple[tuple[int, ...], np.dtype
         raise RunError(f"{what} claims a header of {length} bytes; that of an array has a few hundred.")
     # Versions 2 and 3 differ in the encoding of names of fields, which arrays of numbers do not have.
     header = io.BytesIO(field + stream.read(length))
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(header)
-    else:
-        shape, _, dtype = np.lib.format.read_array_header_2_0(header)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of files that Python 2 wrote
+        shape, _, dtype = read(header)
     if any(type(side) is not int or side < 0 for side in shape):
         raise RunError(f"{what} claims the impossible shape {shape}.")
     return shape, dtype

@@ -169,7 +169,8 @@ def fuzzed(folder: Path, files: int, seed: int, only: Sequence[str] = ()) -> Row
             continue
         with ForkServer(use) as server:
             found.append(_faults(what, folder / "fuzz" / name, content, server, files, seed))
-            print(f"{what}: {server.seconds:.1f} s, {server.memory // 1024**2} MB", file=sys.stderr, flush=True)
+            told = f"{what}: {server.seconds:.1f} s, {server.memory // 1024**2} MB, {len(found[-1])} faults"
+            print(told, file=sys.stderr, flush=True)
             slowest, largest = max(slowest, server.seconds), max(largest, server.memory)
         names.append(what)
     tried = row(PART, "", found)
