@@ -186,6 +186,7 @@ def script(body: str, folder: Path, numbers: list[int]) -> tuple[int, str, float
     )
     assert process.stdout is not None
     process.stdout.readline()
+    time.sleep(0.5)  # it goes on from the line that prints this
     began = time.monotonic()
     for number in numbers:
         os.kill(process.pid, number)
