@@ -6,9 +6,12 @@ file that somebody else wrote may be larger than memory: both are refused before
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import re
 import stat
+import zlib
 from pathlib import Path
 
 from bids_neurossm.errors import NeuroSSMError
@@ -115,6 +118,25 @@ def read_content(path: Path, error: type[NeuroSSMError], most: int) -> bytes:
     except OSError as reason:
         raise error(f"{path} cannot be read: {reason.strerror}.") from reason
     raise error(f"{path} has {size / 1024**2:.0f} MiB; a file of this kind has at most {most / 1024**2:.0f} MiB.")
+
+
+def read_gzip(path: Path, error: type[NeuroSSMError], most: int) -> bytes:
+    """Read what a gzipped file unpacks to, at most so many bytes; see `read_content`.
+
+    Raises
+    ------
+    NeuroSSMError
+        `error`, also if it is damaged or unpacks to more.
+    """
+    packed = io.BytesIO(read_content(path, error, most))
+    try:
+        with gzip.GzipFile(fileobj=packed) as stream:
+            content = stream.read(most + 1)
+    except (OSError, EOFError, zlib.error) as reason:
+        raise error(f"{path}: the file is damaged ({reason}); fetch it again.") from reason
+    if len(content) <= most:
+        return content
+    raise error(f"{path} unpacks to more than {most / 1024**2:.0f} MiB, which no file of this kind does.")
 
 
 def read_utf8(path: Path, error: type[NeuroSSMError], most: int) -> str:

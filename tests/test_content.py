@@ -16,8 +16,8 @@ import pytest
 from bids_neurossm.atlas.parcellation import read_label_image
 from bids_neurossm.atlas.tables import read_label_table
 from bids_neurossm.config import Selection
-from bids_neurossm.content import missing_content, too_deep
-from bids_neurossm.dataset.nifti import check_nifti
+from bids_neurossm.content import missing_content, read_gzip, too_deep
+from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.dataset.query import find_bold_runs
 from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import ResourceMissingError, RunError, UsageError
@@ -150,3 +150,25 @@ def test_a_dataset_whose_description_is_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "dataset_description.json")
     with pytest.raises(UsageError, match="is a pipe, not a file; save it to a file first"):
         find_bold_runs(tmp_path, Selection())
+
+
+def test_what_nibabel_remarks_about_a_header_is_logged_with_the_path_and_not_printed(tmp_path, capfd, caplog):
+    content = bytearray(nib.Nifti1Image(np.ones((4, 4, 4, 3), "f4"), np.eye(4)).to_bytes())
+    struct.pack_into("<h", content, 252, 1024)  # the code of the qform
+    path = tmp_path / "x_bold.nii"
+    path.write_bytes(bytes(content))
+    with caplog.at_level("INFO", logger="bids_neurossm"):
+        assert load_nifti(path).shape == (4, 4, 4, 3)
+    assert caplog.messages == [f"{path}: qform_code 1024 not valid; setting to 0"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_gzipped_table_is_read_as_far_as_it_may_unpack(tmp_path):
+    path = tmp_path / "x.tsv.gz"
+    path.write_bytes(gzip.compress(b"x" * 2 * 1024**2))
+    assert len(read_gzip(path, RunError, 2 * 1024**2)) == 2 * 1024**2
+    with pytest.raises(RunError, match="unpacks to more than 1 MiB"):
+        read_gzip(path, RunError, 1024**2)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(RunError, match="the file is damaged"):
+        read_gzip(path, RunError, 2 * 1024**2)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from pathlib import Path
 from traceback import format_exception
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
 from bids_neurossm.errors import WorkerLostError
-from bids_neurossm.interfaces.lifeline import end_with_parent
+from bids_neurossm.interfaces.lifeline import end_with_parent, start_fork_server
 from bids_neurossm.interfaces.records import Record, write_record
 
 #: Loaded once in the server from which workers are forked: they start in milliseconds and share the pages.
@@ -40,7 +39,7 @@ def start_server(preload: Sequence[str]) -> None:
         Modules that the workers will need. It counts only before the server has started.
     """
     multiprocessing.set_forkserver_preload([*_PRELOAD, *preload])
-    forkserver.ensure_running()
+    start_fork_server()
 
 
 @dataclass
@@ -158,6 +157,8 @@ class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
 
     def close(self, kill: bool = False) -> None:
         """Let the workers go; with `kill` also those that are at work."""
+        if kill:
+            self._status_callback: Any = None  # those that are killed here are no news
         workers = [*self._idle, *(task.worker for task in list(self._busy.values()))]
         for worker in workers:
             if kill:

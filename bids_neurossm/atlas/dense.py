@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.atlas.tables import LabelTable, network_of
-from bids_neurossm.dataset.nifti import check_nifti
+from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.errors import ResourceMissingError, UsageError
 
 #: More grayordinates than any surface has: a header that claims more is damaged, and no memory is set aside for it.
@@ -43,14 +43,13 @@ def read_dense_labels(path: Path) -> tuple[npt.NDArray[np.int32], Any, LabelTabl
     UsageError
         If it has several maps, or holds values that are no labels.
     """
-    import nibabel as nib
     from nibabel.cifti2 import BrainModelAxis, Cifti2Image, LabelAxis
 
     if not path.is_file() or path.stat().st_size == 0:
         raise ResourceMissingError(f"{path} is missing or empty; a CIFTI-2 label image is expected.")
     check_nifti(path, ResourceMissingError)
     try:
-        image = nib.load(path)
+        image = load_nifti(path)
         if not isinstance(image, Cifti2Image):
             raise ValueError("it has no CIFTI-2 header")
         if np.prod(image.shape, dtype=float) > _MOST_LABELS:
@@ -61,7 +60,8 @@ def read_dense_labels(path: Path) -> tuple[npt.NDArray[np.int32], Any, LabelTabl
         raise ResourceMissingError(f"{path} is not a readable CIFTI-2 label image ({error}); copy it again.") from error
     if not isinstance(axis, BrainModelAxis) or len(data) != 1:
         raise UsageError(f"{path} has {len(data)} maps; one map of labels on grayordinates is expected.")
-    labels = np.rint(np.nan_to_num(data[0])).astype(np.int32)
+    with np.errstate(invalid="ignore"):  # what does not fit is refused next
+        labels = np.rint(np.nan_to_num(data[0])).astype(np.int32)
     if not np.allclose(labels, np.nan_to_num(data[0]), atol=1e-3) or labels.min() < 0:
         raise UsageError(f"{path} holds values that are no labels; whole numbers from 0 are expected.")
     labels.flags.writeable = False  # shared by every run

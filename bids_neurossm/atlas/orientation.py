@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bids_neurossm.dataset.nifti import load_nifti
+
 _REMEDY = (
     "both sform and qform are 0, so left and right and the place of the image are a guess; run the pipeline that wrote "
     "it again, set the codes with FSL's fslorient (-setsformcode, -setqformcode) if you know that the affine is right, "
@@ -22,9 +24,7 @@ def is_oriented(header: Any) -> bool:
 
 def has_orientation(path: Path) -> bool:
     """Tell whether the header of a NIfTI image states its orientation."""
-    import nibabel as nib
-
-    image: Any = nib.load(path)
+    image: Any = load_nifti(path)
     return is_oriented(image.header)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bids_neurossm.atlas.drawing import Drawing, labels_hash
 from bids_neurossm.content import missing_content
 from bids_neurossm.dataset.hashing import hash_content, hash_file
-from bids_neurossm.dataset.nifti import check_nifti
+from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.errors import ResourceMissingError, UsageError
 
 #: Names that other software gives to the spaces of TemplateFlow.
@@ -195,7 +195,6 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
     ResourceMissingError
         If the file is empty, damaged, not 3D, or holds values that are no labels.
     """
-    import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError, ImageDataError
 
@@ -209,7 +208,7 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
         )
     check_nifti(path, ResourceMissingError)
     try:
-        image = nib.load(path)
+        image = load_nifti(path)
         if np.prod(image.shape, dtype=float) > _MOST_VOXELS:
             raise ValueError(f"its header claims the shape {image.shape}")
         data = np.asanyarray(image.dataobj)
@@ -220,7 +219,8 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
         data = data[..., 0]
     if data.ndim != 3:
         raise ResourceMissingError(f"{path} has shape {data.shape}; a 3D image of labels is expected.")
-    labels = np.rint(np.nan_to_num(data)).astype(np.int32)
+    with np.errstate(invalid="ignore"):  # what does not fit is refused next
+        labels = np.rint(np.nan_to_num(data)).astype(np.int32)
     if not np.allclose(labels, np.nan_to_num(data), atol=1e-3) or labels.min() < 0:
         raise ResourceMissingError(f"{path} holds values that are no labels; whole numbers from 0 are expected.")
     if not labels.any():

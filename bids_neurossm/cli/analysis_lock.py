@@ -8,7 +8,6 @@ machine or container only the heartbeat is seen, a touch every few seconds: a lo
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import threading
@@ -19,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.dataset.write import json_text, replacing, write_json
-from bids_neurossm.errors import UsageError
+from bids_neurossm.errors import RunError, UsageError
 
 #: Seconds between two touches of a lock, and how many may be missed.
 _BEAT, _BEATS_MISSED = 5.0, 9
@@ -131,10 +131,9 @@ def _living(path: Path) -> dict[str, Any] | None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json_object(path, RunError)
+    except RunError:
         return None
-    return content if isinstance(content, dict) else None
 
 
 def _is_touched(path: Path) -> bool:

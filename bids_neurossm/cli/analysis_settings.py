@@ -12,8 +12,9 @@ from bids_neurossm.cli.analysis_lock import analysis_folder
 from bids_neurossm.cli.plan_group import GroupPlan
 from bids_neurossm.config import RunConfig
 from bids_neurossm.dataset.hashing import hash_file
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.dataset.write import json_text, replacing, write_text
-from bids_neurossm.errors import UsageError
+from bids_neurossm.errors import RunError, UsageError
 
 #: Of the evaluation, what decides how a cell is trained; how many seeds, re-splits and controls there are does not.
 _EVALUATION = (
@@ -81,8 +82,8 @@ def keep_settings(out_dir: Path, analysis: str, settings: Mapping[str, Any], ove
     with replacing(path, first=True) as temporary:  # the cells of an array come at the same time
         temporary.write_text(text, encoding="utf-8")
     try:
-        known = dict(_flat(json.loads(path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError):
+        known = dict(_flat(read_json_object(path, RunError)))
+    except RunError:
         write_text(path, text)
         return
     wanted = dict(_flat(json.loads(text)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bids_neurossm.cli.run import guarded
+from bids_neurossm.cli.signals import PATIENCE
 from bids_neurossm.errors import NeuroSSMError, UsageError
 
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit code.
     """
-    return guarded(lambda: _demo(argv))
+    return guarded(lambda: _demo(argv), PATIENCE + 0.5)  # the commands that it runs need theirs
 
 
 def _demo(argv: Sequence[str] | None) -> int:
@@ -80,10 +80,7 @@ def _run(arguments: list[str]) -> None:
     process = subprocess.Popen([sys.executable, "-m", "bids_neurossm", *arguments])
     try:
         code = process.wait()
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):  # a terminal interrupts both
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(2)
+    except BaseException:
         process.terminate()  # not killed: it has workers of its own to end
         process.wait()
         raise

@@ -6,13 +6,13 @@ HOME may be read-only or missing in a container; every cache goes to a private f
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bids_neurossm.cli.processes import no_process_left
 from bids_neurossm.cli.work_folder import make_work_folder
 from bids_neurossm.config import Execution
 from bids_neurossm.errors import OutputNotWritableError
@@ -25,38 +25,54 @@ _LONGEST_TEMPORARY_FOLDER = 74
 def prepared_environment(execution: Execution) -> Iterator[Path]:
     """Give the work folder, with the environment set for it.
 
-    A folder that the user named stays; a temporary one, as a dry run has, is removed at the end.
+    A folder that the user named stays. Everything else that is temporary, a work folder for a dry run and the
+    temporary files of workers included, lies in one private folder; it is removed at the end, when no worker is left.
 
     Raises
     ------
     OutputNotWritableError
         If the work folder can not be written.
     """
-    temporary = execution.work_dir is None or execution.dry_run
+    named = None if execution.work_dir is None or execution.dry_run else execution.work_dir.absolute()
+    if named is not None:
+        try:
+            make_work_folder(named)
+        except OSError as error:
+            raise OutputNotWritableError(
+                f"The work folder {named} can not be written ({error.strerror}); give another one with -w."
+            ) from error
+        check_writable(named, "work folder", "give another one with -w")
     _find_temporary_folder(execution.work_dir)
+    with _scratch_folder() as scratch:
+        work = named or scratch
+        before = dict(os.environ)
+        try:
+            _set_environment(execution, work, _user_cache(work) if named is None else work / "cache")
+            if execution.use_plugin is None:  # else workers may be on other machines
+                (scratch / "tmp").mkdir(mode=0o700)
+                os.environ["TMPDIR"] = str(scratch / "tmp")
+            with no_process_left():
+                yield work
+        finally:
+            # Whoever calls the command as a function keeps its own settings: numba refuses to compile under others.
+            os.environ.clear()
+            os.environ.update(before)
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
     try:
-        if execution.work_dir is None or execution.dry_run:
-            work = Path(tempfile.mkdtemp(prefix="bids-neurossm-"))
-        else:
-            work = execution.work_dir.absolute()
-            make_work_folder(work)
+        folder = tempfile.TemporaryDirectory(prefix="bids-neurossm-", ignore_cleanup_errors=True)
     except OSError as error:
-        place = execution.work_dir or tempfile.gettempdir()
         raise OutputNotWritableError(
-            f"The work folder {place} can not be written ({error.strerror}); give another one with -w."
+            f"The folder for temporary files, {tempfile.gettempdir()}, can not be written ({error.strerror}); set "
+            "TMPDIR to another one."
         ) from error
-    check_writable(work, "work folder", "give another one with -w")
-    caches = work / "cache" if not temporary else _user_cache(work)
-    before = dict(os.environ)
-    try:
-        _set_environment(execution, work, caches)
-        yield work
-    finally:
-        # Whoever calls the command as a function keeps its own settings: numba refuses to compile under others.
-        os.environ.clear()
-        os.environ.update(before)
-        if temporary:
-            shutil.rmtree(work, ignore_errors=True)
+    with folder as name:
+        try:
+            yield Path(name)
+        finally:
+            folder.cleanup()  # leaving the context does it again, should a signal interrupt this
 
 
 def _set_environment(execution: Execution, work: Path, caches: Path) -> None:

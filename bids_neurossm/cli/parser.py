@@ -41,7 +41,8 @@ without a level:
   bids-neurossm --fetch-resources DIR                      fetch atlases and Neurosynth, where there is internet
 
 exit codes: 0 done, 1 some runs failed, 2 usage, 3 no input matched, 4 atlas or reference missing, 5 output not
-writable, 6 no usable GPU, 7 labels unusable, 8 checkpoint does not fit, 70 a bug, 130 interrupted, 143 terminated
+writable, 6 no usable GPU, 7 labels unusable, 8 checkpoint does not fit, 70 a bug, 129 terminal closed, 130 interrupted,
+143 terminated
 """
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import importlib
-import multiprocessing
 import uuid
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +16,7 @@ from bids_neurossm.cli.closing import dataset_record, run_is_there
 from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
+from bids_neurossm.cli.processes import worker_pool
 from bids_neurossm.config import Extraction, RunConfig
 from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.description import write_atlas, write_desc_labels, write_description
@@ -27,7 +27,6 @@ from bids_neurossm.dataset.quality import write_quality_table
 from bids_neurossm.dataset.query import RunIndex, index_runs
 from bids_neurossm.errors import NeuroSSMError, RunError, UsageError
 from bids_neurossm.interfaces.inputs import input_hashes
-from bids_neurossm.interfaces.lifeline import end_with_parent
 from bids_neurossm.interfaces.plan import Places, RunPlan
 from bids_neurossm.interfaces.records import Record, private_folder
 from bids_neurossm.interfaces.resume import input_hash, is_finished, read_sidecar
@@ -140,8 +139,7 @@ def _find_runs(config: RunConfig, dataset: Path, strategy: Strategy) -> RunIndex
     arguments = (dataset, config.selection, strategy.image, tuple(others), bool(strategy.non_aggressive))
     if config.execution.dry_run or config.execution.use_plugin is not None:
         return index_runs(*arguments)
-    context = multiprocessing.get_context("forkserver")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
+    with worker_pool(1) as pool:
         future = pool.submit(index_runs, *arguments)
         importlib.import_module("bids_neurossm.workflows.participant")  # needed next: the time of waiting is used
         try:
@@ -291,10 +289,9 @@ def _write_reports(config: RunConfig, plan: Plan, failures: Sequence[Record], co
         # The usual task of a job array: a process of its own would only cost memory.
         _tell_failure(_report_failure(config.out_dir, labels[0], by_label[labels[0]]), labels[0], console)
         return
-    context = multiprocessing.get_context("forkserver")
     fit = max(1, config.execution.mem_mb // _REPORT_MB) if config.execution.mem_mb else len(labels)
     workers = min(config.execution.nprocs, len(labels), fit)
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
+    with worker_pool(workers) as pool:
         futures = {
             pool.submit(_report_failure, config.out_dir, label, errors): label for label, errors in by_label.items()
         }

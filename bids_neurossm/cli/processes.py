@@ -8,10 +8,13 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+from bids_neurossm.interfaces.lifeline import end_with_parent, start_fork_server
 
 
 @contextlib.contextmanager
@@ -32,6 +35,39 @@ def no_process_left() -> Iterator[None]:
         if not was_running:
             _stop_server(server)
             atexit.register(_stop_tracker)
+
+
+@contextlib.contextmanager
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Give a pool of processes from the fork server, which are killed where the caller is interrupted or fails.
+
+    Leaving a plain pool waits for what its workers are doing.
+    """
+    start_fork_server()
+    context = multiprocessing.get_context("forkserver")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
+    try:
+        yield pool
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def kill_descendants() -> None:
+    """Kill what this process has started, and what that has started, without waiting for it."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    found = _children(os.getpid())
+    for pid in found:  # grows
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGSTOP)  # it starts no other one meanwhile
+        found += _children(pid)
+    for pid in reversed(found):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _end_workers(but: set[BaseProcess]) -> None:
@@ -62,9 +98,14 @@ def _stop_server(server: Any) -> None:
 def _children(pid: int) -> list[int]:
     """List the children of a process where the system says so; else they end when the command does."""
     try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
-    except (OSError, ValueError):
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
         return []
+    found: list[int] = []
+    for thread in threads:
+        with contextlib.suppress(OSError, ValueError):
+            found += map(int, (thread / "children").read_text(encoding="ascii").split())
+    return found
 
 
 def _stop_tracker() -> None:

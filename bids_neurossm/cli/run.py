@@ -8,18 +8,19 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
 
 from bids_neurossm.cli.parser import parse_config
+from bids_neurossm.cli.processes import no_process_left
+from bids_neurossm.cli.signals import EXIT_CODES, PATIENCE, Terminated, ending_on_signals
 from bids_neurossm.cli.streams import discard_output, flush_streams, open_streams
 from bids_neurossm.config import RunConfig
 from bids_neurossm.errors import NeuroSSMError, OutputNotWritableError
 from bids_neurossm.printable import escaped, printable
 
-INTERRUPTED, TERMINATED = 130, 143
+#: Exit code where the reader of the output has gone, as with ``| head -1``.
+OUTPUT_CUT_OFF = 130
 
 #: What the workers of a level need at once; imported by their server while the command makes its plan.
 _PRELOAD = {
@@ -29,10 +30,6 @@ _PRELOAD = {
 
 #: What they need later on. Workers share it where the server has imported it, which pays only for several of them.
 _PRELOAD_FOR_MANY = {"participant": ("nilearn.signal", "nilearn.interfaces.fmriprep")}
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived: leave through the same doors as an interrupt does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,50 +48,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(lambda: _run(argv))
 
 
-def guarded(command: object) -> int:
-    """Call a command and turn what it raises into a sentence and an exit code."""
-    assert callable(command)
-    # Imported here: --help and --version start no process.
-    from bids_neurossm.cli.processes import no_process_left
+def guarded(command: Callable[[], int], patience: float = PATIENCE) -> int:
+    """Call a command and turn what it raises into a sentence and an exit code.
 
+    Parameters
+    ----------
+    command : callable
+        Returns an exit code.
+    patience : float
+        Seconds that it has to end by itself after a signal; see `bids_neurossm.cli.signals.ending_on_signals`.
+    """
     open_streams()
     _give_a_home()
     told: list[int] = []
-    before = _listen(told)
+    try:
+        with ending_on_signals(told, _ended, patience):
+            code = _exit_code(command, told)
+    except KeyboardInterrupt:
+        return _ended(told[0] if told else signal.SIGINT)
+    except Terminated:
+        return _ended(told[0] if told else signal.SIGTERM)
+    # A library that swallows what a signal raised goes on, and then fails for want of what was not done.
+    return _ended(told[0]) if told and code else code
+
+
+def _exit_code(command: Callable[[], int], told: list[int]) -> int:
     try:
         try:
             with no_process_left():
-                code = int(command())
+                return int(command())
         finally:
             flush_streams()
-        # A library that swallows what a signal raised goes on, and then fails for want of what was not done.
-        return code if code == 0 or not told else _ended(told[-1])
-    except NeuroSSMError as error:
-        if told:
-            return _ended(told[-1])
+    except Exception as error:
+        return NeuroSSMError.exit_code if told else _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Say why a command failed, and give its exit code."""
+    if isinstance(error, NeuroSSMError):
         _say(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        return _ended(signal.SIGINT)
-    except Terminated:
-        return _ended(signal.SIGTERM)
-    except BrokenPipeError:  # as with `| head -1`
+    if isinstance(error, BrokenPipeError):
         discard_output()
-        return INTERRUPTED
-    except Exception as error:
-        if told:
-            return _ended(told[-1])
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            discard_output()
-            _say(f"a disk is full, or that of standard output: {error}.")
-            return OutputNotWritableError.exit_code
-        with contextlib.suppress(OSError):
-            print(escaped(traceback.format_exc()), file=sys.stderr)
-        _say("this is a bug; please report it with the lines above.")
-        return NeuroSSMError.exit_code
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return OUTPUT_CUT_OFF
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        discard_output()
+        _say(f"a disk is full, or that of standard output: {error}.")
+        return OutputNotWritableError.exit_code
+    with contextlib.suppress(OSError):
+        print(escaped("".join(traceback.format_exception(error))), file=sys.stderr)
+    _say("this is a bug; please report it with the lines above.")
+    return NeuroSSMError.exit_code
 
 
 def _say(text: object) -> None:
@@ -103,24 +107,11 @@ def _say(text: object) -> None:
         print(f"bids-neurossm: {printable(text)}", file=sys.stderr, flush=True)
 
 
-def _listen(told: list[int]) -> dict[int, Any]:
-    """Raise where a signal asks the command to end, and remember it; give back the handlers there were."""
-
-    def terminate(number: int, frame: FrameType | None) -> NoReturn:
-        told.append(number)
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
-
-    before: dict[int, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as with nohup
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, terminate)
-    return before
-
-
 def _ended(number: int) -> int:
     """Say that the command was told to end, and give its exit code."""
-    how, code = ("interrupted", INTERRUPTED) if number == signal.SIGINT else ("terminated", TERMINATED)
+    how = {129: "the terminal was closed", 130: "interrupted", 143: "terminated"}[EXIT_CODES[number]]
     _say(f"{how}; finished work is kept; rerun the same command to resume.")
-    return code
+    return EXIT_CODES[number]
 
 
 def _give_a_home() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bids_neurossm.config import RunConfig
 from bids_neurossm.dataset.portable import absolute_paths
-from bids_neurossm.dataset.write import write_text
 from bids_neurossm.errors import OutputNotWritableError, UsageError
 
 #: A folder with this file was empty or new when the program first used it: all that it holds is scratch.
@@ -28,12 +27,12 @@ def make_work_folder(work: Path) -> None:
 
     Raises
     ------
-    OSError, OutputNotWritableError
+    OSError
         If that fails.
     """
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     if next(work.iterdir(), None) is None:
-        write_text(work / MARKER, _MARKER_TEXT)
+        (work / MARKER).write_text(_MARKER_TEXT, encoding="utf-8")
 
 
 def clean_work_folder(config: RunConfig) -> None:

@@ -15,26 +15,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.content import MAX_TABLE_BYTES, read_utf8
+from bids_neurossm.dataset.archives import MAX_ARRAY_BYTES, archive_member, array_header, check_ratio, check_size
 from bids_neurossm.dataset.published import Published
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.tables import MAX_COLUMNS
 
 Matrix = npt.NDArray[Any]
-
-#: An array that claims more than this is not read: no run of any study comes near.
-MAX_ARRAY_BYTES = 4 * 1024**3
-
-#: Longest header of an array, in bytes; numpy reads it whole before it looks at it.
-_MAX_HEADER_BYTES = 10_000
-
-#: Series compress to a tenth at best. Arrays up to the second figure, in bytes, are read whatever they unpack from.
-_MAX_RATIO, _SMALL_BYTES = 100, 256 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -123,43 +115,6 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(path.suffix)
 
 
-def _header(stream: BinaryIO, what: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Read the header of an array in numpy's format, and nothing of its content."""
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0), (3, 0)):
-        raise RunError(f"{what} is in version {version} of numpy's format; 1.0 to 3.0 are read.")
-    field = stream.read(2 if version == (1, 0) else 4)
-    length = int.from_bytes(field, "little")
-    if length > _MAX_HEADER_BYTES:
-        raise RunError(f"{what} claims a header of {length} bytes; that of an array has a few hundred.")
-    # Versions 2 and 3 differ in the encoding of names of fields, which arrays of numbers do not have.
-    header = io.BytesIO(field + stream.read(length))
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(header)
-    else:
-        shape, _, dtype = np.lib.format.read_array_header_2_0(header)
-    if any(type(side) is not int or side < 0 for side in shape):
-        raise RunError(f"{what} claims the impossible shape {shape}.")
-    return shape, dtype
-
-
-def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], there: int, what: str, limit: int | None) -> None:
-    """Refuse an array that claims another size than its file has: reading it would reserve that memory first."""
-    claimed = math.prod(shape) * dtype.itemsize
-    if dtype.kind not in "biuf":
-        raise RunError(f"{what} holds {dtype} values; numbers are expected.")
-    if claimed != there:
-        raise RunError(f"{what} claims {claimed} bytes and has {there}: it is damaged.")
-    if limit is not None and claimed > limit:
-        raise RunError(f"{what} claims {claimed / 1024**3:.1f} GiB; up to {limit / 1024**3:.0f} GiB are read.")
-
-
-def _check_ratio(stored: int, claimed: int, what: str) -> None:
-    """Refuse an array that unpacks to far more than series do: it holds nothing but one value."""
-    if claimed > _SMALL_BYTES and claimed > _MAX_RATIO * stored:
-        raise RunError(f"{what} unpacks from {stored} to {claimed} bytes, which no series does.")
-
-
 def runs_of_npz(path: Path, notes: list[str]) -> Iterator[ArrayRun]:
     """List the runs of an archive: every key is a run, or a stack of runs.
 
@@ -183,33 +138,28 @@ def runs_of_npz(path: Path, notes: list[str]) -> Iterator[ArrayRun]:
             if not info.filename.endswith(".npy"):
                 continue
             with archive.open(info) as stream:
-                shape, dtype = _header(stream, what)  # type: ignore[arg-type]
+                shape, dtype = array_header(stream, what)  # type: ignore[arg-type]
                 start = stream.tell()
             if dtype.hasobject:
                 raise UsageError(f"{what} holds Python objects; save plain arrays, one key for each run.")
             if len(shape) < 2:
                 notes.append(f"{what} has {len(shape)} dimension(s) and is no series: left out.")
                 continue
-            _check_size(shape, dtype, info.file_size - start, what, MAX_ARRAY_BYTES)
-            _check_ratio(info.compress_size, info.file_size, what)
+            check_size(shape, dtype, info.file_size - start, what, MAX_ARRAY_BYTES)
+            check_ratio(info.compress_size, info.file_size, what)
             yield from stack_runs(shape, partial(_npz_layer, path, info.filename, len(shape) == 3), path, name)
 
 
 def _npz_layer(path: Path, member: str, stacked: bool, index: int) -> Matrix:
     if not stacked:
-        return _npz_member(path, member)
+        return archive_member(path, member)
     return np.asarray(_npz_stack(path, member, path.stat().st_mtime_ns)[index])
-
-
-def _npz_member(path: Path, member: str) -> Matrix:
-    with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
 
 
 # The layers of a stack are asked for one after another: it is inflated once.
 @lru_cache(maxsize=1)
 def _npz_stack(path: Path, member: str, changed: int) -> Matrix:
-    return _npz_member(path, member)
+    return archive_member(path, member)
 
 
 def runs_of_npy(path: Path) -> list[ArrayRun] | int:
@@ -226,11 +176,11 @@ def runs_of_npy(path: Path) -> list[ArrayRun] | int:
         If the file is damaged or holds no numbers.
     """
     with path.open("rb") as stream:
-        shape, dtype = _header(stream, str(path))
+        shape, dtype = array_header(stream, str(path))
         start = stream.tell()
     if dtype.hasobject:
         return start
-    _check_size(shape, dtype, path.stat().st_size - start, str(path), None)
+    check_size(shape, dtype, path.stat().st_size - start, str(path), None)
     return stack_runs(shape, partial(_npy_layer, path, len(shape) == 3), path)
 
 

@@ -8,13 +8,14 @@ or a recording by its label, or a folder that has no place in BIDS, are read as 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from bids_neurossm.content import missing_content
+from bids_neurossm.content import MAX_TOML_BYTES, is_listed, missing_content, read_content
 from bids_neurossm.dataset.companions import contradicts
 from bids_neurossm.errors import UsageError
 
@@ -56,19 +57,21 @@ class IgnoreRules:
         Raises
         ------
         UsageError
-            If its content was not fetched.
+            If its content was not fetched, it is no file, or larger than 1 MiB.
         """
         path = dataset / ".bidsignore"
+        if not is_listed(path) or (path.is_file() and path.stat().st_size == 0):
+            return cls((), GitIgnoreSpec.from_lines(()))
         problem = missing_content(path)
-        if problem is not None and path.is_symlink():
+        if problem is not None:
             raise UsageError(f"{problem} It may say which runs to leave out.")
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if path.is_file() else []
-        if lines and lines[0].startswith("/annex/objects/"):
-            raise UsageError(f"{problem} It may say which runs to leave out.")
+        lines = read_content(path, UsageError, MAX_TOML_BYTES).decode("utf-8-sig", errors="replace").splitlines()
         kept = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        vague = [line for line in kept if _SOME_PARTICIPANTS.search(line) and not _PARTICIPANT.search(line)]
-        patterns = tuple(line for line in kept if line not in vague)
-        return cls(patterns, GitIgnoreSpec.from_lines(patterns), tuple(vague))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of Python's regular expressions, on odd patterns
+            vague = {line for line in kept if _is_vague(line)}
+            patterns = tuple(line for line in kept if line not in vague)
+            return cls(patterns, GitIgnoreSpec.from_lines(patterns), tuple(line for line in kept if line in vague))
 
     def reason(self, place: str, entities: Mapping[str, str]) -> str | None:
         """Find the pattern that leaves a run out.
@@ -110,6 +113,15 @@ class IgnoreRules:
             if self._matches(index, "/".join(folders[:depth]) + "/"):
                 return not _PLACES.fullmatch(folder)
         return False
+
+
+def _is_vague(pattern: str) -> bool:
+    """Tell whether a pattern names participants without spelling a label, or is none that git knows (``!``)."""
+    try:
+        GitIgnoreSpec.from_lines([pattern])
+    except (ValueError, re.error):
+        return True
+    return bool(_SOME_PARTICIPANTS.search(pattern)) and not _PARTICIPANT.search(pattern)
 
 
 def vague_sentences(rules: Sequence[IgnoreRules]) -> list[str]:

@@ -1,12 +1,13 @@
-"""The header of a NIfTI file, looked at before nibabel reads it: its extensions may claim more than memory."""
+"""Reading NIfTI files: the header is looked at before nibabel reads it, whose remarks stay off the terminal."""
 
 from __future__ import annotations
 
 import gzip
+import logging
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from bids_neurossm.content import missing_content
 from bids_neurossm.errors import NeuroSSMError
@@ -46,6 +47,28 @@ def check_nifti(path: Path, error: type[NeuroSSMError]) -> None:
         return
     if problem:
         raise error(f"{path} {problem}; copy it again, or convert it with a tool that drops header extensions.")
+
+
+def load_nifti(path: Path) -> Any:
+    """Load an image; what nibabel remarks about its header goes to the log of this package, with the path.
+
+    Raises
+    ------
+    Exception
+        As ``nibabel.load`` does.
+    """
+    import nibabel as nib
+    from nibabel.imageglobals import logger
+
+    def keep(record: logging.LogRecord) -> bool:
+        logging.getLogger(__name__).info("%s: %s", path, record.getMessage())
+        return False
+
+    logger.addFilter(keep)
+    try:
+        return nib.load(path)
+    finally:
+        logger.removeFilter(keep)
 
 
 def _problem(stream: IO[bytes]) -> str | None:

@@ -13,13 +13,24 @@ from bids_neurossm.errors import NeuroSSMError
 def read_json(path: Path, error: type[NeuroSSMError]) -> Any:
     """Read any JSON value; arguments and errors are those of `read_json_object`."""
     text = read_utf8(path, error, MAX_JSON_BYTES)
-    problem: object = too_deep(text)
-    if problem is None:
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as reason:
-            problem = reason
-    raise error(f"{path} is not readable JSON: {problem}.")
+    try:
+        return parse_json(text)
+    except ValueError as reason:
+        raise error(f"{path} is not readable JSON: {reason}.") from reason
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON that somebody else may have written.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, or nested too deeply.
+    """
+    problem = too_deep(text)
+    if problem is not None:
+        raise ValueError(problem)
+    return json.loads(text)
 
 
 def read_json_object(path: Path, error: type[NeuroSSMError]) -> dict[str, Any]:

@@ -9,11 +9,12 @@ so NFS will do, and a job that is killed leaves no lock behind.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bids_neurossm.dataset.read import read_json
 from bids_neurossm.dataset.write import encoded, write_json, write_text
+from bids_neurossm.errors import RunError
 
 #: As many looks as there could ever be jobs that begin during one: a folder that never comes to rest is not waited for.
 _MOST_LOOKS = 1000
@@ -61,7 +62,7 @@ def _entries(folder: Path) -> dict[str, str]:
 def _entry(path: Path) -> str | None:
     """Read an entry; one that is not there, or that somebody has damaged, is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = read_json(path, RunError)
+    except RunError:
         return None
     return value if isinstance(value, str) else None

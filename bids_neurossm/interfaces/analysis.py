@@ -19,10 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
+from bids_neurossm.dataset.archives import read_archive
 from bids_neurossm.dataset.formats import format_stamp
 from bids_neurossm.dataset.hashing import hash_content, hash_file
 from bids_neurossm.dataset.outputs import GroupOutputs
+from bids_neurossm.dataset.read import parse_json
 from bids_neurossm.dataset.write import replacing
+from bids_neurossm.errors import RunError
 from bids_neurossm.registry import model_entry
 
 FINAL = 0
@@ -226,15 +229,18 @@ class Cell:
 
         Raises
         ------
-        OSError, ValueError, KeyError
-            If the file is damaged.
+        RunError
+            If the file is damaged or foreign.
         """
-        with np.load(path, allow_pickle=False) as stored:
-            facts = json.loads(str(stored["facts"]))
-            prefix = "attribution_"
-            attribution = {name.removeprefix(prefix): stored[name] for name in stored.files if name.startswith(prefix)}
+        stored = read_archive(path)
+        prefix = "attribution_"
+        attribution = {name.removeprefix(prefix): stored[name] for name in stored if name.startswith(prefix)}
+        try:
+            facts = parse_json(str(stored["facts"]))
             key = CellKey(**facts.pop("key"))
             return cls(key, indices=stored["indices"], scores=stored["scores"], attribution=attribution, **facts)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{path} does not hold the results of a cell ({error}); delete it and run again.") from error
 
 
 def matching_cell(analysis: Analysis, key: CellKey, digests: Collection[str]) -> Cell | None:
@@ -244,7 +250,7 @@ def matching_cell(analysis: Analysis, key: CellKey, digests: Collection[str]) ->
         return None
     try:
         cell = Cell.load(path)
-    except (OSError, ValueError, KeyError, TypeError):
+    except RunError:
         return None  # cut short or foreign: it is made again
     return cell if cell.digest in digests else None
 

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.dataset.archives import read_archive
+
 _Arrays = TypeVar("_Arrays")
 
 
@@ -73,5 +75,5 @@ def save_arrays(path: Path, arrays: Any) -> str:
 def load_arrays(path: str | Path, kind: type[_Arrays]) -> _Arrays:
     """Read back what `save_arrays` wrote."""
     assert dataclasses.is_dataclass(kind)
-    with np.load(path, allow_pickle=False) as stored:
-        return kind(**{field.name: stored[field.name] for field in dataclasses.fields(kind)})
+    stored = read_archive(Path(path))
+    return kind(**{field.name: stored[field.name] for field in dataclasses.fields(kind)})

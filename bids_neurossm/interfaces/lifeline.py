@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
+from multiprocessing import forkserver, resource_tracker
+
+
+def start_fork_server() -> None:
+    """Start the process from which workers are forked, unless it runs already.
+
+    Neither it nor its workers hear Ctrl-C, which a terminal sends to all of them: the command does, and ends them.
+    """
+    resource_tracker.ensure_running()  # unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with_parent() -> None:

@@ -14,6 +14,7 @@ from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.attribution.maps import ClassMap, class_maps
+from bids_neurossm.dataset.archives import read_archive
 from bids_neurossm.dataset.names import class_labels
 from bids_neurossm.dataset.write import write_json, write_tsv
 from bids_neurossm.errors import RunError, UsageError
@@ -97,16 +98,16 @@ class WriteMaps(RecordingInterface):
         """Say which studies and terms are behind the images that are called ``neurosynth``."""
         if not self.inputs.reference:
             return {}
-        with np.load(self.inputs.reference, allow_pickle=False) as stored:
-            return {"Reference": str(stored["source"]), "ReferenceTerms": str(stored["table"])}
+        stored = read_archive(Path(self.inputs.reference))
+        return {"Reference": str(stored["source"]), "ReferenceTerms": str(stored["table"])}
 
     def _reference_scores(self, maps: list[ClassMap], cohort: Cohort) -> tuple[ReferenceScores | None, list[str]]:
         """Score the class maps against the literature, where there is a reference."""
         analysis: Analysis = self.inputs.analysis
         if not self.inputs.reference:
             return None, []
-        with np.load(self.inputs.reference, allow_pickle=False) as stored:
-            references, n_studies = stored["maps"], stored["n_studies"]
+        stored = read_archive(Path(self.inputs.reference))
+        references, n_studies = stored["maps"], stored["n_studies"]
         atlas: Parcellation = self.inputs.reference_parcellation
         image, affine, _ = atlas.image()
         sizes, centroids = region_geometry(image, affine, atlas.labels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.dataset.archives import read_archive
 from bids_neurossm.dataset.formats import format_stamp
 from bids_neurossm.dataset.hashing import hash_content, hash_file
 from bids_neurossm.dataset.write import replacing, write_tsv
-from bids_neurossm.errors import ResourceMissingError
+from bids_neurossm.errors import ResourceMissingError, RunError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.reference.regions import reference_region_maps
@@ -124,10 +124,10 @@ class ComputeReference(RecordingInterface):
 def _read_stored(path: Path) -> dict[str, npt.NDArray[Any]] | None:
     """Read a reference that was computed before; None, so that it is made anew, if it is not there or was cut short."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in _STORED}
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        stored = read_archive(path)
+    except RunError:
         return None
+    return stored if set(_STORED) <= stored.keys() else None
 
 
 def _studies_of(studies: Studies, terms: pd.DataFrame, name: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,9 @@ from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.formats import format_stamp
 from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.dataset.outputs import RunOutputs
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.dataset.vouching import is_as_stated, stated_hashes
+from bids_neurossm.errors import RunError
 from bids_neurossm.signal.strategy import Strategy
 
 #: Settings of the extraction that the input hash leaves out: their effect is hashed instead, or they have none.
@@ -68,10 +69,9 @@ def input_hash(
 def read_sidecar(path: Path) -> Mapping[str, Any]:
     """Read the sidecar of a table; an empty one where it is missing or cut short."""
     try:
-        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json_object(path.with_suffix(".json"), RunError)
+    except RunError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def is_finished(outputs: RunOutputs, expected_hash: str, measures: Sequence[str] = ()) -> bool:

@@ -9,7 +9,6 @@ answers this for one selection; here the studies are marked once and counted for
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from numba import config as numba_settings
 from numba import njit
 from numpy.typing import NDArray
 
+from bids_neurossm.dataset.archives import read_archive
 from bids_neurossm.dataset.write import replacing
-from bids_neurossm.errors import UsageError
+from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.reference.studies import Studies
 
 if TYPE_CHECKING:
@@ -331,11 +331,10 @@ def _cache_name(studies: Studies, selection: NDArray[np.bool_], mask: BrainMask)
 def _read_map(path: Path, into: NDArray[np.float32]) -> bool:
     """Fill a map from the cache; False where it is not there or can not be used, so that it is made anew."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            stored: Any = archive["z"]
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        stored = read_archive(path).get("z")
+    except RunError:
         return False
-    if stored.shape != into.shape or stored.dtype != into.dtype:
+    if stored is None or stored.shape != into.shape or stored.dtype != into.dtype:
         return False
     into[:] = stored
     return True

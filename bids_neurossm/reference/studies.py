@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import logging
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_neurossm.errors import ResourceMissingError, UsageError
+from bids_neurossm.content import MAX_TABLE_BYTES, is_listed, read_gzip, read_utf8
+from bids_neurossm.dataset.archives import check_archive
+from bids_neurossm.errors import ResourceMissingError, RunError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -264,11 +265,12 @@ def _read_table(path: Path, columns: tuple[str, ...], what: str) -> pd.DataFrame
     """Read a gzipped table with text identifiers, or say what is wrong with it."""
     import pandas as pd
 
+    if not is_listed(path):
+        raise _damaged(path, "there is no such file", f"a table with {what}")
     try:
-        table = pd.read_csv(path, sep="\t", dtype={"id": str}, keep_default_na=False, low_memory=False)
-    except FileNotFoundError as error:
-        raise _damaged(path, "there is no such file", f"a table with {what}") from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+        content = io.BytesIO(read_gzip(path, RunError, MAX_TABLE_BYTES))
+        table = pd.read_csv(content, sep="\t", dtype={"id": str}, keep_default_na=False, low_memory=False)
+    except (RunError, ValueError) as error:
         raise _damaged(path, f"the file is damaged ({error})", f"a table with {what}") from error
     absent = [name for name in columns if name not in table.columns]
     if absent or table.empty:
@@ -308,14 +310,17 @@ def _read_features(
         if features:
             raise _damaged(names_file, "there is no such file", f"the vocabulary of {features[0].name}")
         return (), None
-    names = tuple(line for line in names_file.read_text(encoding="utf-8").splitlines() if line.strip())
+    names = tuple(
+        line for line in read_utf8(names_file, ResourceMissingError, MAX_TABLE_BYTES).splitlines() if line.strip()
+    )
     if not features:
         return names, None
     expected = f"a sparse matrix of {n_studies} studies and {len(names)} columns"
     try:
         # Sparse npz files are read without pickle, so a damaged or foreign one is refused, not run.
+        check_archive(features[0], "biufS")
         weights: Any = load_npz(features[0])
-    except (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+    except (RunError, OSError, KeyError, ValueError) as error:
         raise _damaged(features[0], f"the file is damaged ({error})", expected) from error
     if weights.shape != (n_studies, len(names)):
         raise _damaged(features[0], f"the matrix has shape {tuple(weights.shape)}", expected)

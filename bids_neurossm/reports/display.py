@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
+from bids_neurossm.dataset.nifti import load_nifti
 from bids_neurossm.errors import ResourceMissingError, RunError
 
 ORIGIN = np.array([-90.0, -126.0, -72.0])
@@ -59,7 +60,7 @@ def on_display_grid(path: Path) -> np.ndarray:
         If the file can not be read or is not of three dimensions.
     """
     try:
-        image: Any = nib.load(path)
+        image: Any = load_nifti(path)
         data = np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, ValueError, EOFError, ImageFileError) as error:
         raise RunError(f"{path} is not a readable NIfTI image ({error}); delete it and run again.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import tomli_w
 
 from bids_neurossm.dataset.portable import portable_settings
 from bids_neurossm.dataset.write import write_text
+from bids_neurossm.errors import UsageError
 from bids_neurossm.registry import blaming, installed_entry, resolved
 from bids_neurossm.reports.canvas import Picture
 from bids_neurossm.reports.explanation_figures import deletion_curve, pathway_importance, reference_matrix
@@ -41,6 +41,7 @@ from bids_neurossm.reports.page import checked_label, error_table, markdown_card
 from bids_neurossm.reports.result_figures import controls_figure, differences, learning_curve, metric_intervals
 from bids_neurossm.reports.tables import Table, gathered_tables, pairs_table, read_json, read_table
 from bids_neurossm.reports.words import metric_range, model_name, set_name, target_name
+from bids_neurossm.toml import read_toml
 
 Tables = dict[str, pd.DataFrame | None]
 
@@ -310,8 +311,8 @@ def _settings(out_dir: Path, analysis: str) -> str | None:
     """Return the settings of the last command that made this analysis, without the places of its machine."""
     for path in sorted((out_dir / "logs").glob("*_group_*/config.toml"), reverse=True):
         try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError:
+            settings = read_toml(path)
+        except UsageError:
             continue  # a command that was killed while it wrote; its analysis is not lost by that
         if settings.get("analysis_id") == analysis:
             for name in ("bids_dir", "out_dir", "command_line"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bids_neurossm.dataset.portable import absolute_paths, portable
+from bids_neurossm.errors import UsageError
+from bids_neurossm.toml import read_toml
 
 _SERIES = re.compile(r"(?P<prefix>.+)_stat-mean_desc-(?P<strategy>[0-9A-Za-z+]+)_timeseries\.tsv")
 
@@ -115,6 +116,6 @@ def past_failures(out_dir: Path, participant_label: str, runs: list[RunFiles]) -
 def _folders(settings: Path) -> list[Path]:
     """List the folders that the settings of an earlier command name."""
     try:
-        return [path for _, path in absolute_paths(tomllib.loads(settings.read_text(encoding="utf-8")))]
-    except (OSError, ValueError):
+        return [path for _, path in absolute_paths(read_toml(settings))]
+    except UsageError:
         return []

@@ -6,7 +6,6 @@ error: a report that passed over it would hide a damaged output folder.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import RunError
 from bids_neurossm.tables import read_output
 
@@ -128,13 +128,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, OSError) as error:
-        raise RunError(f"{path} is not readable JSON ({error}); delete it and run again.") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} holds a {type(content).__name__}, a JSON object is expected; delete it and run again.")
-    return content
+    return read_json_object(path, RunError)
 
 
 def number(value: object, digits: int = 2, fixed: bool = False) -> str:

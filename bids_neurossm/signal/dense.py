@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.dense import grayordinate_counts, on_grayordinates
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.dataset.nifti import check_nifti
+from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.signal.parcels import ParcelSeries
 from bids_neurossm.signal.stream import DAMAGE, nifti_errors
@@ -95,7 +95,6 @@ def _add(
 
 def _open(bold: Path) -> tuple[Any, Any]:
     """Open a dense series and give it with its axis of grayordinates; no data are read."""
-    import nibabel as nib
     from nibabel.cifti2 import BrainModelAxis, Cifti2HeaderError, Cifti2Image, SeriesAxis
 
     remedy = "copy it again or run fMRIPrep again for it."
@@ -103,7 +102,7 @@ def _open(bold: Path) -> tuple[Any, Any]:
         raise RunError(f"{bold} is no .dtseries.nii file; a dense series as fMRIPrep writes it is expected.")
     check_nifti(bold, RunError)
     try:
-        image = nib.load(bold)
+        image = load_nifti(bold)
         if not isinstance(image, Cifti2Image):
             raise RunError(f"{bold} has no CIFTI-2 header; {remedy}")
         time, axis = image.header.get_axis(0), image.header.get_axis(1)

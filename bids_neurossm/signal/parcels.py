@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.orientation import is_oriented, missing_orientation
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.dataset.nifti import check_nifti
+from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.errors import RunError
 from bids_neurossm.signal.digest import FileDigest
 from bids_neurossm.signal.stream import DAMAGE, ImageHeader, nifti_errors, read_header, reading_order, volumes
@@ -236,11 +236,9 @@ def _stored_zero(header: ImageHeader) -> float:
 
 def _read_mask(path: Path, header: ImageHeader, allow_missing_orientation: bool = False) -> npt.NDArray[np.bool_]:
     """Read a brain mask and make sure that it is on the run's grid."""
-    import nibabel as nib
-
     check_nifti(path, RunError)
     try:
-        image: Any = nib.load(path)
+        image: Any = load_nifti(path)
         if np.prod(image.shape, dtype=float) > 2 * np.prod(header.shape, dtype=float):
             raise ValueError(f"its header claims the shape {image.shape}")  # before memory is set aside for it
         data = np.asanyarray(image.dataobj)

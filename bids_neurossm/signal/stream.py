@@ -21,7 +21,7 @@ import numpy.typing as npt
 from isal.igzip_lib import IsalError
 
 from bids_neurossm.atlas.orientation import is_oriented
-from bids_neurossm.dataset.nifti import check_nifti
+from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.errors import RunError
 from bids_neurossm.signal.digest import FileDigest
 
@@ -123,9 +123,7 @@ def nifti_errors() -> tuple[type[Exception], ...]:
 
 def _nifti_header(path: Path) -> ImageHeader:
     """Let nibabel read the header, and refuse what is no BOLD image."""
-    import nibabel as nib
-
-    image = nib.load(path)
+    image = load_nifti(path)
     header: Any = image.header
     shape = tuple(int(size) for size in image.shape)
     dtype = header.get_data_dtype()

@@ -210,8 +210,11 @@ class LinearBaseline(Baseline):
     def _take(self, arrays: Arrays, state: dict[str, Any]) -> None:
         self.features.restore(arrays, state)
         self.class_weights = bool(state["weighted"])
-        penalty = float(state["penalty"])
-        self.model = LinearModel(arrays["coefficients"], arrays["intercepts"], len(self.classes), penalty)
+        coefficients, intercepts, count = arrays["coefficients"], arrays["intercepts"], len(self.classes)
+        rows = 1 if count in (0, 2) else count
+        if coefficients.ndim != 2 or len(coefficients) != rows or intercepts.shape != (rows,):
+            raise ValueError(f"it has coefficients of shape {coefficients.shape} for {count} classes")
+        self.model = LinearModel(coefficients, intercepts, count, float(state["penalty"]))
 
 
 class Majority(Baseline):
@@ -240,6 +243,8 @@ class Majority(Baseline):
 
     def _take(self, arrays: Arrays, state: dict[str, Any]) -> None:
         self.scores = arrays["scores"]
+        if self.scores.shape != (len(self.classes) or 1,):
+            raise ValueError(f"it has {self.scores.shape} scores for {len(self.classes)} classes")
 
 
 def majority(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Majority:

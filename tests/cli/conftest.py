@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from started import Start, Started
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -37,6 +40,21 @@ def command(environment: dict[str, str]) -> Command:
         )
 
     return run
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Start]:
+    """Start commands that a test ends; those that it leaves are killed."""
+    commands: list[Started] = []
+
+    def begin(module: str, *arguments: str | Path, **variables: str) -> Started:
+        commands.append(Started(module, arguments, {**environment, "OMP_NUM_THREADS": "1", **variables}))
+        return commands[-1]
+
+    yield begin
+    for each in commands:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(each.process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

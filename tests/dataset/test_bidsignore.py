@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,57 @@ def test_a_file_whose_content_was_not_fetched_is_refused(tmp_path: Path) -> None
     (tmp_path / ".bidsignore").write_text("/annex/objects/MD5E-s20--abc\n")
     with pytest.raises(UsageError, match="is a pointer of git-annex"):
         IgnoreRules.read(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["a-z\n\nÈ\\Êt\x16c^\n\n!", "*\n\\", "*\n[b-0]"])
+def test_a_pattern_that_git_does_not_know_is_not_followed_and_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / ".bidsignore").write_text(content, encoding="utf-8")
+    (sentence,) = vague_sentences([IgnoreRules.read(tmp_path)])
+    assert (
+        sentence
+        == f".bidsignore: {content.splitlines()[-1]} names no single participant and is not followed; use --exclude."
+    )
+
+
+def test_a_file_that_is_a_pipe_or_too_large_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / ".bidsignore"
+    os.mkfifo(path)
+    with pytest.raises(UsageError, match=r"is a pipe, not a file; save it to a file first\. It may say which runs"):
+        IgnoreRules.read(tmp_path)
+    path.unlink()
+    path.write_bytes(b"sub-01/\n" * 300_000)
+    with pytest.raises(UsageError, match="has 2 MiB; a file of this kind has at most 1 MiB"):
+        IgnoreRules.read(tmp_path)
+
+
+def test_an_empty_file_leaves_nothing_out(tmp_path: Path) -> None:
+    assert reason(tmp_path, "") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            b"\xc2\x89\xc2\xbe\xc3\xa5\\*\xc3\x93\\S\xc3\xacH\x04]*if"
+            b"\nsub-[\n\\\n\n\xc2\x9c\xc3\x84[\x05sub-"
+            b"01\xc2\xbf+\xc2\xa6\xc2\xa5\xc2\xb0\xc2\xae\xc3\x9e\xc2\x95\xc3\x84\xf4"
+            b"\x87\xae\xac\x1e\xc3\x8c%\xf1\xb1\x8a\x86\xca\xbf\n\\",
+            ["\\", "\\"],
+        ),
+        (
+            b"a-z\n\n\xc3\x88\\\xc3\x8at\x16c^\n\n!",
+            ["!"],
+        ),
+        (
+            b"funcNIL!\xc3\xa6\xc3\x9c\xf3\x87\x8b\xb9\n#su"
+            b"b-01\\/\xc2\x85\xc3\xa3/#**\n\xc2\xb9\xf2\x81\x89"
+            b"\x8fz\xc3\x96\x1e[\xc2\xbe\xc3\x95\x14\xf0\x99\xb2\x91Psub-"
+            b'01]#J\x06\xc2\x83\xf3\xa4\xb3\x9d\n]"\xc2\x98w\xc3\xb3'
+            b"\\\n\n]",
+            ["[\xbe\xd5\x14\U00019c91Psub-01]#J\x06\x83\U000e4cdd", ']"\x98w\xf3\\'],
+        ),
+    ],
+)
+def test_what_fuzzing_found_is_not_followed(tmp_path: Path, content: bytes, told: list[str]) -> None:
+    (tmp_path / ".bidsignore").write_bytes(content)
+    assert list(IgnoreRules.read(tmp_path).vague) == told

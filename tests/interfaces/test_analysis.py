@@ -10,6 +10,7 @@ import pytest
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.dataset.outputs import GroupOutputs
+from bids_neurossm.errors import RunError
 from bids_neurossm.interfaces.analysis import Analysis, Cell, CellKey, has_its_model, matching_cell
 
 OWN = CellKey("neurossm", 1, 1)
@@ -111,3 +112,21 @@ def test_a_cell_without_a_saved_model_needs_none(analysis: Analysis) -> None:
         assert finished(analysis, key)
     save(analysis, OWN, {}, n_training=0)
     assert finished(analysis, OWN)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ("[" * 200 + "]" * 200, "more than 100 brackets within each other"),
+        ("{}", "does not hold the results of a cell"),
+        ("[1]", "does not hold the results of a cell"),
+        ('{"key": {"planet": 1}}', "does not hold the results of a cell"),
+    ],
+)
+def test_a_cell_that_makes_no_sense_is_refused_and_made_again(analysis: Analysis, facts: str, words: str) -> None:
+    path = analysis.cell_file(OWN)
+    path.parent.mkdir(parents=True)
+    np.savez(path, facts=np.array(facts), indices=np.arange(2), scores=np.zeros((2, 2)))
+    with pytest.raises(RunError, match=words):
+        Cell.load(path)
+    assert not finished(analysis, OWN)

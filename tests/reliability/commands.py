@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import util
 from pathlib import Path
 from typing import IO, Any
 
@@ -128,6 +129,7 @@ def start(arguments: Sequence[str | Path], output: Path, tell_modules: Path | No
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
+            util._run_finalizers()  # type: ignore[attr-defined] # its folder for sockets
         os._exit(code)
 
 

@@ -12,7 +12,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,21 @@ _TOML = st.one_of(
         ),
         max_size=3,
     ).map(lambda tables: _toml(tables)),
+    st.binary(max_size=120),
+)
+
+
+_PATTERN = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["sub-01", "sub-", "*", "**", "/", "!", "#", "\\", "[", "]", "a-z", "?", "_bold.nii.gz", "func"]
+        ),
+        st.text(max_size=4),
+    ),
+    max_size=8,
+).map("".join)
+_IGNORED = st.one_of(
+    st.lists(_PATTERN, max_size=6).map(lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass")),
     st.binary(max_size=120),
 )
 
@@ -132,7 +147,7 @@ def rows(folder: Path, full: bool) -> list[Row]:
     return [fuzzed(folder, 300 if full else 12, seed=0)]
 
 
-def fuzzed(folder: Path, files: int, seed: int) -> Row:
+def fuzzed(folder: Path, files: int, seed: int, only: Sequence[str] = ()) -> Row:
     """Try each parser on so many random files.
 
     Parameters
@@ -143,14 +158,19 @@ def fuzzed(folder: Path, files: int, seed: int) -> Row:
         For each parser.
     seed : int
         The same files for the same seed.
+    only : sequence of str
+        Names of parsers; all by default.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found, slowest, largest = [], 0.0, 0
     names = []
     for what, name, content, use in parsers(folder):
+        if only and what not in only:
+            continue
         with ForkServer(use) as server:
             found.append(_faults(what, folder / "fuzz" / name, content, server, files, seed))
-            print(f"{what}: {server.seconds:.1f} s, {server.memory // 1024**2} MB", file=sys.stderr, flush=True)
+            told = f"{what}: {server.seconds:.1f} s, {server.memory // 1024**2} MB, {len(found[-1])} faults"
+            print(told, file=sys.stderr, flush=True)
             slowest, largest = max(slowest, server.seconds), max(largest, server.memory)
         names.append(what)
     tried = row(PART, "", found)
@@ -172,6 +192,7 @@ def parsers(folder: Path) -> list[Parser]:
     from bids_neurossm.atlas.tables import read_label_table
     from bids_neurossm.cli.engine import read_plugin_file
     from bids_neurossm.config import Selection
+    from bids_neurossm.dataset.bidsignore import IgnoreRules
     from bids_neurossm.dataset.isolated import IsolatedReader
     from bids_neurossm.dataset.participants import read_participants
     from bids_neurossm.dataset.query import find_bold_runs
@@ -210,6 +231,11 @@ def parsers(folder: Path) -> list[Parser]:
     def filtered(path: Path) -> object:
         return find_bold_runs(dataset, Selection(bids_filter_file=path, space=SPACE))
 
+    def ignored(path: Path) -> object:
+        rules = IgnoreRules.read(path.parent)
+        place = "sub-01/func/sub-01_task-rest_run-1_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz"
+        return rules.reason(place, {"subject": "01", "task": "rest", "run": "1"}), rules.folder_pattern("sub-01")
+
     head = b"\t".join(name.encode() for name in NAMES) + b"\n"
     splits = tabs.map(lambda text: b"participant_id\tgroup\tset\tfold\n" + text)
     pickles = st.binary(max_size=60).map(lambda tail: b"\x80\x04" + tail + b".")
@@ -236,23 +262,38 @@ def parsers(folder: Path) -> list[Parser]:
         *_binary(arrays),
         ("sidecars", "sidecar.json", _DOCUMENT, lambda path: read_json_object(path, RunError)),
         ("label XML", "atlas.xml", _changed(_XML), read_label_table),
+        (".bidsignore", ".bidsignore", _IGNORED, ignored),
     ]
+
+
+#: Between the tensors and the settings of a checkpoint, where both are changed as one file.
+_SEAM = b"\n# settings\n"
 
 
 def _binary(arrays: Callable[[Path], object]) -> list[Parser]:
     """Name the parsers whose files are sound ones that were changed."""
     from bids_neurossm.atlas.dense import read_dense_labels
+    from bids_neurossm.interfaces.analysis import Cell
     from bids_neurossm.training.checkpoint import load_checkpoint
+    from bids_neurossm.training.families import load_estimator
     from bids_neurossm.training.first_family import model_config
 
     tensors, settings = sound_files.checkpoint()
 
-    def forged(path: Path) -> object:
-        """Read tensors that somebody changed, who made the hash in the settings fit."""
+    def forge(path: Path, beside: bytes) -> Path:
+        """Write settings whose hash fits the tensors, as somebody would who changed them."""
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        beside = re.sub(rb'(?m)^sha256 = ".*"', f'sha256 = "{digest}"'.encode(), settings)
+        beside = re.sub(rb'(?m)^sha256 = ".*"', f'sha256 = "{digest}"'.encode(), beside)
         path.with_suffix(".toml").write_bytes(beside)
-        return load_checkpoint(path)
+        return path
+
+    def forged(path: Path) -> object:
+        return load_checkpoint(forge(path, settings))
+
+    def baseline(path: Path) -> object:
+        weights, _, beside = path.read_bytes().partition(_SEAM)
+        path.with_suffix(".safetensors").write_bytes(weights)
+        return load_estimator(forge(path.with_suffix(".safetensors"), beside))
 
     def facts(path: Path) -> object:
         path.with_suffix(".safetensors").write_bytes(tensors)
@@ -266,6 +307,8 @@ def _binary(arrays: Callable[[Path], object]) -> list[Parser]:
         ("changed .mat", "series.mat", _changed(*sound_files.matlab()), arrays),
         ("tensors of checkpoints", "model.safetensors", _changed(tensors), forged),
         ("settings of checkpoints", "settings.toml", _changed(settings), facts),
+        ("baselines", "model.both", _changed(*map(_SEAM.join, sound_files.baselines())), baseline),
+        ("cells", "cell.npz", _changed(*sound_files.cells()), Cell.load),
         ("CIFTI labels", "atlas.dlabel.nii", _changed(sound_files.dense_labels()), read_dense_labels.__wrapped__),
     ]
 
@@ -296,9 +339,10 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=300, help="random files for each parser")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where the files go; those with a fault stay there")
+    parser.add_argument("--only", nargs="+", default=[], metavar="PARSER", help="names of parsers, as in the table")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="reliability-fuzzing-"))
-    total = fuzzed(folder, options.files, options.seed)
+    total = fuzzed(folder, options.files, options.seed, options.only)
     print(total.case, f"{total.survived} of {total.tried} survived", total.measured, *total.faults, sep="\n")
     return 1 if total.faults else 0
 

@@ -7,12 +7,14 @@ import pickle
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, LabelAxis
+from safetensors.numpy import save
 from scipy.io import savemat
 
 SERIES = np.arange(48.0).reshape(12, 4)
@@ -78,6 +80,46 @@ def checkpoint() -> tuple[bytes, bytes]:
         path = Path(folder) / "x.safetensors"
         save_checkpoint(path, model.state_dict(), Facts(config, "dx", "class", ("a", "b"), ("A", "B", "C"), window=20))
         return path.read_bytes(), path.with_suffix(".toml").read_bytes()
+
+
+def baselines() -> list[tuple[bytes, bytes]]:
+    """Tensors and settings of baselines; as 0.1.0 wrote them, without a hash of the settings in the tensors."""
+    from bids_neurossm.checkpoint import Facts, write_checkpoint
+
+    names = ["a", "b"]
+    linear = {"coefficients": np.zeros((1, 3)), "intercepts": np.zeros(1)}
+    combat = {f"combat_{name}": np.ones((1, 3)) for name in ("centre", "spread", "shift", "stretch")}
+    number = {"median": 1.0, "mean": 1.0, "sd": 1.0, "flag": False}
+    fitted = {"penalty": 1.0, "weighted": False}
+    codes = {"codes": {"age": number, "sex": {"values": names}}, "wanted": names}
+    written: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+        ("majority", {"scores": np.zeros(2)}, {}),
+        ("covariates", linear, {**fitted, **codes}),
+        ("pearson-connectivity", linear | combat, {**fitted, "sites": ["x"], "harmonise": "combat"}),
+        ("tangent-connectivity", {**linear, "whitening": np.eye(2)}, fitted),
+        ("multiscale-tangent", {**linear, "whitening": np.eye(2)[None]}, {**fitted, "scales": [1], "sizes": [1.0]}),
+    )
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.safetensors"
+        for family, arrays, state in written:
+            write_checkpoint(path, arrays, Facts(state, "dx", "class", ("a", "b"), ("A", "B"), family=family))
+            found.append((save(arrays), path.with_suffix(".toml").read_bytes()))
+    return found
+
+
+def cells() -> list[bytes]:
+    """Write the results of a cell with and without maps."""
+    from bids_neurossm.interfaces.analysis import Cell, CellKey
+
+    maps = {"pathways": np.array(["a", "b"]), "scores": np.zeros((4, 2))}
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for attribution in ({}, maps):
+            cell = Cell(CellKey("neurossm", 1, 1), "digest", np.arange(4), np.zeros((4, 2)), attribution, 3)
+            cell.save(Path(folder) / "cell.npz")
+            found.append((Path(folder) / "cell.npz").read_bytes())
+    return found
 
 
 def dense_labels() -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
-from bids_neurossm.checkpoint import write_checkpoint
+from bids_neurossm.checkpoint import Facts, write_checkpoint
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
 from bids_neurossm.training import linear
@@ -266,3 +266,27 @@ def test_connectivity_tells_something_about_diagnosis_in_two_real_sites(two_site
 
 def test_covariances_of_real_runs_are_positive_definite(two_sites):
     assert np.linalg.eigvalsh(covariances_of(two_sites, [0, 70])).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("family", "arrays", "words"),
+    [
+        ("majority", {"scores": np.array([0.0, np.nan])}, "scores holds values that are not finite"),
+        ("majority", {"scores": np.zeros(3)}, r"\(3,\) scores for 2 classes"),
+        (
+            "pearson-connectivity",
+            {"coefficients": np.zeros((3, 2)), "intercepts": np.zeros(1)},
+            r"shape \(3, 2\) for 2 classes",
+        ),
+        (
+            "pearson-connectivity",
+            {"coefficients": np.zeros((1, 2)), "intercepts": np.zeros(2)},
+            r"shape \(1, 2\) for 2 classes",
+        ),
+    ],
+)
+def test_a_baseline_whose_numbers_make_no_sense_is_refused(tmp_path, family, arrays, words):
+    facts = Facts({"penalty": 1.0, "weighted": False}, "dx", "class", ("a", "b"), ("A", "B"), family=family)
+    write_checkpoint(tmp_path / "x.safetensors", arrays, facts)
+    with pytest.raises(CheckpointError, match=words):
+        load_estimator(tmp_path / "x.safetensors")
