@@ -8,7 +8,7 @@
 #   PIP_ARGS    handed to pip, for instance an index that has torch without CUDA
 #   VERSION, REVISION   of the source, for the labels
 #
-# `--build-context resources=DIR` puts a folder that --fetch-resources filled into the image, without a network.
+# `--build-context resources=DIR` puts a folder that bids-neurossm-fetch filled into the image, without a network.
 ARG BASE=python:3.11-slim-bookworm
 ARG BUILD_BASE=${BASE}
 
@@ -59,7 +59,7 @@ RUN /opt/venv/bin/python -m pip install ${PIP_ARGS} --no-cache-dir --constraint 
 FROM install AS data
 ARG DATA=0
 COPY --from=resources / /opt/resources/
-RUN if [ "$DATA" = 1 ]; then /opt/venv/bin/bids-neurossm --fetch-resources /opt/resources; fi \
+RUN if [ "$DATA" = 1 ]; then /opt/venv/bin/bids-neurossm-fetch /opt/resources; fi \
     && chmod -R a+rX /opt/resources
 
 FROM base

@@ -352,13 +352,13 @@ def _templateflow_remedy(missing: Path, space: str, tried: bool = True) -> str:
     state = "is empty" if missing.exists() else "is missing"
     return (
         f"{missing} {state}{' and could not be downloaded' if tried else ''}; where there is internet run "
-        f"`bids-neurossm --fetch-resources DIR` and set TEMPLATEFLOW_HOME to it, or give --atlas-dir with the {space} "
+        f"`bids-neurossm-fetch DIR` and set TEMPLATEFLOW_HOME to it, or give --atlas-dir with the {space} "
         "file in it."
     )
 
 
 _AAL3_REMEDY = (
-    "it is not shipped for want of a licence: where there is internet run `bids-neurossm --fetch-resources DIR`, or "
+    "it is not shipped for want of a licence: where there is internet run `bids-neurossm-fetch DIR`, or "
     "unpack AAL3v1.nii and AAL3v1.xml anywhere and give that folder as --atlas-dir"
 )
 

@@ -203,9 +203,7 @@ def read_label_image(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
         raise ResourceMissingError(problem)
     if not path.is_file() or path.stat().st_size == 0:
         state = "is empty (a stub that was never downloaded)" if path.is_file() else "does not exist"
-        raise ResourceMissingError(
-            f"{path} {state}; run `bids-neurossm --fetch-resources DIR` where there is internet."
-        )
+        raise ResourceMissingError(f"{path} {state}; run `bids-neurossm-fetch DIR` where there is internet.")
     check_nifti(path, ResourceMissingError)
     try:
         image = load_nifti(path)

@@ -1,10 +1,11 @@
-"""``bids-neurossm --check``: the doctor, which looks at everything that a run will need before it is needed."""
+"""``bids-neurossm-check``: the doctor, which looks at everything that a run will need before it is needed."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from bids_neurossm.cli.machine import cores_seen, memory_seen
+from bids_neurossm.cli.run import guarded
 from bids_neurossm.errors import (
     DeviceUnavailableError,
     NeuroSSMError,
@@ -43,13 +45,24 @@ class Finding:
     exit_code: int = 0
 
 
-def run_check(argv: Sequence[str]) -> int:
-    """Carry out ``--check``.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Look, and say what was found.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    return guarded(lambda: run_check(argv))
+
+
+def run_check(argv: Sequence[str] | None) -> int:
+    """Carry out ``bids-neurossm-check``.
 
     Parameters
     ----------
-    argv : sequence of str
-        Arguments of the command.
+    argv : sequence of str or None
+        Arguments of the command; those of the process by default.
 
     Returns
     -------
@@ -65,7 +78,7 @@ def run_check(argv: Sequence[str]) -> int:
     console = Console(given.log_format)
     with prepared_environment(Execution(work_dir=given.work_dir)) as work_dir:
         findings = list(examine(given, work_dir))
-    console.table("bids-neurossm --check", ("what", "state", "found"), [(f.what, f.state, f.detail) for f in findings])
+    console.table("bids-neurossm-check", ("what", "state", "found"), [(f.what, f.state, f.detail) for f in findings])
     bad = [each for each in findings if each.state == "bad"]
     if not bad:
         console.event("done", "Everything that a run needs is there.")
@@ -75,8 +88,7 @@ def run_check(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bids-neurossm --check", allow_abbrev=False)
-    parser.add_argument("--check", action="store_true", required=True)
+    parser = argparse.ArgumentParser(prog="bids-neurossm-check", allow_abbrev=False)
     parser.add_argument("bids_dir", type=Path, nargs="?", help="input to look at")
     parser.add_argument("out_dir", type=Path, nargs="?", help="output to write-test")
     parser.add_argument("level", nargs="?", choices=("participant", "group"), help="accepted, and not needed")
@@ -219,7 +231,7 @@ def _check_studies(folder: Path) -> None:
         found = [path for path in sorted(folder.glob(f"*_{ending}.tsv.gz")) if path.stat().st_size]
         if not found:
             raise ResourceMissingError(
-                f"{folder} has no *_{ending}.tsv.gz that holds data; run `bids-neurossm --fetch-resources DIR` where "
+                f"{folder} has no *_{ending}.tsv.gz that holds data; run `bids-neurossm-fetch DIR` where "
                 "there is internet."
             )
 
@@ -249,3 +261,7 @@ def _devices(wanted: str) -> Iterator[Finding]:
             engine.detail,
             DeviceUnavailableError.exit_code,
         )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""``bids-neurossm --fetch-resources DIR``: atlases and studies, fetched once where there is internet.
+"""``bids-neurossm-fetch DIR``: atlases and studies, fetched once where there is internet.
 
 Every download goes to a hidden folder inside DIR and is moved to its place when it is whole: what stands under its
 final name is complete, whenever the command was interrupted, and a second call goes on where the first one stopped.
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_neurossm.cli.run import guarded
 from bids_neurossm.errors import ResourceMissingError
 
 #: Fills a folder with files and names each, relative to that folder, when it is whole.
@@ -54,23 +55,32 @@ class Resource:
         return [name for name in self.wanted if not any(_filled(path) for path in folder.glob(name))]
 
 
-def run_fetch(argv: Sequence[str]) -> int:
-    """Carry out ``--fetch-resources``.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fetch what is missing.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    return guarded(lambda: run_fetch(argv))
+
+
+def run_fetch(argv: Sequence[str] | None) -> int:
+    """Carry out ``bids-neurossm-fetch``.
 
     Parameters
     ----------
-    argv : sequence of str
-        Arguments of the command.
+    argv : sequence of str or None
+        Arguments of the command; those of the process by default.
 
     Returns
     -------
     int
         0 if everything is there, 4 if something is missing.
     """
-    parser = argparse.ArgumentParser(prog="bids-neurossm --fetch-resources", allow_abbrev=False)
-    parser.add_argument(
-        "--fetch-resources", "--fetch_resources", dest="folder", type=Path, metavar="DIR", required=True
-    )
+    parser = argparse.ArgumentParser(prog="bids-neurossm-fetch", allow_abbrev=False)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="is made where it is not there")
     parser.add_argument("--log-format", "--log_format", choices=("text", "json"), default="text")
     parser.add_argument("--notrack", action="store_true")
     given = parser.parse_args(argv)
@@ -107,7 +117,7 @@ def fetch_resources(folder: Path, log_format: str = "text", resources: Sequence[
     from bids_neurossm.cli.console import Console
     from bids_neurossm.cli.environment import check_writable
 
-    check_writable(folder, "folder", "give another one to --fetch-resources")
+    check_writable(folder, "folder", "give another one")
     console = Console(log_format)
     code = 0
     for resource in all_resources() if resources is None else resources:
@@ -125,7 +135,7 @@ def fetch_resources(folder: Path, log_format: str = "text", resources: Sequence[
         console.event(
             "error",
             f"{resource.name}: {len(after)} of {len(resource.wanted)} files could not be had{told}, the first is "
-            f"{after[0]}; run `bids-neurossm --fetch-resources {folder}` again where there is internet"
+            f"{after[0]}; run `bids-neurossm-fetch {folder}` again where there is internet"
             f"{resource.otherwise}.",
             resource=resource.name,
         )
@@ -248,3 +258,7 @@ def _fetch_neurosynth(staging: Path, missing: Sequence[str]) -> Iterator[str]:
 
 def _filled(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -37,8 +37,8 @@ group: train and judge a model on those series, explain it, compare its maps wit
 
 _EXIT_CODES = """\
 without a level:
-  bids-neurossm --check [BIDS_DIR OUT_DIR] [--atlas ...]   what is installed, present, writable; writes nothing
-  bids-neurossm --fetch-resources DIR                      fetch atlases and Neurosynth, where there is internet
+  bids-neurossm-check [BIDS_DIR OUT_DIR] [--atlas ...]   what is installed, present, writable; writes nothing
+  bids-neurossm-fetch DIR                                fetch atlases and Neurosynth, where there is internet
 
 exit codes: 0 done, 1 some runs failed, 2 usage, 3 no input matched, 4 atlas or reference missing, 5 output not
 writable, 6 no usable GPU, 7 labels unusable, 8 checkpoint does not fit, 70 a bug, 129 terminal closed, 130 interrupted,

@@ -80,7 +80,7 @@ def neurosynth_folder(source: str) -> Path:
         if not Path(source).is_dir():
             raise ResourceMissingError(f"--reference {source} is neither a known name nor a folder that is there.")
         return Path(source).absolute()
-    # `--fetch-resources` fills one folder with templates, atlases and studies.
+    # `bids-neurossm-fetch` fills one folder with templates, atlases and studies.
     places = [os.environ.get(name) for name in ("NEUROSSM_RESOURCES", "TEMPLATEFLOW_HOME", "NIMARE_DATA")]
     candidates = [Path(place) / "neurosynth" for place in places if place] + [Path.home() / ".nimare" / "neurosynth"]
     for candidate in candidates:
@@ -88,7 +88,7 @@ def neurosynth_folder(source: str) -> Path:
             return candidate
     raise ResourceMissingError(
         f"Neurosynth's files are in none of {', '.join(map(str, candidates))}; give the folder that holds "
-        "data-neurosynth_version-7_coordinates.tsv.gz as --reference DIR, or run `bids-neurossm --fetch-resources DIR` "
+        "data-neurosynth_version-7_coordinates.tsv.gz as --reference DIR, or run `bids-neurossm-fetch DIR` "
         "where there is internet and set NEUROSSM_RESOURCES to it."
     )
 

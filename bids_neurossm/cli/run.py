@@ -124,16 +124,9 @@ def _give_a_home() -> None:
 
 def _run(argv: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
-    given = {argument.partition("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--")}
-    if not given & {"--help", "--version"}:  # these two need no positional arguments
-        if "--fetch-resources" in given:
-            from bids_neurossm.cli.fetch import run_fetch
-
-            return run_fetch(arguments)
-        if "--check" in given:
-            from bids_neurossm.cli.check import run_check
-
-            return run_check(arguments)
+    other = _other_command(arguments)
+    if other is not None:
+        return other
     config = parse_config(arguments)
     # Nothing heavy is imported before the arguments are known to be good.
     from bids_neurossm.cli.environment import check_output, prepared_environment
@@ -158,6 +151,24 @@ def _run(argv: Sequence[str] | None) -> int:
         from bids_neurossm.cli.group import run_group
 
         return run_group(config, work_dir)
+
+
+def _other_command(arguments: Sequence[str]) -> int | None:
+    """Carry out ``--check`` and ``--fetch-resources``, which are commands of their own, by their earlier spellings."""
+    names = [argument.partition("=")[0].replace("_", "-") for argument in arguments]
+    if {"--help", "-h", "--version"} & set(names):
+        return None
+    if "--fetch-resources" in names:
+        from bids_neurossm.cli.fetch import run_fetch
+
+        place = names.index("--fetch-resources")
+        folder = [value] if (value := arguments[place].partition("=")[2]) else []
+        return run_fetch([*arguments[:place], *folder, *arguments[place + 1 :]])
+    if "--check" in names:
+        from bids_neurossm.cli.check import run_check
+
+        return run_check([argument for argument in arguments if argument != "--check"])
+    return None
 
 
 def _preload(config: RunConfig) -> tuple[str, ...]:

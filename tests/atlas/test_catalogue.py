@@ -91,7 +91,7 @@ def test_an_empty_stub_of_templateflow_is_a_missing_resource_with_the_remedy(
     environment = {**os.environ, **unreachable, "TEMPLATEFLOW_HOME": str(home)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"4 {image} is empty and could not be downloaded")
-    assert "`bids-neurossm --fetch-resources DIR` and set TEMPLATEFLOW_HOME" in done.stdout
+    assert "`bids-neurossm-fetch DIR` and set TEMPLATEFLOW_HOME" in done.stdout
     assert "--atlas-dir" in done.stdout
 
 
@@ -116,7 +116,7 @@ class TestAal3:
     ) -> None:
         for name in ("HOME", "NILEARN_DATA", "NILEARN_SHARED_DATA", "TEMPLATEFLOW_HOME"):
             monkeypatch.setenv(name, str(tmp_path))
-        with pytest.raises(ResourceMissingError, match=r"want of a licence.*--fetch-resources.*--atlas-dir") as caught:
+        with pytest.raises(ResourceMissingError, match=r"want of a licence.*bids-neurossm-fetch.*--atlas-dir") as caught:
             load_parcellation("AAL3", ASYM6)
         assert str(tmp_path / "aal_3v2" / "AAL3") in str(caught.value)
 

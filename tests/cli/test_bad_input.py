@@ -115,7 +115,7 @@ def test_an_empty_templateflow_stub_offline_is_exit_4(command: Any, simulated: P
     done = command(simulated, tmp_path / "out", "participant", TEMPLATEFLOW_HOME=str(tmp_path / "templateflow"))
     assert done.returncode == 4
     assert "is empty" in done.stderr
-    assert "--fetch-resources" in done.stderr
+    assert "bids-neurossm-fetch" in done.stderr
 
 
 def test_input_and_output_must_differ(command: Any, simulated: Path) -> None:

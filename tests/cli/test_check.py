@@ -57,9 +57,7 @@ def test_an_atlas_that_is_empty_is_named(command: Any, templateflow_home: Path, 
     assert done.returncode == 4, done.stdout
     found = rows(done)["atlas Schaefer400 in MNI152NLin2009cAsym"]
     assert found["state"] == "bad"
-    assert (
-        f"{folder / name} is empty; where there is internet run `bids-neurossm --fetch-resources DIR`" in found["found"]
-    )
+    assert f"{folder / name} is empty; where there is internet run `bids-neurossm-fetch DIR`" in found["found"]
     assert (folder / name).stat().st_size == 0
 
 

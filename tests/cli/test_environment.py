@@ -60,7 +60,7 @@ def test_a_missing_templateflow_home_on_a_read_only_mount_is_exit_4(
     done = read_only(variables, simulated, MOUNTED / "out", "participant", "-w", MOUNTED / "work")
     assert done.returncode == 4, done.stderr
     assert "/nowhere/templateflow/tpl-MNI152NLin6Asym" in done.stderr
-    assert "run `bids-neurossm --fetch-resources DIR` and set TEMPLATEFLOW_HOME to it" in done.stderr
+    assert "run `bids-neurossm-fetch DIR` and set TEMPLATEFLOW_HOME to it" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

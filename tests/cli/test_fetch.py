@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bids_neurossm.atlas import load_parcellation
-from bids_neurossm.cli import fetch
+from bids_neurossm.cli import fetch, run
 from bids_neurossm.cli.fetch import Resource, all_resources, fetch_resources
 from bids_neurossm.errors import OutputNotWritableError
 
@@ -58,8 +58,8 @@ def test_a_broken_connection_leaves_whole_files_and_the_next_call_goes_on(
     assert files(tmp_path) == {"one", "studies"}
     said = capsys.readouterr().out
     assert (
-        "Atlas: 2 of 3 files could not be had (no connection to example.org), the first is two; run `bids-neurossm "
-        f"--fetch-resources {tmp_path}` again where there is internet, or give --x." in said
+        "Atlas: 2 of 3 files could not be had (no connection to example.org), the first is two; run "
+        f"`bids-neurossm-fetch {tmp_path}` again where there is internet, or give --x." in said
     )
     assert fetch_resources(tmp_path, resources=[Resource("Atlas", wanted, writer)]) == 0
     assert "Atlas: 2 files fetched." in capsys.readouterr().out
@@ -72,7 +72,7 @@ def test_empty_files_do_not_count(tmp_path: Path) -> None:
 
 def test_a_folder_that_can_not_be_made_is_said_before_anything_is_fetched(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputNotWritableError, match="give another one to --fetch-resources"):
+    with pytest.raises(OutputNotWritableError, match="give another one"):
         fetch_resources(tmp_path / "file" / "folder", resources=[])
 
 
@@ -170,6 +170,14 @@ def test_neurosynth_comes_with_terms_and_topics(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(nimare.extract, "fetch_neurosynth", download)
     assert fetch_resources(tmp_path, resources=[resource]) == 0
     assert "neurosynth/data-neurosynth_version-7_vocab-terms_source-abstract_type-tfidf_features.npz" in files(tmp_path)
+
+
+def test_the_earlier_spelling_is_the_same_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(fetch, "run_fetch", lambda arguments: asked.append(list(arguments)) or 0)
+    assert run.main(["--fetch-resources", str(tmp_path), "--notrack"]) == 0
+    assert run.main(["--log-format", "json", f"--fetch_resources={tmp_path}"]) == 0
+    assert asked == [[str(tmp_path), "--notrack"], ["--log-format", "json", str(tmp_path)]]
 
 
 def test_the_command_is_offline_safe(command: Any, tmp_path: Path) -> None:

@@ -120,10 +120,10 @@ test "$before" = "$(find "$scratch/out/demo/fmriprep" -printf '%p %T@\n' | sort 
 step "What can not work is told in a sentence, with its exit code"
 refused 5 "The output folder /nowhere can not be written" bids-neurossm /data /nowhere participant --atlas HarvardOxford
 refused 5 "give another one with -w" bids-neurossm /data /out/other participant --atlas HarvardOxford -w /opt/work
-refused 4 "--fetch-resources" bids-neurossm /data /out/other participant --atlas Schaefer400
+refused 4 "bids-neurossm-fetch" bids-neurossm /data /out/other participant --atlas Schaefer400
 refused 6 "--device cpu" bids-neurossm /data /out/demo/results group --target entity:task --atlas HarvardOxford \
     --reference none --device cuda
-refused 4 "atlas Schaefer400" bids-neurossm --check /data /out/single
+refused 4 "atlas Schaefer400" bids-neurossm-check /data /out/single
 umount "$root/tmp"
 refused 5 "--tmpfs /tmp" bids-neurossm /data /out/other participant --atlas HarvardOxford
 inside bids-neurossm /data /out/other participant --participant-label 01 --atlas HarvardOxford -w /out/work
