@@ -116,7 +116,7 @@ class TestAal3:
     ) -> None:
         for name in ("HOME", "NILEARN_DATA", "NILEARN_SHARED_DATA", "TEMPLATEFLOW_HOME"):
             monkeypatch.setenv(name, str(tmp_path))
-        with pytest.raises(ResourceMissingError, match=r"want of a licence.*bids-neurossm-fetch.*--atlas-dir") as caught:
+        with pytest.raises(ResourceMissingError, match=r"of a licence.*bids-neurossm-fetch.*--atlas-dir") as caught:
             load_parcellation("AAL3", ASYM6)
         assert str(tmp_path / "aal_3v2" / "AAL3") in str(caught.value)
 
