@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -57,9 +57,8 @@ class NeuroSSMEstimator(NeuralEstimator):
     def _explained(
         self, batch: Batch, target: NDArray[np.int64], localisation: Literal["gradient", "integrated"]
     ) -> PathwayAttribution:
-        assert isinstance(self.model, NeuroSSM)
         return cpa(
-            self.model, batch.series, target, batch.lengths, batch.owners, localisation,
+            cast(NeuroSSM, self.model), batch.series, target, batch.lengths, batch.owners, localisation,
             repetition_times=batch.repetition_times, amplitude=batch.amplitude,
         )  # fmt: skip
 

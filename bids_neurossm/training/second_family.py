@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -94,8 +94,7 @@ class SecondFamilyEstimator(NeuralEstimator):
         part: str,
     ) -> tuple[LmaeRwmoe, dict[str, float]]:
         """Train what is behind the encoder, then everything."""
-        model = self._new_model(job, seed)
-        assert isinstance(model, LmaeRwmoe)
+        model = cast(LmaeRwmoe, self._new_model(job, seed))
         if encoder:
             try:
                 model.encoder.load_state_dict(encoder)
@@ -135,8 +134,8 @@ class SecondFamilyEstimator(NeuralEstimator):
             Weights of the experts of time in the patches of a run's windows, one window after the other; NaN behind
             the last.
         """
-        model, facts = self._fitted()
-        assert isinstance(model, LmaeRwmoe)
+        found, facts = self._fitted()
+        model = cast(LmaeRwmoe, found)
         inputs = self._checked(cohort, indices)
         device = next(model.parameters()).device
         of_regions = [[] for _ in range(len(inputs))]  # type: list[list[NDArray[np.float64]]]
@@ -159,9 +158,8 @@ class SecondFamilyEstimator(NeuralEstimator):
     def _explained(
         self, batch: Batch, target: NDArray[np.int64], localisation: Literal["gradient", "integrated"]
     ) -> PathwayAttribution:
-        assert isinstance(self.model, LmaeRwmoe)
         return expert_attribution(
-            self.model, batch.series, target, batch.lengths, batch.owners, localisation,
+            cast(LmaeRwmoe, self.model), batch.series, target, batch.lengths, batch.owners, localisation,
             repetition_times=batch.repetition_times,
         )  # fmt: skip
 
