@@ -60,6 +60,18 @@ def _patches(settings: Mapping[str, Any]) -> Bins:
     return Bins(sample, sample * patch, settings.get("scale_unit") == "seconds")
 
 
+def _first(settings: Mapping[str, Any]) -> int:
+    return 1
+
+
+def _second_where_pretrained(settings: Mapping[str, Any]) -> int:
+    return 2 if settings.get("pretrain") else 1
+
+
+def _second(settings: Mapping[str, Any]) -> int:
+    return 2
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """What is known of a model before it is made. References are ``"package.module:name"``.
@@ -96,6 +108,9 @@ class ModelEntry:
         Column of the table of participants without which it says nothing: it must vary, and not be the target.
     panel : str
         Which analyses have it as a baseline unless others are named: ``all``, ``continuous`` or none.
+    revision : callable
+        Takes the settings; returns a number that is raised when the same settings lead to other results than before.
+        Models of an earlier revision are trained again.
     package : str
         Who brings it; filled in.
     """
@@ -113,6 +128,7 @@ class ModelEntry:
     figures: tuple[str, ...] = ()
     needs: str = ""
     panel: str = ""
+    revision: Callable[[Mapping[str, Any]], int] = _first
     package: str = _OURS
 
     @property
@@ -136,6 +152,8 @@ _LMAE_RWMOE = ModelEntry(
     "LMAE + RWMOE",
     bins=_patches,
     is_patch_based=True,
+    # Pretraining moved into the one training loop.
+    revision=_second_where_pretrained,
     methods=f"{_OURS}.training.second_family:methods",
     attribution=("an expert of regions", "input x gradient over their series and the profiles of the run's graph"),
     map_note="Experts have no meaning of their own: where seeds disagree on their regions, read the sum over experts.",
@@ -162,7 +180,7 @@ _MODELS: dict[str, ModelEntry] = {
     "age-only": _linear("age_only", "age only", "continuous", "age"),
     "linear-svm": _linear("support_vectors", "linear SVM", module="kernels"),
     "kernel-ridge": _linear("ridge", "kernel ridge", module="kernels"),
-    "mean-pooled-mlp": ModelEntry(f"{_OURS}.training.mlp:create", "mean-pooled MLP", attribution=()),
+    "mean-pooled-mlp": ModelEntry(f"{_OURS}.training.mlp:create", "mean-pooled MLP", attribution=(), revision=_second),
 }
 
 #: The baseline that is what a static term is on its own.

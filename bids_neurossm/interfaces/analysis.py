@@ -148,12 +148,13 @@ class Analysis:
         return self._hash_of_cell(key, model, cohort, splits)
 
     def _hash_of_cell(self, key: CellKey, model: dict[str, Any], cohort: str, splits: str) -> str:
-        by_recipe = model_entry(key.model).by_recipe
+        entry = model_entry(key.model)
+        revision = entry.revision(model["settings"])
         return hash_content(
             {
                 "version": format_stamp(),
-                "model": model,
-                "training": asdict(self.training) if by_recipe else self.training.class_weights,
+                "model": model if revision == 1 else {**model, "revision": revision},
+                "training": asdict(self.training) if entry.by_recipe else self.training.class_weights,
                 "cell": [*asdict(key).values(), self.execution.random_seed],
                 "data": [cohort, splits, self.level],
                 "arithmetic": [self.execution.device, self.execution.precision, self.execution.devices],

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec, traits
 
+from bids_neurossm.dataset.formats import format_stamp
 from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
@@ -52,6 +53,7 @@ class PretrainEncoder(RecordingInterface):
         execution = analysis.execution
         digest = hash_content(
             {
+                "version": [format_stamp(), "one loop"],
                 "cohort": cohort.hash,
                 "settings": {name: value for name, value in analysis.model.settings.items() if name != "stages"},
                 "window": analysis.training.window,

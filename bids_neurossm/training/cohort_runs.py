@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_neurossm.errors import LabelError
 from bids_neurossm.models.trainable import InputConfig
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.runset import Run, RunSet, run_amplitude
+from bids_neurossm.training.runset import Run, RunSet, Targets, run_amplitude
 from bids_neurossm.training.windows import sampling_for
 
 #: Standardised series are kept in memory up to this size, and made anew beyond it.
@@ -96,3 +97,20 @@ def cohort_amplitude(cohort: Cohort, indices: NDArray[np.int64], names: Sequence
             for index, name in zip(indices, names, strict=True)
         ]
     )
+
+
+def targets_of(cohort: Cohort, indices: NDArray[np.int64]) -> tuple[Targets, float, float]:
+    """Return what is to be learnt: class indices, or standardised values with their mean and scale."""
+    labels = cohort.labels(indices)
+    if len(np.unique(labels)) < 2:
+        raise LabelError(f"The {len(indices)} training runs all have the label {cohort.runs['label'][indices[0]]}.")
+    if cohort.target_type == "continuous":
+        mean, scale = float(labels.mean()), float(labels.std())
+        return (labels - mean) / scale, mean, scale
+    absent = [name for number, name in enumerate(cohort.classes) if number not in labels]
+    if absent:
+        raise LabelError(
+            f"None of the {len(indices)} training runs is of class {absent[0]}: it could not be learnt. Use fewer "
+            "--folds, or leave the class out."
+        )
+    return labels, 0.0, 1.0

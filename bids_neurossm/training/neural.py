@@ -22,12 +22,12 @@ from bids_neurossm.checkpoint import Arrays, Facts
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.dataset.formats import format_stamp
 from bids_neurossm.dataset.hashing import hash_content
-from bids_neurossm.errors import CheckpointError, LabelError, UsageError
+from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
 from bids_neurossm.registry import model_entry
 from bids_neurossm.training.checkpoint import as_tensors, restored_module, save_checkpoint
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.cohort_runs import cohort_run_set
+from bids_neurossm.training.cohort_runs import cohort_run_set, targets_of
 from bids_neurossm.training.device import torch_device
 from bids_neurossm.training.facts import check_cohort, facts_of, plain_settings, training_hash
 from bids_neurossm.training.fit import fit
@@ -36,7 +36,7 @@ from bids_neurossm.training.inference import evaluation_batches, predict_logits
 from bids_neurossm.training.joining import fit_joined, parts_of
 from bids_neurossm.training.memory import in_smaller_batches
 from bids_neurossm.training.ranks import ALONE, Ranks
-from bids_neurossm.training.runset import RunSet, Targets, TrainingSet
+from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.state import Keep
 from bids_neurossm.training.static import PREFIX, StaticTerm
 from bids_neurossm.training.windows import Batch
@@ -393,20 +393,3 @@ class NeuralEstimator(ABC):
         indices = np.asarray(indices, dtype=np.int64)
         check_cohort(facts, Path(self.spec.recipe), cohort, indices, model.config.in_seconds)
         return cohort_run_set(cohort, indices, model.config, facts.repetition_time)
-
-
-def targets_of(cohort: Cohort, indices: NDArray[np.int64]) -> tuple[Targets, float, float]:
-    """Return what is to be learnt: class indices, or standardised values with their mean and scale."""
-    labels = cohort.labels(indices)
-    if len(np.unique(labels)) < 2:
-        raise LabelError(f"The {len(indices)} training runs all have the label {cohort.runs['label'][indices[0]]}.")
-    if cohort.target_type == "continuous":
-        mean, scale = float(labels.mean()), float(labels.std())
-        return (labels - mean) / scale, mean, scale
-    absent = [name for number, name in enumerate(cohort.classes) if number not in labels]
-    if absent:
-        raise LabelError(
-            f"None of the {len(indices)} training runs is of class {absent[0]}: it could not be learnt. Use fewer "
-            "--folds, or leave the class out."
-        )
-    return labels, 0.0, 1.0

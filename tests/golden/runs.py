@@ -131,10 +131,10 @@ def extract_small(folder: Path) -> None:
 def train_small(folder: Path) -> None:
     """Train both families on the series of the small dataset, or find their models there."""
     panel = ("--baselines", "majority", "pearson-connectivity")
-    for name, model, recipe, *more in (
+    for name, model, recipe in (
         ("first", "neurossm-static", "neurossm.toml"),
-        ("second", "lmae-rwmoe-static", "lmae.toml", "--pretrain"),
+        ("second", "lmae-rwmoe-static", "lmae.toml"),
     ):
-        told = ("--target", "entity:task", "--folds", "2", "--reference", "none", "--analysis-id", name, *more)
+        told = ("--target", "entity:task", "--folds", "2", "--reference", "none", "--analysis-id", name)
         chosen = ("--model", model, "--recipe", folder / recipe)
         command("bids_neurossm", folder / "dataset", folder / "out", "group", *told, *panel, *chosen)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bids_neurossm import registry
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.dataset.outputs import GroupOutputs
@@ -84,7 +86,6 @@ BY_0_1_0 = {
     ("default", "majority"): "8f5bd4b148b46e8d83a065b42715e535b5188c935251d5c593cac6c724d3f88e",
     ("/labs/recipe.toml", "neurossm"): "da0644fe76ae6913a709935723c166ff55dc0c85b881169fb660a0709c6aeda8",
     ("/labs/recipe.toml", "majority"): "8f5bd4b148b46e8d83a065b42715e535b5188c935251d5c593cac6c724d3f88e",
-    ("/labs/recipe.toml", "mean-pooled-mlp"): "76a38a97a972285ea65fd2bab2ca804804594abb00c9597e7163b928e3a483f5",
 }
 
 
@@ -130,3 +131,20 @@ def test_a_cell_that_makes_no_sense_is_refused_and_made_again(analysis: Analysis
     with pytest.raises(RunError, match=words):
         Cell.load(path)
     assert not finished(analysis, OWN)
+
+
+def test_cells_of_an_earlier_revision_of_a_model_are_made_again(
+    analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = analysis.cell_hash(OWN, "cohort", "splits")
+    entry = registry.model_entry("neurossm")
+    monkeypatch.setitem(registry._MODELS, "neurossm", replace(entry, revision=lambda settings: 2))
+    after = analysis.cell_hash(OWN, "cohort", "splits")
+    assert after != before
+
+
+def test_only_models_whose_numbers_changed_have_a_later_revision() -> None:
+    settings: list[dict[str, object]] = [{}, {"pretrain": True}]
+    found = {name: [registry.model_entry(name).revision(each) for each in settings] for name in registry.model_names()}
+    later = {name: revisions for name, revisions in found.items() if revisions != [1, 1]}
+    assert later == {"mean-pooled-mlp": [2, 2], "lmae-rwmoe": [1, 2], "lmae-rwmoe-static": [1, 2]}
