@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,11 @@ from pathlib import Path
 import psutil
 
 MARKER = "NEUROSSM_TEST_MARKER"
+
+
+def hear_ctrl_c() -> None:
+    """Undo what a shell does to a test run in the background (``pytest &``), whose children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Started:
@@ -28,6 +34,7 @@ class Started:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=hear_ctrl_c,
         )
 
     def alive(self) -> list[str]:

@@ -13,7 +13,7 @@ from nipype.pipeline import engine as pe
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.interfaces.analysis import FINAL, Analysis, CellKey
-from bids_neurossm.interfaces.cohort import BuildCohort, Shortest, WriteSplits
+from bids_neurossm.interfaces.cohort import BuildCohort, MakeSplits, Shortest
 from bids_neurossm.interfaces.evaluation import Evaluate
 from bids_neurossm.interfaces.maps import WriteMaps
 from bids_neurossm.interfaces.quality import MeasureQCFC
@@ -22,7 +22,6 @@ from bids_neurossm.interfaces.summary import WriteSummary
 from bids_neurossm.interfaces.training import TrainCell
 from bids_neurossm.registry import model_entry
 from bids_neurossm.training.alterations import NULL, TRAINED_ON
-from bids_neurossm.training.splits import Splits
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,6 @@ class CohortPlan:
         Atlas, strategy, target.
     parcellation : Parcellation or None
         The atlas in the space of the runs.
-    splits : Splits or None
-        Of the participants of the runs; None where nothing is predicted.
     """
 
     runs: Sequence[Mapping[str, Any]]
@@ -61,7 +58,6 @@ class CohortPlan:
     max_uncovered: float
     extra: Mapping[str, Any]
     parcellation: Parcellation | None = None
-    splits: Splits | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,7 @@ def init_group_wf(
     workflow = pe.Workflow(name=name, base_dir=str(work_dir))
     common: dict[str, Any] = {"analysis": analysis, "records": str(records)}
     build = cohort_node(cohort, common)
-    split = pe.Node(WriteSplits(unit="splits", planned=cohort.splits, **common), name="splits", mem_gb=0.3)
+    split = pe.Node(MakeSplits(unit="splits", **common), name="splits", mem_gb=0.3)
     workflow.connect(build, "cohort", split, "cohort")
     cells = _training_nodes(workflow, analysis, build, split, common)
     if analysis.evaluation.only_fold is None:

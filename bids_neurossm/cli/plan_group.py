@@ -104,7 +104,6 @@ def plan_group(config: RunConfig) -> GroupPlan:
         networks=parcellation.networks if parcellation else [network_of(name) for name in regions],
         target_type=target_type,
         classes=classes,
-        splits=splits,
         shortest=shortest_run(spec, kept),
         max_uncovered=config.extraction.max_uncovered,
         extra={

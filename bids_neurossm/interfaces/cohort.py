@@ -168,33 +168,40 @@ def exclusion_table(rows: Sequence[dict[str, str]]) -> pd.DataFrame:
     return pd.DataFrame([{"excluded": "yes", **row} for row in rows], columns=EXCLUSION_COLUMNS)
 
 
-class WriteSplitsInputSpec(RecordingInputSpec):
-    """Splits that were planned, and the cohort that came out."""
+class MakeSplitsInputSpec(RecordingInputSpec):
+    """A cohort to be split."""
 
     analysis = traits.Instance(Analysis, mandatory=True)
     cohort = traits.Str(mandatory=True, desc="folder of the cohort")
-    planned = traits.Instance(Splits, mandatory=True, desc="of the participants that were looked for")
 
 
-class WriteSplitsOutputSpec(TraitedSpec):  # type: ignore[misc]
+class MakeSplitsOutputSpec(TraitedSpec):  # type: ignore[misc]
     """The splits."""
 
     splits = traits.Str(desc="splits.tsv in the output dataset")
     notes = traits.List(traits.Str, desc="what the report should say about them")
 
 
-class WriteSplits(RecordingInterface):
-    """Write the splits before anything is trained, without those whose series could not be used."""
+class MakeSplits(RecordingInterface):
+    """Write the splits before anything is trained, or check those that the user gave."""
 
-    input_spec = WriteSplitsInputSpec
-    output_spec = WriteSplitsOutputSpec
+    input_spec = MakeSplitsInputSpec
+    output_spec = MakeSplitsOutputSpec
     always_run = True
 
     def _work(self, cwd: Path) -> None:
+        analysis: Analysis = self.inputs.analysis
+        evaluation = analysis.evaluation
         cohort = Cohort.open(self.inputs.cohort)
-        splits = self.inputs.planned.among(cohort.runs)
+        splits = wanted_splits(
+            evaluation,
+            cohort.runs,
+            cohort.classes,
+            "class" if cohort.target_type == "class" else "continuous",
+            analysis.execution.random_seed,
+        )
         refuse_leaks(splits, cohort)
-        path = self.inputs.analysis.outputs.table("splits")
+        path = analysis.outputs.table("splits")
         write_splits(splits, path)
         self._results["splits"] = str(path)
         self._results["notes"] = list(splits.notes)

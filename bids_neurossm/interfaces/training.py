@@ -81,7 +81,7 @@ class TrainCell(RecordingInterface):
         train, test = _sides(analysis, cohort, splits.repeat(key.split), key)
         classes = max(len(cohort.classes), 1)
         if key.fold != FINAL and not test.size:
-            # The series of all who were to be tested could not be used.
+            # A left-out value can lose its runs after the cells were counted.
             return Cell(key, digest, np.empty(0, dtype=np.int64), np.empty((0, classes)), {})
         spec = analysis.spec_of(key.model)
         estimator: Any = create_estimator(key.model, spec, analysis.training, analysis.execution)

@@ -73,11 +73,6 @@ class Splits:
         table = self.table[list(COLUMNS)]
         return replace(self, table=table if number == 1 else table.assign(fold=self.table[f"fold_{number}"]))
 
-    def among(self, runs: pd.DataFrame) -> Splits:
-        """Return the same splits of those participants only who have a row in `runs`."""
-        left = self.table["participant_id"].isin(set(runs["participant_id"].astype(str)))
-        return replace(self, table=self.table[left].reset_index(drop=True))
-
     def digest(self, number: int, final: bool = False) -> str:
         """Hash who stands where in one re-split; for the final model only who is held out.
 

@@ -12,8 +12,8 @@ from published import places
 from bids_neurossm.cli import pretraining
 from bids_neurossm.cli.analysis_lock import analysis_lock
 from bids_neurossm.cli.parser import parse_config
-from bids_neurossm.cli.plan_group import refuse_checkpoint
-from bids_neurossm.cli.plan_pretraining import shortest_for_patches, wants_encoder_only, with_encoder
+from bids_neurossm.cli.plan_group import refuse_checkpoint, shortest_run
+from bids_neurossm.cli.plan_pretraining import wants_encoder_only, with_encoder
 from bids_neurossm.config import Evaluation, ModelSpec, RunConfig
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.training.recipes import load_recipe
@@ -130,7 +130,9 @@ def test_where_the_encoder_comes_from_is_said_once(tmp_path):
 def test_only_the_second_family_is_pretrained(tmp_path):
     config = _config(tmp_path, "--pretrain", "--target", "age")
     settings, _ = load_recipe("hcp-task")
-    with pytest.raises(UsageError, match="--pretrain belongs to --model lmae-rwmoe; neurossm has no encoder"):
+    with pytest.raises(
+        UsageError, match="--pretrain needs a model with an encoder, such as --model lmae-rwmoe; neurossm has none"
+    ):
         with_encoder(config, ModelSpec("neurossm", "hcp-task", settings))
     with pytest.raises(UsageError, match="takes --recipe camcan-age, camcan-fluid"):
         with_encoder(config, ModelSpec("lmae-rwmoe", "hcp-task", settings))
@@ -140,7 +142,7 @@ def test_only_the_second_family_is_pretrained(tmp_path):
 def test_an_encoder_is_refused_by_other_models_and_when_it_is_not_there(tmp_path):
     evaluation = Evaluation(target="age", checkpoint=tmp_path / "encoder.safetensors")
     config = RunConfig(tmp_path / "in", tmp_path / "out", "group", evaluation=evaluation)
-    with pytest.raises(UsageError, match="only --model lmae-rwmoe and lmae-rwmoe-static take a pretrained encoder"):
+    with pytest.raises(UsageError, match="encoder, such as --model lmae-rwmoe, take a pretrained one"):
         refuse_checkpoint(config)
     second = replace(config, model=ModelSpec("lmae-rwmoe", "camcan-age", {}))
     refuse_checkpoint(second)
@@ -150,21 +152,21 @@ def test_an_encoder_is_refused_by_other_models_and_when_it_is_not_there(tmp_path
 
 @pytest.mark.parametrize(
     ("times", "words"),
-    [([2.0, float("nan")], "1 of 2 runs state no repetition time"), ([2.0, 3.0], "longest repetition time is 3 s")],
+    [([2.0, float("nan")], "1 of 2 runs state no repetition time"), ([2.0, 3.0], "longest repetition time 3 s")],
 )
 def test_samples_in_seconds_need_repetition_times(times, words):
     runs = pd.DataFrame({"run": ["a", "b"], "repetition_time": times})
     settings, _ = load_recipe("camcan-age")
     with pytest.raises(UsageError, match=words):
-        shortest_for_patches(ModelSpec("lmae-rwmoe", "camcan-age", settings), runs)
+        shortest_run(ModelSpec("lmae-rwmoe", "camcan-age", settings), runs)
 
 
 def test_a_run_has_to_hold_eight_patches():
     runs = pd.DataFrame({"run": ["a"], "repetition_time": [2.0]})
     settings, _ = load_recipe("camcan-age")
-    found = shortest_for_patches(ModelSpec("lmae-rwmoe", "camcan-age", settings), runs)
+    found = shortest_run(ModelSpec("lmae-rwmoe", "camcan-age", settings), runs)
     assert (found.length, found.unit) == (64.0, "seconds")
-    points = shortest_for_patches(ModelSpec("lmae-rwmoe", "", {"patch": 3}), runs)
+    points = shortest_run(ModelSpec("lmae-rwmoe", "", {"patch": 3}), runs)
     assert (points.length, points.unit) == (24.0, "volumes")
 
 

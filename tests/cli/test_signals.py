@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,14 +52,20 @@ _ANALYSIS = [
 
 
 @pytest.fixture
-def hanging(start: Start, tmp_path: Path, request: pytest.FixtureRequest) -> Start:
+def temporary() -> Iterator[Path]:
+    """Give a folder for temporary files whose path is short enough for sockets, wherever the tests run."""
+    with tempfile.TemporaryDirectory(prefix="s-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def hanging(start: Start, tmp_path: Path, temporary: Path) -> Start:
     """Start a command that hangs in C code as soon as it calls a function, and wait until it does."""
 
     def begin(function: str, *arguments: str | Path, module: str = "bids_neurossm") -> Started:
-        for name in ("site", "tmp"):
-            (tmp_path / name).mkdir()
+        (tmp_path / "site").mkdir()
         (tmp_path / "site" / "sitecustomize.py").write_text(_HOOK)
-        places = {"PYTHONPATH": str(tmp_path / "site"), "TMPDIR": str(tmp_path / "tmp")}
+        places = {"PYTHONPATH": str(tmp_path / "site"), "TMPDIR": str(temporary)}
         reached = tmp_path / "reached"
         command = start(module, *arguments, HANGS=function, REACHED=str(reached), **places)
         end = time.monotonic() + 120
@@ -129,6 +137,7 @@ def test_a_level_ends_while_a_library_does_not_come_back(
     simulated: Path,
     participant_results: Path,
     tmp_path: Path,
+    temporary: Path,
 ) -> None:
     plugin = tmp_path / "linear.yml"
     plugin.write_text("plugin: Linear\n")
@@ -142,7 +151,7 @@ def test_a_level_ends_while_a_library_does_not_come_back(
     assert code == 128 + number
     assert left == []
     assert seconds < 5
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -154,14 +163,14 @@ def test_a_level_ends_while_a_library_does_not_come_back(
     ],
 )
 def test_other_commands_end_while_a_library_does_not_come_back(
-    module: str, function: str, arguments: list[str], hanging: Start, tmp_path: Path
+    module: str, function: str, arguments: list[str], hanging: Start, tmp_path: Path, temporary: Path
 ) -> None:
     places = [each.replace("{folder}", str(tmp_path / "folder")) for each in arguments]
     code, left, seconds = ended(hanging(function, *places, module=module), signal.SIGTERM)
     assert code == 143
     assert left == []
     assert seconds < 5
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 _SCRIPT = """

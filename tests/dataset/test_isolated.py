@@ -135,6 +135,8 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path, monkeypatch):
 
 
 def test_an_interrupt_ends_a_command_whatever_it_is_reading(tmp_path, monkeypatch):
+    from started import hear_ctrl_c  # not at the top: the reader's process imports this file, and has no other path
+
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     path = tmp_path / "x"
     path.write_bytes(b"x")
@@ -146,7 +148,7 @@ def test_an_interrupt_ends_a_command_whatever_it_is_reading(tmp_path, monkeypatc
         "raise SystemExit(guarded(command))"
     )
     for number, expected in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        command = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+        command = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c)
         threading.Timer(2, command.send_signal, [number]).start()
         began = time.monotonic()
         assert command.wait(30) == expected

@@ -15,7 +15,7 @@ from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, 
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.interfaces import evaluation as judging
 from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell, CellKey
-from bids_neurossm.interfaces.cohort import WriteSplits, wanted_splits
+from bids_neurossm.interfaces.cohort import MakeSplits
 from bids_neurossm.interfaces.training import TrainCell
 from bids_neurossm.registry import ModelEntry, register_model
 from bids_neurossm.training.cohort import Cohort
@@ -97,10 +97,7 @@ def analysis_of(folder: Path, model: str = "coupling", name: str = "test", **eva
 def carry_out(analysis: Analysis, cohort: Cohort, scratch: Path) -> dict[str, Any]:
     """Do what the nodes of the workflow do, without Nipype's processes."""
     common = {"analysis": analysis, "records": str(scratch / "records"), "cohort": str(cohort.folder)}
-    planned = wanted_splits(
-        analysis.evaluation, cohort.runs, cohort.classes, cohort.target_type, analysis.execution.random_seed
-    )
-    split = WriteSplits(unit="splits", planned=planned, **common)
+    split = MakeSplits(unit="splits", **common)
     split._work(scratch)
     cells = []
     for key in cells_of(analysis):
