@@ -240,7 +240,7 @@ def _check_plausible(facts: Facts, arrays: Arrays, path: Path) -> None:
 
 
 def _wrong_type(facts: Facts) -> str | None:
-    for name in ("model", "metrics", "versions", "static", "encoder"):
+    for name in ("model", "metrics", "versions", "static", "encoder", "atlas_drawing"):
         if not isinstance(getattr(facts, name), Mapping):
             return f"{name} is no table"
     for name in ("classes", "regions"):

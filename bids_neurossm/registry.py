@@ -225,6 +225,8 @@ def model_entry(name: str) -> ModelEntry:
         entry = others[0].load()
         if not isinstance(entry, ModelEntry):
             raise TypeError(f"{others[0].value} is a {type(entry).__name__}; a ModelEntry is expected")
+        if entry.joins and name != entry.joins + STATIC:
+            raise TypeError(f"{name} joins {entry.joins}, and has to be called {entry.joins + STATIC}")
         return replace(entry, package=_package(others[0]))
 
 
@@ -261,7 +263,7 @@ def blaming(name: str, package: str) -> Iterator[None]:
         yield
     except NeuroSSMError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if package == _OURS:
             raise
         raise UsageError(

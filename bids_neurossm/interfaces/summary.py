@@ -16,6 +16,7 @@ from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.joined import checkpoints_of, joined_weights, weights_notes
 from bids_neurossm.interfaces.methods_text import methods_text
 from bids_neurossm.interfaces.provenance import software_versions
+from bids_neurossm.printable import escaped
 from bids_neurossm.tables import read_output, read_table
 from bids_neurossm.training.cohort import Cohort
 
@@ -90,7 +91,7 @@ class WriteSummary(RecordingInterface):
             "versions": software_versions(),
         }
         summary["methods"] = methods_text(analysis, cohort, summary)
-        write_text(analysis.outputs.models / "card.md", model_card(summary, metrics, comparison, controls))
+        write_text(analysis.outputs.models / "card.md", escaped(model_card(summary, metrics, comparison, controls)))
         path = analysis.outputs.folder / "summary.json"
         write_json(path, summary)
         self._results["summary"] = str(path)

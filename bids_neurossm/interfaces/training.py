@@ -14,6 +14,7 @@ from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.earlier_cells import why_not_its_model, with_its_files
 from bids_neurossm.interfaces.experts import routing_arrays
 from bids_neurossm.interfaces.progress import ProgressFile
+from bids_neurossm.registry import blaming, model_entry
 from bids_neurossm.training.alterations import TRAINED_ON, altered, nested_part
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.estimator import Followed, checked_scores, create_estimator
@@ -58,7 +59,9 @@ class TrainCell(RecordingInterface):
         if found is None or not self._is_finished(analysis, cohort, splits, found):
             if analysis.execution.overwrite:
                 analysis.remove_states(key)
-            self._cell(analysis, cohort, splits, digest).save(path)
+            with blaming(key.model, model_entry(key.model).package):
+                cell = self._cell(analysis, cohort, splits, digest)
+            cell.save(path)
             analysis.remove_states(key)
         self._results["cell"] = str(path)
 

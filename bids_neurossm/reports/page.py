@@ -82,7 +82,7 @@ def markdown_card(path: Path) -> markupsafe.Markup | None:
     from markdown_it import MarkdownIt
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = escaped(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is not readable text ({error}); delete it and run again.") from error
     parser = MarkdownIt("js-default", {"html": False, "linkify": False})

@@ -16,6 +16,7 @@ import pandas as pd
 
 from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import RunError
+from bids_neurossm.printable import escaped
 from bids_neurossm.tables import read_output
 
 
@@ -70,7 +71,20 @@ def read_table(path: Path) -> pd.DataFrame | None:
     """
     if not path.is_file():
         return None
-    return read_output(path, RunError)
+    table = read_output(path, RunError)
+    # Here, so that figures have them escaped as well as the page.
+    for name in table.select_dtypes(exclude="number").columns:
+        table[name] = table[name].map(_shown)
+    return table.rename(columns=_shown)
+
+
+def _shown(value: Any) -> Any:
+    """Escape the texts of a value that a page shows; see `bids_neurossm.printable`."""
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, dict):
+        return {_shown(name): _shown(inner) for name, inner in value.items()}
+    return [_shown(inner) for inner in value] if isinstance(value, list) else value
 
 
 def gathered_tables(folder: Path, ending: str) -> pd.DataFrame | None:
@@ -128,7 +142,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
-    return read_json_object(path, RunError)
+    content: dict[str, Any] = _shown(read_json_object(path, RunError))
+    return content
 
 
 def number(value: object, digits: int = 2, fixed: bool = False) -> str:

@@ -70,7 +70,10 @@ def create_estimator(name: str, spec: ModelSpec, training: Training, execution: 
     entry = model_entry(name)
     factory: Factory = resolved(entry.factory, name, entry)
     with blaming(name, entry.package):
-        return factory(name, spec, training, execution)
+        made = factory(name, spec, training, execution)
+        if not (hasattr(made, "fit") and hasattr(made, "predict")):
+            raise TypeError(f"{entry.factory} returns a {type(made).__name__}, which is no model")
+        return made
 
 
 def checked_scores(name: str, scores: NDArray[Any], n_runs: int, n_outputs: int) -> NDArray[np.float64]:

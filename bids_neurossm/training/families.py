@@ -35,7 +35,7 @@ def load_estimator(path: Path, execution: Execution | None = None) -> Estimator:
     spec = ModelSpec(name, str(path), dict(facts.model))
     try:
         estimator = create_estimator(name, spec, Training(window=facts.window), execution or Execution())
-    except UsageError as error:
+    except (UsageError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} holds a model of the family {facts.family}: {error}") from error
     restore = getattr(estimator, "restore", None)
     if restore is None:

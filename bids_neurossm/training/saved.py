@@ -35,7 +35,7 @@ class Baseline(ABC):
         self.name = name
         self.classes: list[str] = []
         self.facts: Facts | None = None
-        self._path = Path(name)
+        self._path, self._restored = Path(name), False
 
     def fit(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
         """Learn from the runs `indices`."""
@@ -55,7 +55,16 @@ class Baseline(ABC):
         """
         # Nothing here is told in time points.
         check_cohort(self._fitted(), self._path, cohort, indices, in_seconds=True)
-        return self._predicted(cohort, indices)
+        if not self._restored:
+            return self._predicted(cohort, indices)
+        try:
+            with np.errstate(all="ignore"):
+                values = np.asarray(self._predicted(cohort, indices), dtype=np.float64)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self._path} is damaged: {type(error).__name__}: {error}.") from error
+        if values.shape != (len(indices), max(len(self.classes), 1)) or not np.isfinite(values).all():
+            raise CheckpointError(f"{self._path} is damaged: what it predicts is not finite, or has the wrong shape.")
+        return values
 
     def save(self, path: Path) -> None:
         """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
@@ -71,10 +80,10 @@ class Baseline(ABC):
         CheckpointError
             If something is missing.
         """
-        self.classes, self.facts, self._path = list(facts.classes), facts, path
+        self.classes, self.facts, self._path, self._restored = list(facts.classes), facts, path, True
         try:
             self._take(arrays, dict(facts.model))
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is not a {self.name} that can be read: {error}.") from error
 
     def _fitted(self) -> Facts:

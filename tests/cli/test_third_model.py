@@ -78,6 +78,7 @@ def test_it_is_trained_explained_reported_and_applied(command: Any, extracted: P
     [
         ("raise RuntimeError('no such thing')", 2, "The package gru-model, which brings the model 'gru', cannot be "
          "used: RuntimeError: no such thing"),
+        ("raise SystemExit(0)", 2, "brings the model 'gru', cannot be used: SystemExit: 0"),
         ("ENTRY = 3", 2, "The package gru-model, which brings the model 'gru', cannot be used: TypeError: "
          "gru_model:ENTRY is a int; a ModelEntry is expected"),
     ],
@@ -88,6 +89,25 @@ def test_a_package_that_cannot_be_used_is_named(
     done = group(command, extracted, installed(tmp_path / "site", code))
     assert done.returncode == exit_code, done.stdout + done.stderr
     assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("return GRUEstimator(name, spec, training, execution)", "return None",
+         "cannot be used: TypeError: gru_model:create returns a NoneType, which is no model"),
+        ("        means = []\n", "        raise RuntimeError('boom')\n", "cannot be used: RuntimeError: boom"),
+    ],
+)  # fmt: skip
+def test_an_error_while_it_works_names_its_package(
+    command: Any, extracted: Path, tmp_path: Path, before: str, after: str, words: str
+) -> None:
+    code = FILE.read_text(encoding="utf-8")
+    assert before in code
+    done = group(command, extracted, installed(tmp_path / "site", code.replace(before, after)), "--overwrite")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"The package gru-model, which brings the model 'gru', {words}" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from bids_neurossm.dataset import hashing
 from bids_neurossm.dataset.hashing import hash_content, hash_file, known_hash, remember_hash
+from bids_neurossm.errors import RunError
 
 
 @pytest.fixture
@@ -91,3 +92,9 @@ def test_settings_hash_alike_in_any_order_and_differ_in_any_value() -> None:
     assert hash_content(settings) == hash_content(dict(reversed(settings.items())))
     for name, value in (("atlas", "AAL3"), ("high_pass", 0.02), ("list", [2, 1])):
         assert hash_content(settings) != hash_content({**settings, name: value})
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "series.tsv")
+    with pytest.raises(RunError, match="is a pipe, not a file; save it to a file first"):
+        hash_file(tmp_path / "series.tsv")

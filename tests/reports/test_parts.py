@@ -22,6 +22,7 @@ from bids_neurossm.reports.group_text import headline
 from bids_neurossm.reports.methods import group_methods, series_text
 from bids_neurossm.reports.run_files import find_runs, past_failures
 from bids_neurossm.reports.series import explorer_data
+from bids_neurossm.reports.tables import read_json, read_table
 from bids_neurossm.reports.viewer import find_labels, viewer_data
 from bids_neurossm.training.calibration import temperatures
 from bids_neurossm.training.comparison import compare
@@ -275,3 +276,13 @@ def test_the_display_grid_takes_any_orientation(tmp_path: Path) -> None:
     x, y, z = (ORIGIN + STEP * inside[len(inside) // 2]).astype(int)
     expected = data[round((y + 40) / 4 - 1e-6), round((x + 44) / 4 - 1e-6), round((44 - z) / 4 - 1e-6)]
     assert found[2][tuple(inside[len(inside) // 2])] == expected
+
+
+def test_what_a_page_shows_of_tables_and_facts_has_no_control_characters(tmp_path: Path) -> None:
+    (tmp_path / "metrics.tsv").write_text("label\tvalue\na\x1b[31m\t1.5\n", encoding="utf-8")
+    table = read_table(tmp_path / "metrics.tsv")
+    assert table is not None
+    assert table["label"].to_list() == ["a\\u001b[31m"]
+    assert table["value"].to_list() == [1.5]
+    (tmp_path / "summary.json").write_text('{"classes": ["b\\u202e"]}', encoding="utf-8")
+    assert read_json(tmp_path / "summary.json") == {"classes": ["b\\u202e"]}

@@ -168,6 +168,33 @@ def test_a_file_that_is_no_baseline_is_refused(tmp_path):
         load_estimator(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("pearson-connectivity", lambda arrays, state: arrays.update(coefficients=arrays["coefficients"][:, :5])),
+        ("tangent-connectivity", lambda arrays, state: arrays.update(whitening=np.zeros((8, 8)))),
+        ("tangent-connectivity", lambda arrays, state: arrays.update(whitening=np.zeros(()))),
+        ("multiscale-tangent", lambda arrays, state: state.update(scales=[0, 1, 2])),
+        ("multiscale-tangent", lambda arrays, state: state.update(sizes=[])),
+        ("covariates", lambda arrays, state: state.update(codes={"age": 3})),
+        ("covariates", lambda arrays, state: state["codes"]["age"].update(sd=0.0)),
+        ("kernel-ridge", lambda arrays, state: state.update(factor=float("nan"), spread=float("nan"))),
+        ("kernel-ridge", lambda arrays, state: arrays.update(dual=arrays["dual"][:3])),
+        ("site-only", lambda arrays, state: arrays.update(elsewhere=np.zeros(7), scores=np.zeros((1, 7)))),
+    ],
+)
+def test_a_forged_baseline_is_refused_when_it_is_read_or_applied(tmp_path, name, change):
+    cohort = simulated(tmp_path / "cohort", n=40, target="continuous", age=np.linspace(20, 60, 40), site=["X"] * 40)
+    model = baseline(name)
+    model.fit(cohort, np.arange(30), seed=0)
+    arrays, state = model._state()
+    change(arrays, state)
+    path = tmp_path / "x.safetensors"
+    write_checkpoint(path, arrays, replace(model.facts, model=state))
+    with pytest.raises(CheckpointError, match=r"x\.safetensors"):
+        load_estimator(path).predict(cohort, np.arange(30, 40))
+
+
 def test_a_baseline_refuses_other_regions_than_it_learned_from(tmp_path):
     cohort = simulated(tmp_path / "cohort", n=40)
     model = baseline("pearson-connectivity")

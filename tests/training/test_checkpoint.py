@@ -168,6 +168,7 @@ def test_weights_that_are_not_finite_are_refused(path, value):
         ({"classes": ("a", "b", "zz")}, "its model has 2 outputs, and 3 are expected for 3 classes"),
         ({"classes": ("a", "a")}, "a class or a region is named twice"),
         ({"window": 0}, "window = 0 is impossible"),
+        ({"atlas_drawing": "x"}, "atlas_drawing"),
         ({"target_scale": float("nan")}, "target_scale = nan are impossible"),
         ({"repetition_time": -1.0}, "repetition_time = -1.0 is impossible"),
         ({"model": {**FACTS.model, "extra": "x"}, "n_runs": "many"}, "n_runs: 'many' is a str, int is expected"),
