@@ -66,9 +66,9 @@ def missing_content(path: Path) -> str | None:
         return (
             f"{path} is a link to {target}, which is not there: the content was not fetched; run `datalad get {path}`."
         )
-    kind = next((name for test, name in _KINDS if test(state.st_mode)), None)
-    if kind is not None:
-        return f"{path} is {kind}, not a file; save it to a file first."
+    problem = no_file(path, state.st_mode)
+    if problem is not None:
+        return problem
     if not stat.S_ISREG(state.st_mode):
         return None
     if state.st_size == 0:
@@ -84,6 +84,12 @@ def missing_content(path: Path) -> str | None:
         if start.startswith(b"version https://git-lfs"):
             return f"{path} is a pointer of Git LFS: the content was not fetched; run `git lfs pull`."
     return None
+
+
+def no_file(path: Path, mode: int) -> str | None:
+    """Say that what has this mode (``st_mode``) is a pipe, a socket or a device; None for files and folders."""
+    kind = next((name for test, name in _KINDS if test(mode)), None)
+    return None if kind is None else f"{path} is {kind}, not a file; save it to a file first."
 
 
 def is_listed(path: Path) -> bool:

@@ -37,22 +37,12 @@ def expert_attribution(
     ----------
     model : LmaeRwmoe
         Trained; its ``pathway_mean`` is the reference.
-    series : Tensor (B, T, R)
-        Standardised contiguous pieces, padded with anything finite at the end.
-    target : array (n,), int
-        Class to explain, of each run; for a continuous target the direction, see `bids_neurossm.attribution.cpa.cpa`.
-    lengths : Tensor (B,)
-        Valid time points of each piece.
-    runs : Tensor (B,), optional
-        Which run each piece is of; by default each is a run.
+    series, target, lengths, runs, steps, repetition_times
+        See `bids_neurossm.attribution.inputs.series_attribution`.
     localisation : {"gradient", "integrated"}
         Input x gradient, over the region's series and profile, divided by the time points; or the path integral from 0
         of both, which adds up to what the expert's term differs from that of a series of 0 whose graph is the usual
         one, but for `gap`.
-    steps : int
-        Points on the path of ``integrated``.
-    repetition_times : Tensor (B,), optional
-        In s, where samples are in seconds.
 
     Returns
     -------

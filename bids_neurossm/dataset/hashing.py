@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
+from bids_neurossm.content import no_file
 from bids_neurossm.dataset.write import write_text
 from bids_neurossm.errors import RunError
 
@@ -71,8 +71,9 @@ def _entry(path: Path, status: os.stat_result, cache_dir: Path) -> Path:
 
 
 def _sha256(path: Path) -> str:
-    if stat.S_ISFIFO(path.stat().st_mode):
-        raise RunError(f"{path} is a pipe, not a file; save it to a file first.")
+    problem = no_file(path, path.stat().st_mode)
+    if problem is not None:
+        raise RunError(problem)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -28,7 +28,7 @@ def load_estimator(path: Path, execution: Execution | None = None) -> Estimator:
     Raises
     ------
     CheckpointError
-        If it is damaged or foreign, its package is not installed, or its model can not be brought back.
+        If it is damaged or foreign, its package is not installed, or its model cannot be brought back.
     """
     arrays, facts = read_checkpoint(path)
     name = facts.family + STATIC if facts.static else facts.family
@@ -39,7 +39,7 @@ def load_estimator(path: Path, execution: Execution | None = None) -> Estimator:
         raise CheckpointError(f"{path} holds a model of the family {facts.family}: {error}") from error
     restore = getattr(estimator, "restore", None)
     if restore is None:
-        raise CheckpointError(f"{path} holds a model of the family {facts.family}, which can not be brought back.")
+        raise CheckpointError(f"{path} holds a model of the family {facts.family}, which cannot be brought back.")
     restore(arrays, facts, path)
     return estimator
 
