@@ -33,11 +33,10 @@ from bids_neurossm.models.lmae import LMAE, LMAEConfig, run_embedding
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
 from bids_neurossm.models.masks import Masking, homologues
 from bids_neurossm.training.cohort import standardise
-from bids_neurossm.training.cohort_runs import cohort_run_set
 from bids_neurossm.training.connectivity import pearson_connectivity
+from bids_neurossm.training.data import RunSet, cohort_run_set
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.pretraining import Pretraining, hidden_tokens, pretrain
-from bids_neurossm.training.runset import RunSet
 from bids_neurossm.training.second_family_settings import Settings
 
 BATCH = 1
@@ -111,7 +110,7 @@ def identification(options: argparse.Namespace) -> None:
         shape = {"width": WIDTH, "nodes": NODES, "pretraining": {"epochs": options.epochs, "learning_rate": 0.005}}
         settings = Settings.of(shape)
         config = settings.encoder_config(runs[0].shape[1])
-        inputs = RunSet([(runs[i], [(0, len(runs[i]))]) for i in learn], [f"run {i}" for i in learn])
+        inputs = RunSet.in_memory([runs[i] for i in learn], [f"run {i}" for i in learn])
         groups = [str(i) for i in learn]
         follow = Follow(lambda epoch: print(f"epoch {epoch.number}: {epoch.loss:.3f}", file=sys.stderr, flush=True))
         pretraining = Pretraining(epochs=options.epochs, batch_size=4, learning_rate=0.005)

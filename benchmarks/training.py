@@ -36,10 +36,9 @@ from torch.nn import functional
 from bids_neurossm.config import Training
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.cohort_runs import CohortRuns
+from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.ranks import ALONE
 from bids_neurossm.training.recipes import load_recipe
-from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.steps import Stepper
 from bids_neurossm.training.windows import assemble, training_window
 
@@ -117,8 +116,8 @@ def stepper_for(side: str, recipe: str, regions: int, length: int, runs: int) ->
     """Return the training step of one side on simulated runs."""
     settings, training = load_recipe(recipe)
     generator = np.random.default_rng(0)
-    series = [(generator.normal(size=(length, regions)).astype(np.float32), [(0, length)]) for _ in range(runs)]
-    data = TrainingSet(RunSet(series, [str(i) for i in range(runs)]), np.arange(runs) % 2)
+    series = [generator.normal(size=(length, regions)).astype(np.float32) for _ in range(runs)]
+    data = TrainingSet(RunSet.in_memory(series, [str(i) for i in range(runs)]), np.arange(runs) % 2)
     torch.manual_seed(0)
     if side == "NeuroSSM":
         settings |= {"scales": tuple(settings["scales"]), "streams": tuple(settings["streams"])}
@@ -161,12 +160,11 @@ def measure_store(participants: int, length: int, regions: int) -> dict[str, flo
         start = time.perf_counter()
         cohort = Cohort.open(folder)
         opened = time.perf_counter() - start
-        runs = CohortRuns(cohort, np.arange(participants), cache_bytes=0)
         generator = torch.Generator().manual_seed(0)
         start, processor = time.perf_counter(), time.process_time()
         for part in torch.randperm(participants, generator=generator).split(16):
-            drawn = [(runs[i][0], training_window(runs.segments(i), 150, generator)) for i in part.tolist()]
-            assemble(drawn)
+            drawn = [(i, training_window(cohort.segments(i), 150, generator)) for i in part.tolist()]
+            assemble([(cohort.standardised(i), window) for i, window in drawn])
         epoch = time.perf_counter() - start, time.process_time() - processor
     return {
         **{"build": built[0], "build processor": built[1], "open": opened, "epoch": epoch[0]},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.cohort import Change, Cohort
 
 TIME_SHUFFLE = "time-shuffle"
 PHASE_RANDOMISATION = "phase-randomisation"
@@ -48,34 +49,31 @@ def altered(cohort: Cohort, variant: str, level: Literal["participant", "run"], 
     if not variant or variant.startswith(TRAINED_ON):
         return cohort
     if variant in (TIME_SHUFFLE, PHASE_RANDOMISATION):
-        return AlteredCohort.of(cohort, variant, seed)
+        change: Change = partial(_surrogate, variant, seed)
+        return replace(cohort, changes=(*cohort.changes, change), hash=f"{cohort.hash} {variant} {seed}")
     if variant.startswith(NULL):
         runs = permuted_labels(cohort.runs, level, np.random.default_rng([seed, int(variant.removeprefix(NULL))]))
         return replace(cohort, runs=runs, hash=f"{cohort.hash} {variant} {seed}")
     raise UsageError(f"The variant {variant!r} is not known.")
 
 
-class AlteredCohort(Cohort):
-    """A cohort whose series are altered when they are read; its hash says so."""
+def _surrogate(variant: str, seed: int, cohort: Cohort, index: int, series: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the altered series of a run, (T, R); the same at every call."""
+    random = np.random.default_rng([seed, zlib.crc32(str(cohort.runs["run"].iloc[index]).encode())])
+    change = time_shuffled if variant == TIME_SHUFFLE else phase_randomised
+    return change(series, cohort.segments(index), random)
 
-    _variant: str
-    _seed: int
 
-    @classmethod
-    def of(cls, cohort: Cohort, variant: str, seed: int) -> AlteredCohort:
-        """Make one of a cohort."""
-        names = ("folder", "runs", "regions", "networks", "classes", "target_type", "extra")
-        made = cls(hash=f"{cohort.hash} {variant} {seed}", **{name: getattr(cohort, name) for name in names})
-        # The dataclass is frozen, for those who use it.
-        object.__setattr__(made, "_variant", variant)
-        object.__setattr__(made, "_seed", seed)
-        return made
+def without_regions(cohort: Cohort, kept: NDArray[np.bool_]) -> Cohort:
+    """Return a cohort in which only the regions `kept` (R,) carry a signal; the others are 0."""
+    change: Change = partial(_silenced, ~kept)
+    return replace(cohort, changes=(*cohort.changes, change))
 
-    def raw(self, index: int) -> NDArray[np.float32]:
-        """Return the altered series of run `index`, (T, R) float32; the same at every call."""
-        random = np.random.default_rng([self._seed, zlib.crc32(str(self.runs["run"].iloc[index]).encode())])
-        change = time_shuffled if self._variant == TIME_SHUFFLE else phase_randomised
-        return change(super().raw(index), self.segments(index), random)
+
+def _silenced(silent: NDArray[np.bool_], _: Cohort, __: int, series: NDArray[np.float32]) -> NDArray[np.float32]:
+    changed = np.array(series)
+    changed[:, silent] = 0
+    return changed
 
 
 def time_shuffled(series: NDArray[Any], segments: Segments, random: np.random.Generator) -> NDArray[np.float32]:

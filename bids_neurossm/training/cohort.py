@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,10 @@ from bids_neurossm.tables import read_table
 FORMAT = 1
 _HEADER_BYTES = 128
 _TEXT_COLUMNS = ("run", "participant_id", "session_id", "task_id", "run_id", "group", "site", "segments")
+
+
+#: Gives other series (T, R) for those of a run, which is named by its cohort and its row there.
+Change = Callable[["Cohort", int, NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Cohort:
         SHA-256 over the series, the table and the names: the identity of the cohort.
     extra : dict
         Further facts as JSON values (atlas, space, denoising ...).
+    changes : tuple of callable
+        What is done to the series of a run, one after the other, when they are read.
     """
 
     folder: Path
@@ -57,6 +63,7 @@ class Cohort:
     target_type: str
     hash: str
     extra: dict[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
 
     @classmethod
     def create(
@@ -161,9 +168,11 @@ class Cohort:
         return cls(folder, table, **{name: facts[name] for name in names})
 
     def raw(self, index: int) -> NDArray[np.float32]:
-        """Return the series of run `index` as extracted, (T, R) float32, a read-only view of the file."""
+        """Return the series of run `index` as extracted, (T, R) float32: a read-only view of the file, or changed."""
         start, length = int(self.runs["start"].iloc[index]), int(self.runs["n_volumes"].iloc[index])
         view: NDArray[np.float32] = np.load(self.folder / "series.npy", mmap_mode="r")[start : start + length]
+        for change in self.changes:
+            view = change(self, index, view)
         return view
 
     def standardised(self, index: int) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from bids_neurossm.models.lmae import LMAEConfig
 from bids_neurossm.toml import section_from
 from bids_neurossm.training.checkpoint import load_checkpoint, save_checkpoint
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.cohort_runs import cohort_run_set
+from bids_neurossm.training.data import cohort_run_set
 from bids_neurossm.training.device import torch_device
 from bids_neurossm.training.facts import check_cohort, cohort_facts, plain_settings, training_hash
 from bids_neurossm.training.follow import Follow

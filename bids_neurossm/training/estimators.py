@@ -19,13 +19,12 @@ from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.toml import section_from
 from bids_neurossm.training.checkpoint import load_checkpoint, restored_module, save_checkpoint
 from bids_neurossm.training.cohort import standardise
+from bids_neurossm.training.data import RunSet, Targets, TrainingSet, run_amplitude, usable_times
 from bids_neurossm.training.device import torch_device
 from bids_neurossm.training.first_family import model_config
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import predict_logits
 from bids_neurossm.training.recipes import load_recipe
-from bids_neurossm.training.runset import Run, RunSet, Targets, TrainingSet, run_amplitude
-from bids_neurossm.training.windows import sampling_for
 
 Series = NDArray[np.floating[Any]] | Sequence[NDArray[np.floating[Any]]]
 
@@ -69,13 +68,13 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             table = {**vars(training), **self.training_settings}
             training = section_from(Training, table, "training_settings")
         settings = {**model_table, **(self.model_settings or {})}
-        self.n_regions_ = int(runs[0][0].shape[1])
+        self.n_regions_ = int(runs[0].shape[1])
         config = section_from(
             NeuroSSMConfig, {**settings, "n_regions": self.n_regions_, "n_outputs": n_outputs}, "model_settings"
         )
-        sampling = sampling_for(config, self._times(times, len(runs)), names)
-        inputs = RunSet(runs, names, sampling, _amplitude(X, config, names))
-        self.reference_time_ = self.repetition_time if sampling is None else sampling.reference
+        of_runs = usable_times(config, self._times(times, len(runs)), names)
+        inputs = RunSet.in_memory(runs, names, None, of_runs, None, _amplitude(X, config, names))
+        self.reference_time_ = self.repetition_time if of_runs is None else inputs.reference
         self.window_ = inputs.chosen_window(training.window)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
@@ -96,11 +95,11 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         """Return the outputs (n, C) for each run."""
         self._require_fitted()
         runs, names = _runs(X)
-        if runs[0][0].shape[1] != self.n_regions_:
-            raise UsageError(f"X has {runs[0][0].shape[1]} regions; the model was fitted with {self.n_regions_}.")
+        if runs[0].shape[1] != self.n_regions_:
+            raise UsageError(f"X has {runs[0].shape[1]} regions; the model was fitted with {self.n_regions_}.")
         config = self.model_.config
-        sampling = sampling_for(config, self._times(times, len(runs)), names, self.reference_time_)
-        inputs = RunSet(runs, names, sampling, _amplitude(X, config, names))
+        of_runs = usable_times(config, self._times(times, len(runs)), names)
+        inputs = RunSet.in_memory(runs, names, None, of_runs, self.reference_time_, _amplitude(X, config, names))
         inputs.check_lengths(config)
         return predict_logits(self.model_, inputs, self.window_)
 
@@ -307,12 +306,12 @@ def _amplitude(X: Series, config: NeuroSSMConfig, names: Sequence[str]) -> NDArr
     return np.stack([run_amplitude(run, [(0, len(run))], name) for run, name in zip(X, names, strict=True)])
 
 
-def _runs(X: Series) -> tuple[list[Run], list[str]]:
-    """Standardise the series, and name them; each is one contiguous piece."""
+def _runs(X: Series) -> tuple[list[NDArray[np.float32]], list[str]]:
+    """Standardise the series, and name them."""
     if not len(X):
         raise UsageError("X holds no series.")
     shapes = {np.shape(series)[1:] for series in X}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
         raise UsageError("X must be an array (n, T, R) or a list of arrays (T_i, R) with the same R.")
-    runs: list[Run] = [(standardise(series), [(0, len(series))]) for series in X]
+    runs = [standardise(series) for series in X]
     return runs, [f"X[{number}]" for number in range(len(runs))]

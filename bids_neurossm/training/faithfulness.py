@@ -12,30 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bids_neurossm.training.alterations import without_regions
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.metrics import centred_logits
 from bids_neurossm.training.neural import NeuralEstimator
 
 Floats = NDArray[np.float64]
-
-
-class CohortWithoutRegions(Cohort):
-    """A cohort in which some regions carry no signal: their standardised series are 0, the mean."""
-
-    _kept: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, cohort: Cohort, kept: NDArray[np.bool_]) -> CohortWithoutRegions:
-        """Make one of a cohort; `kept` is (R,)."""
-        names = ("folder", "runs", "regions", "networks", "classes", "target_type", "extra", "hash")
-        made = cls(**{name: getattr(cohort, name) for name in names})
-        # The dataclass is frozen, for those who use it.
-        object.__setattr__(made, "_kept", kept)
-        return made
-
-    def standardised(self, index: int) -> NDArray[np.float32]:
-        """Return the standardised series of run `index`, 0 in the regions that are taken away."""
-        return super().standardised(index) * self._kept.astype(np.float32)
 
 
 def decisions_without(
@@ -63,7 +45,7 @@ def decisions_without(
     """
     pathways, mean = _pathways_of(estimator), _mean_of(estimator)
     return np.stack(
-        [centred_logits(pathways.predict(CohortWithoutRegions.of(cohort, each), rows) - mean, target) for each in kept]
+        [centred_logits(pathways.predict(without_regions(cohort, each), rows) - mean, target) for each in kept]
     )
 
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from bids_neurossm.config import Training
 from bids_neurossm.models.scales import usable_repetition_times
 from bids_neurossm.models.trainable import PathwayModel
+from bids_neurossm.training.data import RunSet, Targets, TrainingSet
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches, predict_logits, run_features
 from bids_neurossm.training.loop import History, Loop, steps_per_epoch
 from bids_neurossm.training.memory import in_smaller_batches
 from bids_neurossm.training.ranks import ALONE, Ranks
-from bids_neurossm.training.runset import RunSet, Targets, TrainingSet
 from bids_neurossm.training.state import Keep
 from bids_neurossm.training.steps import Stepper, class_weights, run_losses
 from bids_neurossm.training.stopping import EarlyStopping, inner_split
@@ -69,10 +69,9 @@ def fit(
     UsageError
         If scales are in seconds and there are no repetition times, or one is longer than the smallest scale.
     """
-    sampling = data.inputs.sampling
     if model.config.in_seconds:
-        times = None if sampling is None else torch.from_numpy(sampling.repetition_times)
-        usable_repetition_times(model.config, times, len(data))
+        times = data.inputs.repetition_times
+        usable_repetition_times(model.config, None if times is None else torch.from_numpy(times), len(data))
     data.inputs.check_lengths(model.config)
     device = next(model.parameters()).device
     follow = follow or Follow()

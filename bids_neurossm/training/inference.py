@@ -12,9 +12,9 @@ from torch import Tensor
 
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.models.trainable import PathwayModel
+from bids_neurossm.training.data import RunSet
 from bids_neurossm.training.memory import in_smaller_batches
-from bids_neurossm.training.runset import RunSet
-from bids_neurossm.training.windows import Batch, Window, evaluation_windows
+from bids_neurossm.training.windows import Batch, Segments, evaluation_windows
 
 # Windows per batch; one that memory does not hold is halved.
 BATCH_SIZE = 32
@@ -25,17 +25,17 @@ def evaluation_batches(
 ) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
     """Yield batches of evaluation windows, and which run each window of the batch is of.
 
-    `window` is in time points, at the reference of the sampling where there is one.
+    `window` is in time points, at the reference of the runs where they have one.
 
     Raises
     ------
     RunError
         If a run is not finite or holds no signal.
     """
-    waiting: list[tuple[int, NDArray[np.float32], Window]] = []
+    waiting: list[tuple[int, NDArray[np.float32], Segments]] = []
     for number in range(len(inputs)):
         series = inputs.series(number)
-        for pieces in evaluation_windows(inputs.segments(number), inputs.points(number, window)):
+        for pieces in evaluation_windows(inputs.segments[number], inputs.points(number, window)):
             waiting.append((number, series, pieces))
             if len(waiting) == batch_size:
                 yield inputs.batch(waiting), np.array([owner for owner, _, _ in waiting])

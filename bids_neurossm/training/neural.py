@@ -27,7 +27,7 @@ from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
 from bids_neurossm.registry import model_entry
 from bids_neurossm.training.checkpoint import as_tensors, restored_module, save_checkpoint
 from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.cohort_runs import cohort_run_set, targets_of
+from bids_neurossm.training.data import RunSet, TrainingSet, cohort_run_set, targets_of
 from bids_neurossm.training.device import torch_device
 from bids_neurossm.training.facts import check_cohort, facts_of, plain_settings, training_hash
 from bids_neurossm.training.fit import fit
@@ -36,7 +36,6 @@ from bids_neurossm.training.inference import evaluation_batches, predict_logits
 from bids_neurossm.training.joining import fit_joined, parts_of
 from bids_neurossm.training.memory import in_smaller_batches
 from bids_neurossm.training.ranks import ALONE, Ranks
-from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.state import Keep
 from bids_neurossm.training.static import PREFIX, StaticTerm
 from bids_neurossm.training.windows import Batch

@@ -19,10 +19,10 @@ from torch import Tensor
 from bids_neurossm.errors import LabelError, RunError, UsageError
 from bids_neurossm.models.lmae import LMAE, LMAEConfig
 from bids_neurossm.models.masks import Masking, homologues, mean_correlation
+from bids_neurossm.training.data import RunSet
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.loop import Loop, steps_per_epoch
 from bids_neurossm.training.reconstruction import fit_rules, reconstruction_table
-from bids_neurossm.training.runset import RunSet
 from bids_neurossm.training.state import Keep
 from bids_neurossm.training.steps import Optimiser
 from bids_neurossm.training.windows import Segments, training_window
@@ -197,7 +197,7 @@ def _correlation(inputs: RunSet, learn: NDArray[np.int64]) -> NDArray[np.float64
         return np.concatenate([series[start:stop] for start, stop in segments])
 
     return mean_correlation(
-        [kept(inputs.segments(number), inputs.series(number)) for number in learn[:_ENOUGH_RUNS].tolist()]
+        [kept(inputs.segments[number], inputs.series(number)) for number in learn[:_ENOUGH_RUNS].tolist()]
     )
 
 
@@ -218,7 +218,7 @@ class _MaskedSteps:
             (
                 number,
                 inputs.series(number),
-                training_window(inputs.segments(number), inputs.points(number, self.window), generator),
+                training_window(inputs.segments[number], inputs.points(number, self.window), generator),
             )
             for number in numbers
         ]

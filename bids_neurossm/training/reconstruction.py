@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from bids_neurossm.models.lmae import LMAE
 from bids_neurossm.models.masks import Masking
+from bids_neurossm.training.data import RunSet
 from bids_neurossm.training.inference import evaluation_batches
-from bids_neurossm.training.runset import RunSet
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

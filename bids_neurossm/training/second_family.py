@@ -26,6 +26,7 @@ from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
 from bids_neurossm.models.rwmoe import TOP, connectivity_graph, regions_with_signal
 from bids_neurossm.toml import section_from
 from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.encoders import load_encoder, reconstruction_file
 from bids_neurossm.training.facts import training_hash
 from bids_neurossm.training.fit import fit
@@ -33,7 +34,6 @@ from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches
 from bids_neurossm.training.neural import Fitting, NeuralEstimator, Train
 from bids_neurossm.training.pretraining import pretrain
-from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.second_family_settings import Settings
 from bids_neurossm.training.state import tensors_sha256
 from bids_neurossm.training.windows import Batch

@@ -12,12 +12,12 @@ from torch.nn import functional
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
 from bids_neurossm.models.trainable import PathwayModel
+from bids_neurossm.training.data import TrainingSet
 from bids_neurossm.training.inference import logits_of
 from bids_neurossm.training.memory import first_line, release
 from bids_neurossm.training.ranks import ALONE, Ranks
-from bids_neurossm.training.runset import TrainingSet
 from bids_neurossm.training.state import optimizer_tensors, restore_optimizer
-from bids_neurossm.training.windows import Window, training_window
+from bids_neurossm.training.windows import Segments, training_window
 
 #: Number format of the matrix products by the name of the precision.
 FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -160,13 +160,13 @@ class Stepper:
         inputs = self.data.inputs
         # Every process draws for all of them, and takes its share of what was drawn.
         drawn = [
-            (number, training_window(inputs.segments(number), inputs.points(number, self.window), generator))
+            (number, training_window(inputs.segments[number], inputs.points(number, self.window), generator))
             for number in numbers
         ]
         total = float(self._shares(numbers).sum())
         return self.optimiser.update(self._gradients(self.ranks.share(drawn), total, epoch))
 
-    def _gradients(self, mine: Sequence[tuple[int, Window]], total: float, epoch: int) -> float:
+    def _gradients(self, mine: Sequence[tuple[int, Segments]], total: float, epoch: int) -> float:
         """Add up the gradients of our part of a batch, as many runs at once as memory holds."""
         while True:
             self.optimiser.adamw.zero_grad()
@@ -181,11 +181,11 @@ class Stepper:
             # Here the exception is gone, and with it the tensors of the frames that it came from.
             self._halve(min(self.at_once, len(mine)), self.data.inputs.names[mine[reached][0]], reason)
 
-    def _backward(self, part: Sequence[tuple[int, Window]], total: float, epoch: int) -> float:
+    def _backward(self, part: Sequence[tuple[int, Segments]], total: float, epoch: int) -> float:
         """Add the gradients of a few runs; return their part of the mean loss."""
         inputs = self.data.inputs
         numbers = [number for number, _ in part]
-        batch = inputs.batch([(number, inputs.runs[number][0], window) for number, window in part]).to(self.device)
+        batch = inputs.batch([(number, inputs.read(number), window) for number, window in part]).to(self.device)
         with torch.autocast(self.device.type, FORMATS[self._precision], enabled=self._precision != "float32"):
             logits = logits_of(self.model, batch).float()
         losses = run_losses(logits, self._goal[numbers], self.settings.label_smoothing)

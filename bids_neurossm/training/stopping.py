@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bids_neurossm.errors import LabelError
-from bids_neurossm.training.runset import TrainingSet
+from bids_neurossm.training.data import TrainingSet
 
 _QUANTILES = 5
 

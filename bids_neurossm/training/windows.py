@@ -11,78 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
-from bids_neurossm.errors import RunError, UsageError
-from bids_neurossm.models.neurossm import usable_repetition_times
-from bids_neurossm.models.trainable import InputConfig
+from bids_neurossm.errors import RunError
 from bids_neurossm.registry import LEAST_BINS
 
 Segments = Sequence[tuple[int, int]]
-Window = list[tuple[int, int]]
 
 
 def valid_length(segments: Segments) -> int:
     """Return the number of time points in the segments."""
     return sum(stop - start for start, stop in segments)
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Repetition times of runs, for a model whose scales are in seconds.
-
-    Attributes
-    ----------
-    repetition_times : array (n,)
-        Of each run, in s.
-    reference : float
-        Repetition time that a number of time points per window is meant at, in s: a window lasts as long in every
-        run, or its length would tell the repetition time, and with it the scanner.
-    """
-
-    repetition_times: NDArray[np.float64]
-    reference: float
-
-    def window(self, number: int, window: int | None) -> int | None:
-        """Return the time points of run `number` that last as long as `window` of them at the reference."""
-        if window is None:
-            return None
-        return max(1, round(window * self.reference / float(self.repetition_times[number])))
-
-
-def sampling_for(
-    config: InputConfig, repetition_times: ArrayLike | None, runs: Sequence[str], reference: float | None = None
-) -> Sampling | None:
-    """Return the sampling of runs for a model; None for one that does not ask for it, its scales being time points.
-
-    Parameters
-    ----------
-    config : NeuroSSMConfig or LMAEConfig
-        The model's.
-    repetition_times : array (n,), optional
-        In s; NaN where one is not known.
-    runs : sequence of str
-        What the runs are called in messages.
-    reference : float, optional
-        See `Sampling`; the median of the runs by default.
-
-    Raises
-    ------
-    UsageError
-        If one is not known, or longer than the smallest scale.
-    """
-    if not config.in_seconds:
-        return None
-    times = np.full(len(runs), np.nan) if repetition_times is None else np.asarray(repetition_times, dtype=np.float64)
-    known = np.isfinite(times) & (times > 0)
-    if len(times) == len(runs) and not known.all():
-        raise UsageError(
-            f"{runs[int(np.argmin(known))]}: the repetition time is not known; series without one can not use scales "
-            "in seconds. Give RepetitionTime in the sidecar, or scales in time points."
-        )
-    usable_repetition_times(config, torch.from_numpy(times), len(runs))
-    return Sampling(times, float(np.median(times)) if reference is None else reference)
 
 
 def check_patch(segments: Segments, patch: float, run: str, repetition_time: float | None = None) -> None:
@@ -127,20 +67,14 @@ def check_length(segments: Segments, largest_scale: float, run: str, repetition_
         )
 
 
-def chosen_window(wanted: int | None, segments: Sequence[Segments], sampling: Sampling | None = None) -> int:
-    """Return the smaller of the recipe's window and the median length of the training runs.
-
-    In time points; at the reference of the `sampling` where there is one.
-    """
-    lengths = np.array([valid_length(run) for run in segments], dtype=np.float64)
-    if sampling is not None:
-        lengths *= sampling.repetition_times / sampling.reference
+def chosen_window(wanted: int | None, lengths: NDArray[np.float64]) -> int:
+    """Return the smaller of the recipe's window and the median length of the training runs, in time points."""
     # A rounding error below a whole number must not cost a time point.
     median = int(np.median(lengths) + 1e-6)
     return median if wanted is None else min(wanted, median)
 
 
-def training_window(segments: Segments, length: int | None, generator: torch.Generator) -> Window:
+def training_window(segments: Segments, length: int | None, generator: torch.Generator) -> Segments:
     """Draw a window of `length` valid time points, uniformly over every start, the last included.
 
     A run that is not longer, or `length` None, is taken whole.
@@ -152,7 +86,7 @@ def training_window(segments: Segments, length: int | None, generator: torch.Gen
     return _cut(segments, start, start + length)
 
 
-def evaluation_windows(segments: Segments, length: int | None) -> list[Window]:
+def evaluation_windows(segments: Segments, length: int | None) -> list[Segments]:
     """Return the fewest windows of `length` valid time points that cover the run, evenly spread.
 
     Logits are averaged over them, so that the answer does not depend on how long the run is.
@@ -164,7 +98,7 @@ def evaluation_windows(segments: Segments, length: int | None) -> list[Window]:
     return [_cut(segments, int(start), int(start) + length) for start in starts]
 
 
-def _cut(segments: Segments, start: int, stop: int) -> Window:
+def _cut(segments: Segments, start: int, stop: int) -> Segments:
     """Take the valid time points start .. stop - 1, counted over the segments, as pieces of the run."""
     pieces, passed = [], 0
     for first, last in segments:
@@ -211,7 +145,7 @@ class Batch:
 
 
 def assemble(
-    windows: Sequence[tuple[NDArray[np.float32], Window]],
+    windows: Sequence[tuple[NDArray[np.float32], Segments]],
     repetition_times: Sequence[float] | None = None,
     amplitude: NDArray[np.float32] | None = None,
 ) -> Batch:

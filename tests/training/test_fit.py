@@ -7,10 +7,10 @@ import torch
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import predict_logits, run_features
-from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.steps import run_losses
 
 TINY = Training(epochs=2, batch_size=4, learning_rate=5e-3)
@@ -26,7 +26,8 @@ def _runs(n=8, seed=0):
 
 
 def _set(runs):
-    return RunSet(runs, [f"run-{i}" for i in range(len(runs))])
+    series, segments = zip(*runs, strict=True)
+    return RunSet.in_memory(series, [f"run-{i}" for i in range(len(runs))], segments)
 
 
 def _model(n_outputs=2, **more):

@@ -8,8 +8,8 @@ import pytest
 
 from bids_neurossm.training import joining
 from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.joining import ENOUGH_GROUPS, fit_joined, join_weights, parts_of
-from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.static import fit_static
 from bids_neurossm.training.weighing import shrinkage, spread
 
@@ -70,7 +70,7 @@ def test_values_are_joined_as_logits_are():
 def dealt(n_groups, runs_of_each=1, labels=None):
     groups = [f"s{number:04d}" for number in range(n_groups) for _ in range(runs_of_each)]
     goal = np.arange(n_groups) % 2 if labels is None else np.asarray(labels)
-    return TrainingSet(RunSet([], groups), np.repeat(goal, runs_of_each), groups)
+    return TrainingSet(RunSet.in_memory([], groups, [()] * len(groups)), np.repeat(goal, runs_of_each), groups)
 
 
 def test_nobody_is_on_both_sides_of_a_part():
@@ -110,7 +110,7 @@ def joined(coupled, monkeypatch):
     """Return a function that joins the static term with a model whose outputs are given."""
     indices = np.arange(len(coupled.runs))
     names = coupled.runs["participant_id"].tolist()
-    data = TrainingSet(RunSet([], names), coupled.labels(indices), names)
+    data = TrainingSet(RunSet.in_memory([], names, [()] * len(names)), coupled.labels(indices), names)
 
     def join(outputs, labels=None):
         goal = coupled if labels is None else relabelled(coupled, labels)

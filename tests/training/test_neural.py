@@ -187,7 +187,7 @@ def test_unknown_settings_models_and_devices_are_named(cohort):
 
 
 def test_the_window_is_the_smaller_of_recipe_and_median():
-    segments = [[(0, 100)], [(0, 50), (60, 110)], [(0, 300)]]
-    assert chosen_window(600, segments) == 100
-    assert chosen_window(80, segments) == 80
-    assert chosen_window(None, segments) == 100
+    lengths = np.array([100.0, 100.0, 300.0])
+    assert chosen_window(600, lengths) == 100
+    assert chosen_window(80, lengths) == 80
+    assert chosen_window(None, lengths) == 100

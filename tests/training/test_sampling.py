@@ -11,12 +11,12 @@ from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.data import RunSet, TrainingSet, usable_times
 from bids_neurossm.training.families import load_trained
 from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import evaluation_batches, predict_logits
-from bids_neurossm.training.runset import RunSet, TrainingSet
-from bids_neurossm.training.windows import Sampling, check_length, chosen_window, sampling_for
+from bids_neurossm.training.windows import check_length
 
 SECONDS = {"scales": [2.0, 4.0, 8.0], "scale_unit": "seconds", "width": 8, "state": 2}
 TINY = Training(epochs=2, batch_size=4, learning_rate=5e-3)
@@ -37,6 +37,11 @@ def _runs(times=TIMES, seconds=100.0):
     return runs
 
 
+def _set(runs, times=None, reference=None):
+    series, segments = zip(*runs, strict=True)
+    return RunSet.in_memory(series, RUNS[: len(runs)], segments, times, reference)
+
+
 def _cohort(folder, times, told=None):
     runs = _runs(times)
     table = pd.DataFrame(
@@ -53,10 +58,10 @@ def _estimator(**settings):
 
 
 def test_windows_last_as_long_in_every_run():
-    sampling = Sampling(TIMES, reference=1.0)
-    assert [sampling.window(number, 40) for number in (0, 1, 2)] == [20, 50, 40]
-    assert sampling.window(0, None) is None
-    inputs = RunSet(_runs(), RUNS, sampling).some(np.array([1, 2]))
+    whole = _set(_runs(), TIMES, reference=1.0)
+    assert [whole.points(number, 40) for number in (0, 1, 2)] == [20, 50, 40]
+    assert whole.points(0, None) is None
+    inputs = whole.some(np.array([1, 2]))
     batches = list(evaluation_batches(inputs, 40, 8))
     ((batch, owners),) = batches
     assert dict(zip(batch.repetition_times.tolist(), batch.lengths.tolist(), strict=True)) == {0.8: 50, 1.0: 40}
@@ -64,14 +69,15 @@ def test_windows_last_as_long_in_every_run():
 
 
 def test_the_window_is_chosen_by_time():
-    segments = [[(0, 50)], [(0, 125)], [(0, 100)]]
-    assert chosen_window(600, segments, Sampling(TIMES[:3], 1.0)) == 100
-    assert chosen_window(600, segments, Sampling(TIMES[:3], 2.0)) == 50
-    assert chosen_window(30, segments, Sampling(TIMES[:3], 2.0)) == 30
+    runs = [(np.ones((length, 5), np.float32), [(0, length)]) for length in (50, 125, 100)]
+    assert _set(runs, TIMES[:3], 1.0).chosen_window(600) == 100
+    assert _set(runs, TIMES[:3], 2.0).chosen_window(600) == 50
+    assert _set(runs, TIMES[:3], 2.0).chosen_window(30) == 30
+    assert _set(runs, TIMES[:3]).reference == 1.0
 
 
 def test_pieces_of_a_gap_carry_the_repetition_time_of_their_run():
-    ((batch, _),) = evaluation_batches(RunSet(_runs()[:2], RUNS[:2], Sampling(TIMES[:2], 2.0)), None, 8)
+    ((batch, _),) = evaluation_batches(_set(_runs()[:2], TIMES[:2], 2.0), None, 8)
     assert batch.repetition_times.tolist() == [2.0, 2.0, 0.8]
 
 
@@ -89,27 +95,27 @@ def test_two_seconds_per_time_point_train_the_same_model_as_time_points():
     logits = []
     for config in (_config(), _config(scales=(1, 2, 4), scale_unit="time points")):
         torch.manual_seed(0)
-        model, inputs = NeuroSSM(config), RunSet(runs, RUNS, sampling_for(config, times, RUNS))
+        model, inputs = NeuroSSM(config), _set(runs, usable_times(config, times, RUNS))
         fit(model, TrainingSet(inputs, np.arange(8) % 2), TINY, 40, 3)
         logits.append(predict_logits(model, inputs, 40))
     np.testing.assert_array_equal(*logits)
 
 
 def test_a_model_of_time_points_asks_for_no_repetition_time():
-    assert sampling_for(_config(scales=(1, 2), scale_unit="time points"), None, RUNS) is None
+    assert usable_times(_config(scales=(1, 2), scale_unit="time points"), None, RUNS) is None
 
 
 def test_a_run_without_a_repetition_time_is_named():
     unknown = TIMES.copy()
     unknown[3] = np.nan
     with pytest.raises(UsageError, match=r"sub-3_bold: the repetition time is not known.* scales in seconds"):
-        sampling_for(_config(), unknown, RUNS)
+        usable_times(_config(), unknown, RUNS)
     with pytest.raises(UsageError, match="sub-0_bold"):
-        sampling_for(_config(), None, RUNS)
+        usable_times(_config(), None, RUNS)
     with pytest.raises(UsageError, match=r"2 s is shorter than the longest repetition time, 2\.5 s"):
-        sampling_for(_config(), np.where(TIMES == 2.0, 2.5, TIMES), RUNS)
+        usable_times(_config(), np.where(TIMES == 2.0, 2.5, TIMES), RUNS)
     with pytest.raises(UsageError, match="without a repetition time"):
-        fit(NeuroSSM(_config()), TrainingSet(RunSet(_runs(), RUNS), np.arange(8) % 2), TINY, 40, 3)
+        fit(NeuroSSM(_config()), TrainingSet(_set(_runs()), np.arange(8) % 2), TINY, 40, 3)
 
 
 def test_a_cohort_of_several_repetition_times_trains_predicts_and_explains(tmp_path):

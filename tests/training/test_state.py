@@ -12,9 +12,9 @@ from safetensors.torch import save
 
 from bids_neurossm.config import Training
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.follow import Follow
-from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.state import Keep
 
 SETTINGS = Training(epochs=5, batch_size=4, learning_rate=0.01, early_stopping=5, validation_fraction=0.25)
@@ -39,8 +39,8 @@ test_state.fitted(Path(sys.argv[2]), model=Dying)
 
 def data():
     generator = np.random.default_rng(0)
-    runs = [(generator.normal(size=(40, 5)).astype(np.float32), [(0, 40)]) for _ in range(16)]
-    return TrainingSet(RunSet(runs, [f"run-{i}" for i in range(16)]), np.arange(16) % 2)
+    runs = [generator.normal(size=(40, 5)).astype(np.float32) for _ in range(16)]
+    return TrainingSet(RunSet.in_memory(runs, [f"run-{i}" for i in range(16)]), np.arange(16) % 2)
 
 
 def fitted(path, model=NeuroSSM, digest="this one", precision="float32"):

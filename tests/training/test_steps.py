@@ -9,10 +9,10 @@ import torch
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.follow import Follow, TrainingWarning
 from bids_neurossm.training.inference import predict_logits
-from bids_neurossm.training.runset import RunSet, TrainingSet
 
 TINY = Training(epochs=3, batch_size=8, learning_rate=5e-3)
 
@@ -36,8 +36,8 @@ def _data(n=16):
         series = generator.normal(size=(48, 5)).astype(np.float32)
         if number % 2:
             series = np.cumsum(series, axis=0)
-        runs.append((((series - series.mean(0)) / series.std(0)).astype(np.float32), [(0, 48)]))
-    return TrainingSet(RunSet(runs, [f"run-{i}" for i in range(n)]), np.arange(n) % 2)
+        runs.append(((series - series.mean(0)) / series.std(0)).astype(np.float32))
+    return TrainingSet(RunSet.in_memory(runs, [f"run-{i}" for i in range(n)]), np.arange(n) % 2)
 
 
 def _fitted(holds=99, notices=None, settings=TINY, precision="float32", **more):

@@ -10,9 +10,9 @@ from bids_neurossm import NeuroSSMClassifier
 from bids_neurossm.config import Training
 from bids_neurossm.errors import LabelError, UsageError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.fit import fit, validation_loss
 from bids_neurossm.training.follow import Follow
-from bids_neurossm.training.runset import RunSet, TrainingSet
 from bids_neurossm.training.stopping import EarlyStopping, inner_split
 
 NOISE = Training(epochs=12, batch_size=8, learning_rate=0.02, early_stopping=2, validation_fraction=0.25)
@@ -21,9 +21,9 @@ NOISE = Training(epochs=12, batch_size=8, learning_rate=0.02, early_stopping=2, 
 def _data(n=24, seed=0):
     """Noise in which nothing can be learnt; two runs of each participant."""
     generator = np.random.default_rng(seed)
-    runs = [(generator.normal(size=(40, 5)).astype(np.float32), [(0, 40)]) for _ in range(n)]
+    runs = [generator.normal(size=(40, 5)).astype(np.float32) for _ in range(n)]
     names = [f"run-{number}" for number in range(n)]
-    return TrainingSet(RunSet(runs, names), np.arange(n) // 2 % 2, groups=[f"sub-{i // 2}" for i in range(n)])
+    return TrainingSet(RunSet.in_memory(runs, names), np.arange(n) // 2 % 2, groups=[f"sub-{i // 2}" for i in range(n)])
 
 
 def _model():
@@ -51,7 +51,7 @@ def test_sites_are_balanced_besides_the_classes():
 
 def test_a_continuous_target_is_set_aside_over_its_whole_range():
     values = np.random.default_rng(0).normal(size=60)
-    data = TrainingSet(RunSet([None] * 60, [str(i) for i in range(60)]), values)
+    data = TrainingSet(RunSet.in_memory([], [str(i) for i in range(60)], [()] * 60), values)
     _, aside = inner_split(data, 1, 0.2, seed=0)
     assert len(aside) == 12
     assert np.histogram(values[aside], np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))[0].min() >= 1
@@ -98,7 +98,7 @@ def test_a_checkpoint_tells_the_best_epoch(tmp_path):
     data = _data()
     settings = {"epochs": 2, "early_stopping": 1, "window": 32}
     classifier = NeuroSSMClassifier(recipe="demo", training_settings=settings, device="cpu")
-    classifier.fit([series for series, _ in data.inputs.runs], data.targets, groups=data.groups)
+    classifier.fit([data.inputs.series(number) for number in range(len(data))], data.targets, groups=data.groups)
     classifier.save(tmp_path / "model.safetensors")
     text = (tmp_path / "model.toml").read_text()
     assert f"best_epoch = {classifier.history_.best_epoch}" in text

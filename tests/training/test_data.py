@@ -6,8 +6,7 @@ import torch
 
 from bids_neurossm import NeuroSSMClassifier
 from bids_neurossm.errors import RunError, UsageError
-from bids_neurossm.training.runset import RunSet, run_amplitude
-from bids_neurossm.training.windows import Sampling
+from bids_neurossm.training.data import RunSet, run_amplitude
 
 GENERATOR = np.random.default_rng(0)
 
@@ -49,11 +48,11 @@ def test_amplitudes_that_differ_are_learnt_by_the_amplitude_term_only(tmp_path):
 
 
 def test_some_of_the_runs_keep_what_is_said_of_them():
-    runs = [(np.full((10 + i, 2), i + 1.0, dtype=np.float32), [(0, 10 + i)]) for i in range(4)]
-    sampling, amplitude = Sampling(np.array([1.0, 2.0, 3.0, 4.0]), 2.0), np.arange(8, dtype=np.float32).reshape(4, 2)
-    some = RunSet(runs, list("abcd"), sampling, amplitude).some(np.array([3, 1]))
+    runs = [np.full((10 + i, 2), i + 1.0, dtype=np.float32) for i in range(4)]
+    times, amplitude = np.array([1.0, 2.0, 3.0, 4.0]), np.arange(8, dtype=np.float32).reshape(4, 2)
+    some = RunSet.in_memory(runs, list("abcd"), None, times, 2.0, amplitude).some(np.array([3, 1]))
     assert (some.names, len(some)) == (["d", "b"], 2)
-    assert some.segments(0) == [(0, 13)]
+    assert some.segments[0] == [(0, 13)]
     assert some.points(0, 8) == 4
     batch = some.batch([(1, some.series(1), [(0, 4), (6, 8)]), (0, some.series(0), [(0, 5)])])
     assert batch.owners.tolist() == [0, 0, 1]
@@ -63,6 +62,6 @@ def test_some_of_the_runs_keep_what_is_said_of_them():
 
 
 def test_a_run_without_signal_is_named():
-    inputs = RunSet([(np.zeros((40, 2), dtype=np.float32), [(0, 40)])], ["sub-03"])
+    inputs = RunSet.in_memory([np.zeros((40, 2), dtype=np.float32)], ["sub-03"])
     with pytest.raises(RunError, match="sub-03: no region has a finite signal that varies"):
         inputs.series(0)
