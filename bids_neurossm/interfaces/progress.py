@@ -6,14 +6,15 @@ replaces its file; the command looks at the files while it waits.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.dataset.write import write_json
+from bids_neurossm.errors import RunError
 from bids_neurossm.training.follow import Follow
 
 _SECONDS_BETWEEN = 1.0
@@ -85,9 +86,10 @@ def read_progress(records: Path) -> list[CellProgress]:
     for path in sorted(_folder(records).glob("[!.]*.json")):
         if not path.name.startswith("notice-"):
             try:
-                found.append(CellProgress(**json.loads(path.read_text(encoding="utf-8"))))
-            except FileNotFoundError:  # it has ended in this moment
-                continue
+                found.append(CellProgress(**read_json_object(path, RunError)))
+            except RunError:
+                if path.exists():  # else it has ended in this moment
+                    raise
     return found
 
 
@@ -95,7 +97,7 @@ def take_notices(records: Path) -> list[tuple[str, str]]:
     """Return what cells have to say, each its name and a sentence, and remove it."""
     found = []
     for path in sorted(_folder(records).glob("notice-*.json"), key=lambda each: each.stat().st_mtime_ns):
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json_object(path, RunError)
         found.append((str(table["unit"]), str(table["notice"])))
         path.unlink()
     return found

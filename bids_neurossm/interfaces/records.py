@@ -6,13 +6,14 @@ in a folder that the command made; the command reads them when the workflow has 
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.dataset.write import write_json
+from bids_neurossm.errors import RunError
 
 #: Message of a record that a command leaves when it is told to end in the middle of a node.
 INTERRUPTED = "interrupted"
@@ -52,7 +53,7 @@ def read_records(folder: Path) -> list[Record]:
     """Read the records of a command, sorted by unit; the first one of a unit is its cause."""
     if not folder.is_dir():
         return []
-    found = [Record(**json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("[!.]*.json"))]
+    found = [Record(**read_json_object(path, RunError)) for path in sorted(folder.glob("[!.]*.json"))]
     return sorted(found, key=lambda record: (record.unit, record.exit_code))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from bids_neurossm.content import MAX_TABLE_BYTES, is_listed, read_gzip, read_utf8
 from bids_neurossm.dataset.archives import check_archive
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import ResourceMissingError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -156,12 +156,12 @@ def load_nimare_task_studies() -> Studies:
 
     folder = Path(get_resource_path()) / _TASK_STUDYSET
     try:
-        summary = json.loads((folder / "selection_summary.json").read_text(encoding="utf-8"))
+        summary = read_json_object(folder / "selection_summary.json", ResourceMissingError)
         stated_space = pd.read_parquet(folder / "coordinates.parquet", columns=["id", "space"])
         studyset = Studyset.from_parquet(str(folder))
         matching = summary["matching"]
         patterns = [re.compile(matching[name], re.IGNORECASE) for name in ("nback_regex", "flanker_regex")]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, ResourceMissingError) as error:
         raise ResourceMissingError(
             f"{folder} is missing or damaged ({error}): the n-back and flanker studies of NiMARE 0.22 are "
             "expected; mend it with `pip install --force-reinstall 'nimare>=0.22,<0.23'`."

@@ -7,7 +7,6 @@ another set alternates fast. Which regions, which time scale and how strongly is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -19,8 +18,9 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.catalogue import load_parcellation
 from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.dataset.write import write_json
-from bids_neurossm.errors import UsageError
+from bids_neurossm.errors import NoInputError, UsageError
 from bids_neurossm.simulation.confounds import autoregressive, simulate_confounds
 from bids_neurossm.simulation.painting import Grid, paint_run
 
@@ -197,4 +197,4 @@ def _write_description(out: Path) -> None:
 
 def read_truth(dataset: str | Path) -> PlantedTruth:
     """Read back what `simulate_derivatives` planted."""
-    return PlantedTruth(**json.loads((Path(dataset) / "planted_truth.json").read_text(encoding="utf-8")))
+    return PlantedTruth(**read_json_object(Path(dataset) / "planted_truth.json", NoInputError))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.dataset.write import replacing, write_json, write_text
 from bids_neurossm.errors import LabelError, NoInputError, OutputNotWritableError, RunError, UsageError
 from bids_neurossm.tables import read_table
@@ -152,7 +153,7 @@ class Cohort:
         """
         folder = Path(folder)
         try:
-            facts = json.loads((folder / "cohort.json").read_text(encoding="utf-8"))
+            facts = read_json_object(folder / "cohort.json", NoInputError)
             if facts.get("format") != FORMAT:
                 raise NoInputError(f"{folder} holds a cohort of format {facts.get('format')}; {FORMAT} is expected.")
             kinds: dict[str, str] = facts["columns"]
