@@ -24,6 +24,9 @@ _WIDE = 40
 #: Keys of JSON and TOML below which nothing is a result: what ran where, and hashes.
 _NOT_RESULTS = {"GeneratedBy", "versions", "environment", "BIDSVersion"}
 
+#: Columns of tables that are sentences for people; their figures are in columns of their own.
+_SENTENCES = {"sentence"}
+
 #: Name of an array -> its ``shape``, ``sha256`` and ``values``.
 Recorded = dict[str, dict[str, Any]]
 
@@ -93,7 +96,7 @@ def _arrays(path: Path) -> Iterator[tuple[str, Any]]:
             if len(table.columns) > _WIDE:
                 yield "whole", table.to_numpy()
             else:
-                yield from ((str(name), table[name].to_numpy()) for name in table.columns)
+                yield from ((str(name), table[name].to_numpy()) for name in table.columns if name not in _SENTENCES)
         case ".npz":
             with np.load(path, allow_pickle=False) as stored:
                 # The facts of a cell are its key and hashes.
