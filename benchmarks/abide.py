@@ -24,7 +24,7 @@ import pandas as pd
 
 from bids_neurossm import __version__
 from bids_neurossm.config import Execution, ModelSpec
-from bids_neurossm.dataset.write import replacing
+from bids_neurossm.files.write import replacing
 from bids_neurossm.registry import model_entry, model_names
 from bids_neurossm.training.alterations import PHASE_RANDOMISATION, TIME_SHUFFLE, altered
 from bids_neurossm.training.cohort import Cohort

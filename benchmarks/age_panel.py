@@ -27,7 +27,7 @@ import pandas as pd
 from abide import SEED, SHORTEST, results
 
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.dataset.write import replacing, write_tsv
+from bids_neurossm.files.write import replacing, write_tsv
 from bids_neurossm.registry import model_entry, model_names
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.comparison import compare

@@ -19,10 +19,10 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from bids_neurossm.content import read_content
-from bids_neurossm.dataset.write import write_bytes, write_text
 from bids_neurossm.errors import CheckpointError, UsageError
-from bids_neurossm.toml import read_toml, section_from
+from bids_neurossm.files.content import read_content
+from bids_neurossm.files.toml_files import read_toml, section_from
+from bids_neurossm.files.write import write_bytes, write_text
 
 FORMAT = 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,14 @@ def shared_data() -> Path:
 def templateflow_home(shared_data: Path) -> Path:
     """Return a minimal TEMPLATEFLOW_HOME with Schaefer-400."""
     return shared_data / "atlases" / "templateflow"
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[None]:
+    """Take the right to write everywhere away for a while, where the tests run as root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)

@@ -12,7 +12,7 @@ import tomli_w
 
 from bids_neurossm import config as cfg
 from bids_neurossm.errors import UsageError
-from bids_neurossm.toml import read_toml, section_from, to_plain
+from bids_neurossm.files.toml_files import read_toml, section_from, to_plain
 
 SECTIONS: list[Any] = [
     cfg.Selection(

@@ -21,13 +21,12 @@ HEAVY = ("torch", "nilearn", "pandas", "numpy", "nibabel", "bids", "sklearn", "m
 #: From the ground up. Within the floors of docs/architecture.md the order is that of who may read whom: atlases use
 #: the writers of `dataset`, training asks `attribution` for the maps of what it has fitted.
 FLOORS = (
-    ("__init__", "errors", "data", "printable"),
-    ("content",),
-    ("config", "tables", "toml", "registry", "metric_names"),
+    ("__init__", "errors", "data"),
+    ("config", "files", "registry", "metric_names"),
     ("ops", "dataset"),
-    ("checkpoint",),
+    ("checkpoint", "phenotype"),
     ("atlas",),
-    ("models", "reference", "signal", "simulation"),
+    ("models", "reference", "signal", "simulation", "roi_arrays"),
     ("attribution",),
     ("training", "reports"),
     ("interfaces",),

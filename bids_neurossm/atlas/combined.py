@@ -24,7 +24,7 @@ from typing import Any
 from bids_neurossm.atlas.parcellation import Layer, Parcellation
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.errors import UsageError
-from bids_neurossm.toml import read_toml
+from bids_neurossm.files.toml_files import read_toml
 
 _KEYS = {"name", "title", "license", "citation", "doi", "parts"}
 _PART_KEYS = {"atlas", "file", "space", "labels", "names", "prefix", "network"}

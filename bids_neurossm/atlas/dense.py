@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.atlas.tables import LabelTable, network_of
-from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.errors import ResourceMissingError, UsageError
+from bids_neurossm.files.nifti import check_nifti, load_nifti
 
 #: More grayordinates than any surface has: a header that claims more is damaged, and no memory is set aside for it.
 _MOST_LABELS = 10_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bids_neurossm.dataset.nifti import load_nifti
+from bids_neurossm.files.nifti import load_nifti
 
 _REMEDY = (
     "both sform and qform are 0, so left and right and the place of the image are a guess; run the pipeline that wrote "

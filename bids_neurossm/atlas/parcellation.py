@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.atlas.drawing import Drawing, labels_hash
-from bids_neurossm.content import missing_content
-from bids_neurossm.dataset.hashing import hash_content, hash_file
-from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.errors import ResourceMissingError, UsageError
+from bids_neurossm.files.content import missing_content
+from bids_neurossm.files.hashing import hash_content, hash_file
+from bids_neurossm.files.nifti import check_nifti, load_nifti
 
 #: Names that other software gives to the spaces of TemplateFlow.
 SPACE_ALIASES = {

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bids_neurossm.dataset.read import read_json_object
-from bids_neurossm.dataset.write import json_text, replacing, write_json
 from bids_neurossm.errors import RunError, UsageError
+from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.write import json_text, replacing, write_json
 
 #: Seconds between two touches of a lock, and how many may be missed.
 _BEAT, _BEATS_MISSED = 5.0, 9

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from bids_neurossm.cli.console import Console
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.tables import read_output
 from bids_neurossm.reports.words import interval_text
 from bids_neurossm.simulation import PlantedTruth, read_truth
-from bids_neurossm.tables import read_output
 
 
 def print_findings(dataset: Path, results: Path) -> None:

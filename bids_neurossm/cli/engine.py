@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bids_neurossm.config import Execution
-from bids_neurossm.content import MAX_TOML_BYTES, read_utf8
 from bids_neurossm.errors import UsageError
+from bids_neurossm.files.content import MAX_TOML_BYTES, read_utf8
 from bids_neurossm.interfaces.records import INTERRUPTED, Record, read_records
 
 _STATUS = Callable[[str, str, bool], None]

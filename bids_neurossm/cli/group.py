@@ -23,12 +23,12 @@ from bids_neurossm.cli.watch import TrainingWatch
 from bids_neurossm.config import Evaluation, RunConfig
 from bids_neurossm.dataset.description import write_atlas, write_description
 from bids_neurossm.dataset.left_out import LeftOut, sentences
-from bids_neurossm.dataset.portable import absolute_paths, portable
 from bids_neurossm.errors import NoInputError, RunError
+from bids_neurossm.files.portable import absolute_paths, portable
+from bids_neurossm.files.tables import read_output, read_table
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.records import Record, private_folder
 from bids_neurossm.reports.words import interval_text
-from bids_neurossm.tables import read_output, read_table
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan, cells_of, init_group_wf
 
 

@@ -13,21 +13,21 @@ import numpy.typing as npt
 
 from bids_neurossm.cli.environment import check_writable
 from bids_neurossm.dataset.description import write_atlas, write_desc_labels, write_description
-from bids_neurossm.dataset.formats import RECORD_FORMAT
-from bids_neurossm.dataset.identifiers import listed
-from bids_neurossm.dataset.matching import merged
-from bids_neurossm.dataset.series_text import series_text
-from bids_neurossm.dataset.vouching import OUTPUT_HASHES, is_as_stated, stated_hashes, text_hash
-from bids_neurossm.dataset.write import write_json, write_text, write_tsv
 from bids_neurossm.errors import LabelError, OutputNotWritableError, RunError
+from bids_neurossm.files.record_format import RECORD_FORMAT
+from bids_neurossm.files.series_text import series_text
+from bids_neurossm.files.tables import read_table
+from bids_neurossm.files.vouching import OUTPUT_HASHES, is_as_stated, stated_hashes, text_hash
+from bids_neurossm.files.write import write_json, write_text, write_tsv
 from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.interfaces.resume import read_sidecar
-from bids_neurossm.tables import read_table
+from bids_neurossm.phenotype.identifiers import listed
+from bids_neurossm.roi_arrays.matching import merged
 
 if TYPE_CHECKING:
     from bids_neurossm.cli.console import Console
-    from bids_neurossm.cli.import_plan import Import, PlannedRun
-    from bids_neurossm.cli.import_series import ImportOptions
+    from bids_neurossm.roi_arrays.options import ImportOptions
+    from bids_neurossm.roi_arrays.plan import Import, PlannedRun
 
 
 def write_import(options: ImportOptions, plan: Import, console: Console) -> int:

@@ -11,9 +11,9 @@ from pathlib import Path
 from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.environment import check_writable
 from bids_neurossm.config import RunConfig
-from bids_neurossm.dataset.write import write_text
+from bids_neurossm.files.toml_files import to_plain
+from bids_neurossm.files.write import write_text
 from bids_neurossm.interfaces.records import Record
-from bids_neurossm.toml import to_plain
 
 
 def begin(config: RunConfig) -> tuple[Console, Path]:

@@ -16,7 +16,7 @@ from bids_neurossm import __version__
 from bids_neurossm import config as cfg
 from bids_neurossm.cli.spellings import convert
 from bids_neurossm.errors import UsageError
-from bids_neurossm.toml import read_toml, section_from
+from bids_neurossm.files.toml_files import read_toml, section_from
 
 _SECTIONS: dict[str, type[Any]] = {
     "selection": cfg.Selection,

@@ -22,10 +22,10 @@ from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.description import write_atlas, write_desc_labels, write_description
 from bids_neurossm.dataset.left_out import counted, sentences
 from bids_neurossm.dataset.outputs import RunOutputs
-from bids_neurossm.dataset.portable import absolute_paths, portable
 from bids_neurossm.dataset.quality import write_quality_table
 from bids_neurossm.dataset.query import RunIndex, index_runs
 from bids_neurossm.errors import NeuroSSMError, RunError, UsageError
+from bids_neurossm.files.portable import absolute_paths, portable
 from bids_neurossm.interfaces.inputs import input_hashes
 from bids_neurossm.interfaces.plan import Places, RunPlan
 from bids_neurossm.interfaces.records import Record, private_folder

@@ -21,7 +21,6 @@ from bids_neurossm.cli.plan_series import series_of
 from bids_neurossm.cli.same_series import atlas_drawing, other_drawing, same_series
 from bids_neurossm.config import ModelSpec, RunConfig, TargetType, Training
 from bids_neurossm.dataset.companions import LABEL_TABLE, Folders, find_companion
-from bids_neurossm.dataset.labels import parse_target
 from bids_neurossm.dataset.names import class_labels, parse_name, sanitised_label
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.dataset.query import DENSE_SPACE
@@ -32,6 +31,7 @@ from bids_neurossm.dataset.series import (
 from bids_neurossm.errors import LabelError, ResourceMissingError, UsageError
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import Shortest, wanted_splits
+from bids_neurossm.phenotype.labels import parse_target
 from bids_neurossm.registry import LEAST_BINS, blaming, model_entry, model_names
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.training.splits import Splits

@@ -10,9 +10,13 @@ from typing import Any
 import pandas as pd
 
 from bids_neurossm.config import Evaluation, RunConfig, TargetType
-from bids_neurossm.dataset.cells import as_classes
-from bids_neurossm.dataset.identifiers import listed
-from bids_neurossm.dataset.labels import (
+from bids_neurossm.dataset.names import plain_label
+from bids_neurossm.dataset.series import SeriesFile
+from bids_neurossm.errors import LabelError
+from bids_neurossm.interfaces.cohort import series_facts
+from bids_neurossm.phenotype.cells import as_classes
+from bids_neurossm.phenotype.identifiers import listed
+from bids_neurossm.phenotype.labels import (
     Target,
     find_table,
     label_datasets,
@@ -21,17 +25,13 @@ from bids_neurossm.dataset.labels import (
     read_covariate,
     read_target,
 )
-from bids_neurossm.dataset.names import plain_label
-from bids_neurossm.dataset.participants import (
+from bids_neurossm.phenotype.participants import (
     Joined,
     ParticipantTable,
     join,
     read_participants,
     read_sessions,
 )
-from bids_neurossm.dataset.series import SeriesFile
-from bids_neurossm.errors import LabelError
-from bids_neurossm.interfaces.cohort import series_facts
 
 #: Columns of the cohort that a column of a table must not replace.
 _OWN = frozenset(

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from bids_neurossm.config import ModelSpec, RunConfig
-from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.files.hashing import hash_file
 from bids_neurossm.registry import model_entry
 
 

@@ -11,8 +11,6 @@ from bids_neurossm.config import RunConfig
 from bids_neurossm.dataset.bidsignore import IgnoreRules, vague_sentences
 from bids_neurossm.dataset.companions import Folders
 from bids_neurossm.dataset.exclusions import read_exclusions, unmatched_sentences
-from bids_neurossm.dataset.identifiers import listed
-from bids_neurossm.dataset.labels import Target, source_datasets
 from bids_neurossm.dataset.left_out import UNREADABLE, LeftOut, left_out_by, sentences
 from bids_neurossm.dataset.series import (
     FoundSeries,
@@ -23,6 +21,8 @@ from bids_neurossm.dataset.series import (
     with_sidecars,
 )
 from bids_neurossm.errors import NoInputError, RunError, UsageError
+from bids_neurossm.phenotype.identifiers import listed
+from bids_neurossm.phenotype.labels import Target, source_datasets
 from bids_neurossm.signal.strategy import load_strategy
 
 

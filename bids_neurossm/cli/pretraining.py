@@ -27,11 +27,11 @@ from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.dataset.series import common_regions
 from bids_neurossm.errors import CheckpointError, NoInputError, RunError
+from bids_neurossm.files.tables import read_output
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.pretraining import encoder_file
 from bids_neurossm.interfaces.records import Record, private_folder
 from bids_neurossm.registry import model_entry
-from bids_neurossm.tables import read_output
 from bids_neurossm.workflows.group import CohortPlan
 from bids_neurossm.workflows.pretraining import init_pretraining_wf
 

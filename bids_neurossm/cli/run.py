@@ -17,7 +17,7 @@ from bids_neurossm.cli.signals import EXIT_CODES, PATIENCE, Terminated, ending_o
 from bids_neurossm.cli.streams import discard_output, flush_streams, open_streams
 from bids_neurossm.config import RunConfig
 from bids_neurossm.errors import NeuroSSMError, OutputNotWritableError
-from bids_neurossm.printable import escaped, printable
+from bids_neurossm.files.printable import escaped, printable
 
 #: Exit code where the reader of the output has gone, as with ``| head -1``.
 OUTPUT_CUT_OFF = 130

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from bids_neurossm.config import RunConfig
-from bids_neurossm.dataset.portable import absolute_paths
 from bids_neurossm.errors import OutputNotWritableError, UsageError
+from bids_neurossm.files.portable import absolute_paths
 
 #: A folder with this file was empty or new when the program first used it: all that it holds is scratch.
 MARKER = ".bids-neurossm-work-folder"

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_neurossm.content import missing_content
 from bids_neurossm.dataset.companions import (
     BRAIN_MASK,
     CONFOUNDS,
@@ -20,6 +19,7 @@ from bids_neurossm.dataset.companions import (
 from bids_neurossm.dataset.names import build_name, source_entities
 from bids_neurossm.dataset.repetition_time import repetition_time
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.content import missing_content
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bids_neurossm.dataset.names import ENTITY_ORDER, RECORDING_ENTITIES, parse_name, same_label
-from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import NeuroSSMError, RunError
+from bids_neurossm.files.json_files import read_json_object
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def find_companion(
     -------
     Path or None
         The file that states most of the image's entities. Its content may be missing; see
-        `bids_neurossm.content.missing_content`.
+        `bids_neurossm.files.content.missing_content`.
 
     Raises
     ------

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_neurossm import __version__
-from bids_neurossm.dataset.formats import RECORD_FORMAT
 from bids_neurossm.dataset.names import build_name
 from bids_neurossm.dataset.outputs import BIDSIGNORE
-from bids_neurossm.dataset.portable import portable_link
-from bids_neurossm.dataset.read import read_json_object
-from bids_neurossm.dataset.shared import write_shared
-from bids_neurossm.dataset.write import (
+from bids_neurossm.errors import UsageError
+from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.portable import portable_link
+from bids_neurossm.files.record_format import RECORD_FORMAT
+from bids_neurossm.files.shared import write_shared
+from bids_neurossm.files.tables import read_table
+from bids_neurossm.files.write import (
     json_text,
     replacing,
     rows_text,
@@ -28,8 +30,6 @@ from bids_neurossm.dataset.write import (
     write_rows,
     write_text,
 )
-from bids_neurossm.errors import UsageError
-from bids_neurossm.tables import read_table
 
 if TYPE_CHECKING:
     from bids_neurossm.atlas.parcellation import Parcellation
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 BIDS_VERSION = "1.11.0"
 _NAME = "bids-neurossm"
 
-#: Entries of the files that jobs add to together (`bids_neurossm.dataset.shared`); the validator passes logs/ over.
+#: Entries of the files that jobs add to together (`bids_neurossm.files.shared`); the validator passes logs/ over.
 _ENTRIES = Path("logs") / "shared"
 
 _README = """\

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bids_neurossm.dataset.names import ENTITY_ORDER, entity_name, same_label
 from bids_neurossm.errors import UsageError
-from bids_neurossm.tables import read_table
+from bids_neurossm.files.tables import read_table
 
 _ANY = ("", "n/a")
 

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_neurossm.content import is_listed
 from bids_neurossm.dataset.companions import MOTION, OUTLIERS, Companion, Folders, find_companion
 from bids_neurossm.dataset.names import parse_name
-from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.dataset.repetition_time import recording_repetition_time
 from bids_neurossm.errors import RunError
-from bids_neurossm.tables import read_delimited
+from bids_neurossm.files.content import is_listed
+from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.tables import read_delimited
 
 #: XCP-D's columns of framewise displacement, in mm, the unfiltered one first.
 _DISPLACEMENT = ("framewise_displacement", "framewise_displacement_filtered", "rmsd")

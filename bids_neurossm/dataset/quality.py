@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bids_neurossm.config import Selection
-from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.dataset.series import SeriesFile, find_series
-from bids_neurossm.dataset.write import write_json, write_rows
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.write import write_json, write_rows
 
 #: Entities that are columns of their own.
 _ENTITIES = {

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_neurossm.config import DEFAULT_SPACES, Selection
-from bids_neurossm.content import missing_content
 from bids_neurossm.dataset.bidsignore import IgnoreRules, vague_sentences
 from bids_neurossm.dataset.bold_run import BoldRun, gather_run
 from bids_neurossm.dataset.companions import Folders
@@ -23,8 +22,9 @@ from bids_neurossm.dataset.kinds import Image, choose_space, is_wanted, refuse_s
 from bids_neurossm.dataset.left_out import LeftOut, left_out_by, sentences
 from bids_neurossm.dataset.names import build_name, parse_name, source_entities
 from bids_neurossm.dataset.places import Root, look_at_root, place_problem
-from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import NoInputError, UsageError
+from bids_neurossm.files.content import missing_content
+from bids_neurossm.files.json_files import read_json_object
 
 if TYPE_CHECKING:
     from bids.layout import BIDSLayout

@@ -21,9 +21,9 @@ from bids_neurossm.dataset.left_out import LeftOut
 from bids_neurossm.dataset.names import build_name, kind_entities, parse_name, plain_label, recording_entities
 from bids_neurossm.dataset.places import look_at_root, place_problem
 from bids_neurossm.dataset.producers import is_seconds, read_facts
-from bids_neurossm.dataset.vouching import is_as_stated, stated_hashes
 from bids_neurossm.errors import NoInputError, OtherRegionsError, RunError, UsageError
-from bids_neurossm.tables import MISSING_NUMBERS, read_delimited, read_first_rows
+from bids_neurossm.files.tables import MISSING_NUMBERS, read_delimited, read_first_rows
+from bids_neurossm.files.vouching import is_as_stated, stated_hashes
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
-from bids_neurossm.dataset.archives import read_archive
-from bids_neurossm.dataset.formats import format_stamp
-from bids_neurossm.dataset.hashing import hash_content, hash_file
 from bids_neurossm.dataset.outputs import GroupOutputs
-from bids_neurossm.dataset.read import parse_json
-from bids_neurossm.dataset.write import replacing
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.archives import read_archive
+from bids_neurossm.files.hashing import hash_content, hash_file
+from bids_neurossm.files.json_files import parse_json
+from bids_neurossm.files.record_format import format_stamp
+from bids_neurossm.files.write import replacing
 from bids_neurossm.registry import model_entry
 
 FINAL = 0

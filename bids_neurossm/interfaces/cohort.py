@@ -17,10 +17,10 @@ from nipype.interfaces.base import TraitedSpec, traits
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.config import Evaluation, TargetType
 from bids_neurossm.dataset.left_out import UNREADABLE
-from bids_neurossm.dataset.portable import portable
 from bids_neurossm.dataset.series import SeriesFile, read_series
-from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import LabelError, NoInputError, OtherRegionsError, RunError
+from bids_neurossm.files.portable import portable
+from bids_neurossm.files.write import write_tsv
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.records import Record, write_record

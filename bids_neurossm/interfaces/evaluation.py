@@ -10,8 +10,8 @@ import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 from scipy.special import softmax
 
-from bids_neurossm.dataset.hashing import hash_content
-from bids_neurossm.dataset.write import write_tsv
+from bids_neurossm.files.hashing import hash_content
+from bids_neurossm.files.write import write_tsv
 from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.ledger import look_sentence, record_look

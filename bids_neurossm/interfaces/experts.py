@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from bids_neurossm.dataset.write import write_json, write_tsv
+from bids_neurossm.files.write import write_json, write_tsv
 from bids_neurossm.interfaces.analysis import Analysis, Cell
 from bids_neurossm.interfaces.held_out import explaining_cells
 from bids_neurossm.interfaces.painting import Painter

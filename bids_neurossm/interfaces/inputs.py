@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.dataset.bold_run import BoldRun
-from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.hashing import hash_file
 
 
 def small_files(run: BoldRun) -> list[Path]:
@@ -26,7 +26,7 @@ def input_hashes(run: BoldRun, cache_dir: Path | None) -> dict[Path, str]:
     run : BoldRun
         A run without problems.
     cache_dir : Path or None
-        Where hashes are kept; see `bids_neurossm.dataset.hashing`.
+        Where hashes are kept; see `bids_neurossm.files.hashing`.
     """
     return {path: hash_file(path, cache_dir) for path in (run.bold, *small_files(run))}
 

@@ -14,10 +14,11 @@ from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.attribution.maps import ClassMap, class_maps
-from bids_neurossm.dataset.archives import read_archive
 from bids_neurossm.dataset.names import class_labels
-from bids_neurossm.dataset.write import write_json, write_tsv
 from bids_neurossm.errors import RunError, UsageError
+from bids_neurossm.files.archives import read_archive
+from bids_neurossm.files.tables import read_output
+from bids_neurossm.files.write import write_json, write_tsv
 from bids_neurossm.interfaces.analysis import Analysis, Cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.experts import matched_cells, write_experts
@@ -28,7 +29,6 @@ from bids_neurossm.interfaces.painting import Namer, Painter
 from bids_neurossm.reference.regions import region_geometry
 from bids_neurossm.reference.scoring import ReferenceScores, score_maps
 from bids_neurossm.registry import model_entry
-from bids_neurossm.tables import read_output
 from bids_neurossm.training.cohort import Cohort
 
 

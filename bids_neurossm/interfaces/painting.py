@@ -15,9 +15,9 @@ import pandas as pd
 from bids_neurossm.atlas.dense import dense_positions
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.atlas.surface import surface_parcellation
-from bids_neurossm.dataset.write import write_json, write_nifti, write_tsv
-from bids_neurossm.dataset.write_surface import LabelColours, write_cifti, write_gifti
 from bids_neurossm.errors import UsageError
+from bids_neurossm.files.write import write_json, write_nifti, write_tsv
+from bids_neurossm.files.write_surface import LabelColours, write_cifti, write_gifti
 
 #: Scores are float32 with NaN outside, masks uint8 and labels int16 with 0 outside (float32 in CIFTI and func.gii).
 Kind = Literal["score", "mask", "labels"]

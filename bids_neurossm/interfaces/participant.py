@@ -14,11 +14,11 @@ from nipype.interfaces.base import TraitedSpec, traits
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.bold_run import BoldRun
-from bids_neurossm.dataset.hashing import hash_file, known_hash, remember_hash
 from bids_neurossm.dataset.outputs import RunOutputs
-from bids_neurossm.dataset.vouching import OUTPUT_HASHES, text_hash
-from bids_neurossm.dataset.write import json_text, table_text, write_json, write_text
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.hashing import hash_file, known_hash, remember_hash
+from bids_neurossm.files.vouching import OUTPUT_HASHES, text_hash
+from bids_neurossm.files.write import json_text, table_text, write_json, write_text
 from bids_neurossm.interfaces.arrays import CleanRun, load_arrays, save_arrays
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.inputs import hashes_after_reading, states_before_reading

@@ -22,12 +22,12 @@ from bids_neurossm.attribution.maps import pathway_weights
 from bids_neurossm.checkpoint import Facts, read_checkpoint
 from bids_neurossm.config import Attribution, Execution
 from bids_neurossm.dataset.bold_run import BoldRun
-from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.dataset.series import SeriesFile, read_series, with_sidecars
-from bids_neurossm.dataset.write import write_json, write_tsv
 from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.files.hashing import hash_file
+from bids_neurossm.files.write import write_json, write_tsv
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.cohort import series_facts
 from bids_neurossm.interfaces.map_checks import check_run

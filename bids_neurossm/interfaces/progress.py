@@ -12,9 +12,9 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bids_neurossm.dataset.read import read_json_object
-from bids_neurossm.dataset.write import write_json
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.write import write_json
 from bids_neurossm.training.follow import Follow
 
 _SECONDS_BETWEEN = 1.0

@@ -15,8 +15,8 @@ from bids_neurossm.atlas.orientation import has_orientation
 from bids_neurossm.atlas.parcellation import DENSE_EXTENSIONS, Parcellation
 from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.bold_run import BoldRun
-from bids_neurossm.dataset.formats import RECORD_FORMAT
-from bids_neurossm.dataset.hashing import hash_content
+from bids_neurossm.files.hashing import hash_content
+from bids_neurossm.files.record_format import RECORD_FORMAT
 from bids_neurossm.interfaces.arrays import CleanRun
 from bids_neurossm.signal.quality import motion_summary
 from bids_neurossm.signal.strategy import SMOOTH_AROMA, Strategy

@@ -11,7 +11,7 @@ import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.dataset.write import write_tsv
+from bids_neurossm.files.write import write_tsv
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.reference.regions import region_geometry

@@ -11,9 +11,9 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bids_neurossm.dataset.read import read_json_object
-from bids_neurossm.dataset.write import write_json
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.write import write_json
 
 #: Message of a record that a command leaves when it is told to end in the middle of a node.
 INTERRUPTED = "interrupted"

@@ -10,12 +10,12 @@ from typing import Any
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.bold_run import BoldRun
-from bids_neurossm.dataset.formats import format_stamp
-from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.dataset.outputs import RunOutputs
-from bids_neurossm.dataset.read import read_json_object
-from bids_neurossm.dataset.vouching import is_as_stated, stated_hashes
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.hashing import hash_content
+from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.record_format import format_stamp
+from bids_neurossm.files.vouching import is_as_stated, stated_hashes
 from bids_neurossm.signal.strategy import Strategy
 
 #: Settings of the extraction that the input hash leaves out: their effect is hashed instead, or they have none.

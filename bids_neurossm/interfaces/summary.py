@@ -8,16 +8,16 @@ from typing import Any
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
-from bids_neurossm.dataset.portable import portable
-from bids_neurossm.dataset.write import write_json, write_text, write_tsv
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.portable import portable
+from bids_neurossm.files.printable import escaped
+from bids_neurossm.files.tables import read_output, read_table
+from bids_neurossm.files.write import write_json, write_text, write_tsv
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.joined import checkpoints_of, joined_weights, weights_notes
 from bids_neurossm.interfaces.methods_text import methods_text
 from bids_neurossm.interfaces.provenance import software_versions
-from bids_neurossm.printable import escaped
-from bids_neurossm.tables import read_output, read_table
 from bids_neurossm.training.cohort import Cohort
 
 

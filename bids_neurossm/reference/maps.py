@@ -21,9 +21,9 @@ from numba import config as numba_settings
 from numba import njit
 from numpy.typing import NDArray
 
-from bids_neurossm.dataset.archives import read_archive
-from bids_neurossm.dataset.write import replacing
 from bids_neurossm.errors import RunError, UsageError
+from bids_neurossm.files.archives import read_archive
+from bids_neurossm.files.write import replacing
 from bids_neurossm.reference.studies import Studies
 
 if TYPE_CHECKING:

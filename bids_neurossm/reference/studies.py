@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_neurossm.content import MAX_TABLE_BYTES, is_listed, read_gzip, read_utf8
-from bids_neurossm.dataset.archives import check_archive
-from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import ResourceMissingError, RunError, UsageError
+from bids_neurossm.files.archives import check_archive
+from bids_neurossm.files.content import MAX_TABLE_BYTES, is_listed, read_gzip, read_utf8
+from bids_neurossm.files.json_files import read_json_object
 
 if TYPE_CHECKING:
     import pandas as pd

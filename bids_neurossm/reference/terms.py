@@ -18,10 +18,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_neurossm.content import missing_content
 from bids_neurossm.errors import UsageError
+from bids_neurossm.files.content import missing_content
+from bids_neurossm.files.toml_files import read_toml
 from bids_neurossm.reference.studies import Studies
-from bids_neurossm.toml import read_toml
 
 TERM_WEIGHT = 0.001
 """A study carries a term whose tf-idf weight exceeds this (docs/methods.md, section 4)."""

@@ -15,8 +15,8 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
-from bids_neurossm.dataset.nifti import load_nifti
 from bids_neurossm.errors import ResourceMissingError, RunError
+from bids_neurossm.files.nifti import load_nifti
 
 ORIGIN = np.array([-90.0, -126.0, -72.0])
 SHAPE = (91, 109, 91)

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
-from bids_neurossm.dataset.portable import portable_settings
-from bids_neurossm.dataset.write import write_text
 from bids_neurossm.errors import UsageError
+from bids_neurossm.files.portable import portable_settings
+from bids_neurossm.files.toml_files import read_toml
+from bids_neurossm.files.write import write_text
 from bids_neurossm.registry import blaming, installed_entry, resolved
 from bids_neurossm.reports.canvas import Picture
 from bids_neurossm.reports.explanation_figures import deletion_curve, pathway_importance, reference_matrix
@@ -41,7 +42,6 @@ from bids_neurossm.reports.page import checked_label, error_table, markdown_card
 from bids_neurossm.reports.result_figures import controls_figure, differences, learning_curve, metric_intervals
 from bids_neurossm.reports.tables import Table, gathered_tables, pairs_table, read_json, read_table
 from bids_neurossm.reports.words import metric_range, model_name, set_name, target_name
-from bids_neurossm.toml import read_toml
 
 Tables = dict[str, pd.DataFrame | None]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bids_neurossm.dataset.write import write_text
+from bids_neurossm.files.write import write_text
 from bids_neurossm.reports.bibliography import Reference, bibtex, cited_in
 from bids_neurossm.reports.tables import is_true, read_table
 

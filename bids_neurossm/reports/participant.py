@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.dataset.write import write_text
+from bids_neurossm.files.write import write_text
 from bids_neurossm.reports import run_figures
 from bids_neurossm.reports.canvas import Picture
 from bids_neurossm.reports.methods import make_methods, series_text, write_citations

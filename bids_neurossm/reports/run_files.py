@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bids_neurossm.dataset.portable import absolute_paths, portable
 from bids_neurossm.errors import UsageError
-from bids_neurossm.toml import read_toml
+from bids_neurossm.files.portable import absolute_paths, portable
+from bids_neurossm.files.toml_files import read_toml
 
 _SERIES = re.compile(r"(?P<prefix>.+)_stat-mean_desc-(?P<strategy>[0-9A-Za-z+]+)_timeseries\.tsv")
 

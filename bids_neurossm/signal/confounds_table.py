@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_neurossm.content import is_listed
-from bids_neurossm.dataset.read import read_json_object
 from bids_neurossm.errors import RunError
-from bids_neurossm.tables import read_delimited
+from bids_neurossm.files.content import is_listed
+from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.tables import read_delimited
 
 if TYPE_CHECKING:
     import pandas as pd

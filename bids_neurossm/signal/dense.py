@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.dense import grayordinate_counts, on_grayordinates
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.errors import RunError, UsageError
+from bids_neurossm.files.nifti import check_nifti, load_nifti
 from bids_neurossm.signal.parcels import ParcelSeries
 from bids_neurossm.signal.stream import DAMAGE, nifti_errors
 

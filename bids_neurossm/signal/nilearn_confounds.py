@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.tables import read_table
 from bids_neurossm.signal.components import expected_columns
 from bids_neurossm.signal.confounds_table import listed, read_metadata, steady_state_columns
-from bids_neurossm.tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

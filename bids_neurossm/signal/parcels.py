@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.orientation import is_oriented, missing_orientation
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.nifti import check_nifti, load_nifti
 from bids_neurossm.signal.digest import FileDigest
 from bids_neurossm.signal.stream import DAMAGE, ImageHeader, nifti_errors, read_header, reading_order, volumes
 

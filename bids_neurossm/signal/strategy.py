@@ -10,8 +10,8 @@ from typing import Any
 
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.query import PREPROCESSED
-from bids_neurossm.dataset.read import read_json
 from bids_neurossm.errors import UsageError
+from bids_neurossm.files.json_files import read_json
 from bids_neurossm.signal.components import checked_arguments
 
 _SHIPPED = Path(str(files("bids_neurossm"))) / "data" / "denoise"

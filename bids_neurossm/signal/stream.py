@@ -21,8 +21,8 @@ import numpy.typing as npt
 from isal.igzip_lib import IsalError
 
 from bids_neurossm.atlas.orientation import is_oriented
-from bids_neurossm.dataset.nifti import check_nifti, load_nifti
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.nifti import check_nifti, load_nifti
 from bids_neurossm.signal.digest import FileDigest
 
 #: Larger than any real volume: a header that claims more is damaged (512 cubed voxels).

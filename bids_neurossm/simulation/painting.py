@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.dataset.names import build_name
-from bids_neurossm.dataset.write import replacing, write_json, write_nifti, write_tsv
+from bids_neurossm.files.write import replacing, write_json, write_nifti, write_tsv
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.catalogue import load_parcellation
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.dataset.read import read_json_object
-from bids_neurossm.dataset.write import write_json
 from bids_neurossm.errors import NoInputError, UsageError
+from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.write import write_json
 from bids_neurossm.simulation.confounds import autoregressive, simulate_confounds
 from bids_neurossm.simulation.painting import Grid, paint_run
 

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from bids_neurossm.dataset.read import read_json_object
-from bids_neurossm.dataset.write import replacing, write_json, write_text
 from bids_neurossm.errors import LabelError, NoInputError, OutputNotWritableError, RunError, UsageError
-from bids_neurossm.tables import read_table
+from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.tables import read_table
+from bids_neurossm.files.write import replacing, write_json, write_text
 
 FORMAT = 1
 _HEADER_BYTES = 128

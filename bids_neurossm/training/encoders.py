@@ -13,11 +13,11 @@ from torch import Tensor
 
 from bids_neurossm.checkpoint import Facts
 from bids_neurossm.config import Execution
-from bids_neurossm.dataset.hashing import hash_file
-from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.files.hashing import hash_file
+from bids_neurossm.files.toml_files import section_from
+from bids_neurossm.files.write import write_tsv
 from bids_neurossm.models.lmae import LMAEConfig
-from bids_neurossm.toml import section_from
 from bids_neurossm.training.checkpoint import load_checkpoint, save_checkpoint
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.data import cohort_run_set

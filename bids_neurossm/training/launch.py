@@ -26,7 +26,7 @@ import bids_neurossm
 from bids_neurossm import errors
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import DeviceUnavailableError, NeuroSSMError, RunError, WorkerLostError
-from bids_neurossm.toml import section_from
+from bids_neurossm.files.toml_files import section_from
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.follow import Epoch, Follow
 

@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bids_neurossm.checkpoint import Arrays, Facts
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.dataset.formats import format_stamp
-from bids_neurossm.dataset.hashing import hash_content
 from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.files.hashing import hash_content
+from bids_neurossm.files.record_format import format_stamp
 from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
 from bids_neurossm.registry import model_entry
 from bids_neurossm.training.checkpoint import as_tensors, restored_module, save_checkpoint

@@ -8,7 +8,7 @@ from typing import Any
 
 from bids_neurossm.config import Training
 from bids_neurossm.errors import UsageError
-from bids_neurossm.toml import read_toml, section_from
+from bids_neurossm.files.toml_files import read_toml, section_from
 
 
 def shipped_recipes() -> list[str]:

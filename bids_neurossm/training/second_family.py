@@ -20,11 +20,11 @@ from torch import Tensor
 from bids_neurossm.attribution.cpa import PathwayAttribution
 from bids_neurossm.attribution.experts import expert_attribution
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import CheckpointError
+from bids_neurossm.files.toml_files import section_from
+from bids_neurossm.files.write import write_tsv
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
 from bids_neurossm.models.rwmoe import TOP, connectivity_graph, regions_with_signal
-from bids_neurossm.toml import section_from
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.encoders import load_encoder, reconstruction_file

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bids_neurossm.errors import UsageError
+from bids_neurossm.files.toml_files import section_from
 from bids_neurossm.models.lmae import LMAEConfig
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoeConfig
-from bids_neurossm.toml import section_from
 from bids_neurossm.training.pretraining import Pretraining
 
 

@@ -16,10 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.config import TargetType
-from bids_neurossm.dataset.hashing import hash_content
-from bids_neurossm.dataset.write import write_tsv
 from bids_neurossm.errors import LabelError
-from bids_neurossm.tables import read_table
+from bids_neurossm.files.hashing import hash_content
+from bids_neurossm.files.tables import read_table
+from bids_neurossm.files.write import write_tsv
 from bids_neurossm.training.dealing import (
     deal_folds,
     groups_per_label,

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from bids_neurossm.dataset.write import write_bytes
+from bids_neurossm.files.write import write_bytes
 
 FORMAT = 1
 

@@ -15,7 +15,7 @@ import tomli_w
 from cubes import group_options, make_dataset, participant_options
 from safetensors.torch import load, save
 
-from bids_neurossm.dataset.hashing import hash_file
+from bids_neurossm.files.hashing import hash_file
 from bids_neurossm.interfaces.analysis import Cell
 
 FOLDS = ("fold-1_seed-1", "fold-2_seed-1")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset.published_layouts import record, runs_of, save
+from published_layouts import record, runs_of, save
 
 from bids_neurossm.cli.import_series import main
 

@@ -10,7 +10,7 @@ import pytest
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.config import Selection
 from bids_neurossm.errors import UsageError
-from bids_neurossm.toml import section_from, to_plain
+from bids_neurossm.files.toml_files import section_from, to_plain
 
 LEVEL = ["in", "out", "participant"]
 
@@ -73,7 +73,7 @@ def test_a_settings_file_that_makes_no_sense_is_refused(tmp_path: Path, text: st
 def test_a_configuration_that_was_written_is_read_again(tmp_path: Path) -> None:
     import tomli_w
 
-    from bids_neurossm.toml import to_plain
+    from bids_neurossm.files.toml_files import to_plain
 
     arguments = ["--derivatives", "raw=/data/raw", "--fd-threshold", "0.5", "--no-cpa", "--analysis-id", "mine"]
     config = parse_config([*LEVEL, *arguments])

@@ -118,12 +118,12 @@ def ended(command: Started, number: int) -> tuple[int, list[str], float]:
         (signal.SIGINT, "participant", ["Linear"], "bids_neurossm.dataset.query:index_runs"),
         (signal.SIGTERM, "participant", ["--check"], "bids_neurossm.atlas.catalogue:read_label_image"),
         (signal.SIGINT, "participant", [], "bids_neurossm.atlas.catalogue:read_label_image"),
-        (signal.SIGTERM, "participant", [], "bids_neurossm.content:read_content"),
+        (signal.SIGTERM, "participant", [], "bids_neurossm.files.content:read_content"),
         (signal.SIGINT, "participant", [], "bids_neurossm.signal.stream:volumes"),
         (signal.SIGTERM, "participant", ["Linear"], "bids_neurossm.signal.stream:volumes"),
-        (signal.SIGHUP, "group", [], "bids_neurossm.tables:read_delimited"),
-        (signal.SIGINT, "group", ["--dry-run"], "bids_neurossm.tables:read_delimited"),
-        (signal.SIGTERM, "group", [], "bids_neurossm.toml:read_toml"),
+        (signal.SIGHUP, "group", [], "bids_neurossm.files.tables:read_delimited"),
+        (signal.SIGINT, "group", ["--dry-run"], "bids_neurossm.files.tables:read_delimited"),
+        (signal.SIGTERM, "group", [], "bids_neurossm.files.toml_files:read_toml"),
         (signal.SIGINT, "group", [], "bids_neurossm.training.fit:fit"),
         (signal.SIGTERM, "group", ["Linear"], "bids_neurossm.training.fit:fit"),
     ],
@@ -158,8 +158,8 @@ def test_a_level_ends_while_a_library_does_not_come_back(
     ("module", "function", "arguments"),
     [
         ("bids_neurossm", "bids_neurossm.cli.fetch:_fetch", ["--fetch-resources", "{folder}"]),
-        ("bids_neurossm.cli.demo", "bids_neurossm.content:read_content", ["{folder}", "--participants", "5"]),
-        ("bids_neurossm.cli.import_series", "bids_neurossm.cli.import_plan:plan_import", ["{folder}", "{folder}/out"]),
+        ("bids_neurossm.cli.demo", "bids_neurossm.files.content:read_content", ["{folder}", "--participants", "5"]),
+        ("bids_neurossm.cli.import_series", "bids_neurossm.roi_arrays.plan:plan_import", ["{folder}", "{folder}/out"]),
     ],
 )
 def test_other_commands_end_while_a_library_does_not_come_back(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,14 +32,3 @@ def make_tree(tmp_path: Path) -> MakeTree:
         return dataset
 
     return make
-
-
-@pytest.fixture
-def unprivileged() -> Iterator[None]:
-    """Take the right to write everywhere away for a while, where the tests run as root."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    yield
-    if root:
-        os.seteuid(0)

@@ -12,11 +12,11 @@ import pytest
 
 from bids_neurossm import __version__
 from bids_neurossm.atlas import load_parcellation
-from bids_neurossm.dataset import shared
 from bids_neurossm.dataset.description import read_description, write_atlas, write_desc_labels, write_description
-from bids_neurossm.dataset.labels import source_datasets, sources_without_place
 from bids_neurossm.dataset.outputs import BIDSIGNORE
 from bids_neurossm.errors import UsageError
+from bids_neurossm.files import shared
+from bids_neurossm.phenotype.labels import source_datasets, sources_without_place
 
 
 def content_of(folder: Path) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from golden.__main__ import RECORDED, processor, record
 from golden.content import differences
 from golden.runs import RUNS, extract_small, small, train_small
 
-from bids_neurossm.dataset.hashing import hash_file
+from bids_neurossm.files.hashing import hash_file
 
 KEPT = Path(__file__).parent / "out_dir.tar.xz"
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
-from bids_neurossm.dataset.hashing import hash_file
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.errors import LabelError
+from bids_neurossm.files.hashing import hash_file
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import BuildCohort, Shortest
 from bids_neurossm.interfaces.records import read_records

@@ -13,11 +13,11 @@ import pytest
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.config import Extraction, Selection
-from bids_neurossm.dataset import hashing
 from bids_neurossm.dataset.bold_run import BoldRun
-from bids_neurossm.dataset.hashing import known_hash
 from bids_neurossm.dataset.query import find_bold_runs
 from bids_neurossm.errors import RunError
+from bids_neurossm.files import hashing
+from bids_neurossm.files.hashing import known_hash
 from bids_neurossm.interfaces.inputs import input_hashes
 from bids_neurossm.interfaces.participant import DenoiseSeries, ExtractParcels, WriteDerivatives
 from bids_neurossm.interfaces.records import read_records

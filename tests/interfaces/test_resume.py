@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from bids_neurossm.config import Extraction
-from bids_neurossm.dataset import formats
 from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.outputs import RunOutputs
-from bids_neurossm.dataset.vouching import OUTPUT_HASHES, stated_hashes, text_hash
 from bids_neurossm.errors import RunError
+from bids_neurossm.files import record_format
+from bids_neurossm.files.vouching import OUTPUT_HASHES, stated_hashes, text_hash
 from bids_neurossm.interfaces import participant
 from bids_neurossm.interfaces.inputs import hashes_after_reading, input_hashes, states_before_reading
 from bids_neurossm.interfaces.participant import _Table, _write
@@ -208,7 +208,7 @@ def test_records_of_another_format_have_another_input_hash(run: BoldRun, monkeyp
     atlas: Any = SimpleNamespace(sha256="a" * 64, labels=(1, 2), names=("A", "B"), space="X")
     inputs = (run, atlas, Strategy(name="x"), Extraction(), input_hashes(run, None))
     first = input_hash(*inputs)
-    monkeypatch.setattr(formats, "RECORD_FORMAT", 2)
+    monkeypatch.setattr(record_format, "RECORD_FORMAT", 2)
     assert input_hash(*inputs) != first
 
 

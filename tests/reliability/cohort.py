@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.atlas import load_parcellation
-from bids_neurossm.dataset.write import write_json, write_nifti, write_text
+from bids_neurossm.files.write import write_json, write_nifti, write_text
 from bids_neurossm.simulation import Grid, paint_run, simulate_confounds
 from bids_neurossm.simulation.confounds import autoregressive
 

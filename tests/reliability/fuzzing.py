@@ -193,14 +193,14 @@ def parsers(folder: Path) -> list[Parser]:
     from bids_neurossm.cli.engine import read_plugin_file
     from bids_neurossm.config import Selection
     from bids_neurossm.dataset.bidsignore import IgnoreRules
-    from bids_neurossm.dataset.isolated import IsolatedReader
-    from bids_neurossm.dataset.participants import read_participants
     from bids_neurossm.dataset.query import find_bold_runs
-    from bids_neurossm.dataset.read import read_json_object
-    from bids_neurossm.dataset.readers import runs_in
     from bids_neurossm.dataset.series import read_series
     from bids_neurossm.errors import RunError
+    from bids_neurossm.files.json_files import read_json_object
+    from bids_neurossm.phenotype.participants import read_participants
     from bids_neurossm.reference.terms import load_term_table
+    from bids_neurossm.roi_arrays.isolated import IsolatedReader
+    from bids_neurossm.roi_arrays.reader_choice import runs_in
     from bids_neurossm.signal.confounds_table import numbers, read_table
     from bids_neurossm.signal.strategy import load_strategy
     from bids_neurossm.signal.stream import read_header, volumes

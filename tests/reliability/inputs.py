@@ -266,7 +266,7 @@ def _named(write: Callable[..., None], out: Path) -> None:
 
 def tables() -> Iterator[Bad]:
     """Tables of participants, and splits."""
-    from bids_neurossm.dataset.participants import read_participants
+    from bids_neurossm.phenotype.participants import read_participants
     from bids_neurossm.training.splits import read_splits
 
     bad: dict[str, bytes | None] = {f"a table of participants that is {w}": c for w, c in GARBAGE.items()}
@@ -344,8 +344,8 @@ def checkpoints(folder: Path) -> Iterator[Bad]:
 
 def arrays() -> Iterator[Bad]:
     """Arrays for the import."""
-    from bids_neurossm.cli.import_plan import Layout, PlannedRun
-    from bids_neurossm.dataset.sources import find_arrays
+    from bids_neurossm.roi_arrays.discovery import find_arrays
+    from bids_neurossm.roi_arrays.plan import Layout, PlannedRun
 
     def use(path: Path) -> object:
         found = find_arrays(path)

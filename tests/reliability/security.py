@@ -29,8 +29,8 @@ PACKAGE = Path(bids_neurossm.__file__).parent
 
 #: Where a module or a call may be used, each for a reason that SECURITY.md gives.
 ALLOWED = {
-    "pickle": {"dataset/restricted_pickle.py"},
-    "subprocess": {"training/launch.py", "cli/demo.py", "dataset/isolated.py"},
+    "pickle": {"roi_arrays/restricted_pickle.py"},
+    "subprocess": {"training/launch.py", "cli/demo.py", "roi_arrays/isolated.py"},
     "urllib.request": {"cli/fetch.py"},
 }
 _OTHERS = {"requests", "httpx", "socket", "http", "ftplib", "marshal", "shelve", "dill"}
@@ -112,8 +112,8 @@ def _suspicious_call(node: ast.Call) -> list[str]:
 def paths(folder: Path) -> list[list[str]]:
     """Give names that would lead out of a folder, wherever a name becomes part of a path."""
     from bids_neurossm.cli.parser import parse_config
-    from bids_neurossm.dataset.labels import parse_target
     from bids_neurossm.dataset.outputs import RunOutputs
+    from bids_neurossm.phenotype.labels import parse_target
     from bids_neurossm.reports.page import checked_label
     from bids_neurossm.signal.strategy import load_strategy
 
@@ -215,7 +215,7 @@ def bombs(folder: Path) -> list[list[str]]:
 
 
 def _arrays(path: Path) -> object:
-    from bids_neurossm.dataset.sources import find_arrays
+    from bids_neurossm.roi_arrays.discovery import find_arrays
 
     found = find_arrays(path)
     if found.failures:

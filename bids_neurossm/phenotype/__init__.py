@@ -1,0 +1,1 @@
+"""What is known of participants: identifiers, cells of tables, labels and covariates."""

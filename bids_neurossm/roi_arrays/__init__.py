@@ -1,0 +1,1 @@
+"""Arrays of regional series that somebody else made: read without running anything in them, and matched with people."""
