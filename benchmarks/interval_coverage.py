@@ -26,8 +26,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from bids_neurossm.training.intervals import bootstrap_interval, nadeau_bengio_interval
-from bids_neurossm.training.metrics import auc, binary_auc
+from bids_neurossm.evaluation.intervals import bootstrap_interval, nadeau_bengio_interval
+from bids_neurossm.evaluation.metrics import auc, binary_auc
 
 FOLDS = 5
 CLASSES = ["a", "b"]

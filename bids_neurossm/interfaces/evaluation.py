@@ -10,28 +10,28 @@ import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 from scipy.special import softmax
 
-from bids_neurossm.files.hashing import hash_content
-from bids_neurossm.files.write import write_tsv
-from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell
-from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
-from bids_neurossm.interfaces.ledger import look_sentence, record_look
-from bids_neurossm.training.age_bias import age_gaps, age_trend
-from bids_neurossm.training.alterations import NULL, TRAINED_ON, altered
-from bids_neurossm.training.calibration import calibrated, temperatures
-from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.comparison import FoldsAre, compare
-from bids_neurossm.training.confounding import confounds
-from bids_neurossm.training.connectivity import pearson_features
-from bids_neurossm.training.controls import label_permutation, probes
-from bids_neurossm.training.identity import alike_participants
-from bids_neurossm.training.judgement import metric_table, table_by_value
-from bids_neurossm.training.metrics import (
+from bids_neurossm.evaluation.brain_age_gap import age_gaps, age_trend
+from bids_neurossm.evaluation.calibration import calibrated, temperatures
+from bids_neurossm.evaluation.comparison import FoldsAre, compare
+from bids_neurossm.evaluation.metric_tables import metric_table, table_by_value
+from bids_neurossm.evaluation.metrics import (
     mean_over_folds,
     prediction_frame,
     primary_metric,
     score_columns,
     unit_predictions,
 )
+from bids_neurossm.files.hashing import hash_content
+from bids_neurossm.files.write import write_tsv
+from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell
+from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
+from bids_neurossm.interfaces.ledger import look_sentence, record_look
+from bids_neurossm.training.alterations import NULL, TRAINED_ON, altered
+from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.confounding import confounds
+from bids_neurossm.training.connectivity import pearson_features
+from bids_neurossm.training.controls import label_permutation, probes
+from bids_neurossm.training.identity import alike_participants
 from bids_neurossm.training.retraining import (
     altered_series_controls,
     altered_series_table,
@@ -264,7 +264,7 @@ def held_out_units(analysis: Analysis, cohort: Cohort, cells: Sequence[Cell]) ->
     Returns
     -------
     DataFrame
-        As `bids_neurossm.training.metrics` describes it.
+        As `bids_neurossm.evaluation.metrics` describes it.
     """
     frames = [
         prediction_frame(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bids_neurossm.metric_names import METRIC_NAMES, lower_is_better, metric_words
+from bids_neurossm.evaluation.metric_names import METRIC_NAMES, lower_is_better, metric_words
 from bids_neurossm.registry import installed_entry
 
 #: Names of models in results that are none of the registry.

@@ -10,12 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.metric_names import lower_is_better
-from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.comparison import SIGNIFICANCE, ratio_of_test_to_train
-from bids_neurossm.training.connectivity import pearson_features
-from bids_neurossm.training.linear import fit_linear
-from bids_neurossm.training.metrics import (
+from bids_neurossm.evaluation.comparison import SIGNIFICANCE, ratio_of_test_to_train
+from bids_neurossm.evaluation.metric_names import lower_is_better
+from bids_neurossm.evaluation.metrics import (
     METRICS,
     Floats,
     defined_mean,
@@ -26,6 +23,9 @@ from bids_neurossm.training.metrics import (
     rows_of_folds,
     unit_predictions,
 )
+from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.training.connectivity import pearson_features
+from bids_neurossm.training.linear import fit_linear
 from bids_neurossm.training.splits import Splits
 
 COLUMNS = ("control", "metric", "observed", "null_mean", "null_q95", "p", "n", "verdict")
@@ -100,7 +100,7 @@ def label_permutation(
     Parameters
     ----------
     units : DataFrame
-        Held-out units of one model and one set, from :func:`bids_neurossm.training.metrics.unit_predictions`.
+        Held-out units of one model and one set, from :func:`bids_neurossm.evaluation.metrics.unit_predictions`.
     classes : sequence of str
         Class names; empty for a continuous target.
     level : {"participant", "run"}

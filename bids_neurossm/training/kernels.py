@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from bids_neurossm.checkpoint import Arrays
 from bids_neurossm.config import Execution, ModelSpec, Training
+from bids_neurossm.evaluation.metrics import fit_temperature
 from bids_neurossm.training.baselines import Features, PearsonFeatures
 from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.harmonisation import harmonised
 from bids_neurossm.training.linear import inner_splits, participant_weights
-from bids_neurossm.training.metrics import fit_temperature
 from bids_neurossm.training.saved import Baseline
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,7 @@ class KernelBaseline(Baseline):
     """A support vector machine or kernel ridge on features of the runs.
 
     A class is told from the others by goals of plus and minus one. The decisions are made into logits by one factor,
-    fitted on inner out-of-fold decisions (as in `bids_neurossm.training.calibration`), since they are none by
+    fitted on inner out-of-fold decisions (as in `bids_neurossm.evaluation.calibration`), since they are none by
     themselves. A continuous target is standardised for the fit.
 
     Parameters

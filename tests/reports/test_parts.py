@@ -11,6 +11,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from bids_neurossm.evaluation.calibration import temperatures
+from bids_neurossm.evaluation.comparison import compare
+from bids_neurossm.evaluation.metric_tables import metric_table
 from bids_neurossm.reports import surface
 from bids_neurossm.reports.bibliography import cited_in, references
 from bids_neurossm.reports.canvas import CATEGORIES
@@ -24,9 +27,6 @@ from bids_neurossm.reports.run_files import find_runs, past_failures
 from bids_neurossm.reports.series import explorer_data
 from bids_neurossm.reports.tables import read_json, read_table
 from bids_neurossm.reports.viewer import find_labels, viewer_data
-from bids_neurossm.training.calibration import temperatures
-from bids_neurossm.training.comparison import compare
-from bids_neurossm.training.judgement import metric_table
 
 
 def test_runs_of_two_labels_are_counted_under_both_and_people_once() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.training.metrics import KEYS, correlation, development_of_others, labels_and_scores
+from bids_neurossm.evaluation.metrics import KEYS, correlation, development_of_others, labels_and_scores
 
 #: Fewer people than this make no line.
 FEWEST = 10
@@ -30,7 +30,7 @@ def age_gaps(units: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     units : DataFrame
-        From :func:`bids_neurossm.training.metrics.unit_predictions`; the label is age in years.
+        From :func:`bids_neurossm.evaluation.metrics.unit_predictions`; the label is age in years.
 
     Returns
     -------

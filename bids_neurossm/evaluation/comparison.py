@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.metric_names import lower_is_better, metric_words
-from bids_neurossm.training.intervals import Interval, grouped_bootstrap, nadeau_bengio_interval, sign_flip_interval
-from bids_neurossm.training.metrics import (
+from bids_neurossm.evaluation.intervals import Interval, grouped_bootstrap, nadeau_bengio_interval, sign_flip_interval
+from bids_neurossm.evaluation.metric_names import lower_is_better, metric_words
+from bids_neurossm.evaluation.metrics import (
     METRICS,
     Floats,
     labels_and_scores,
@@ -44,13 +44,13 @@ def compare(
     Parameters
     ----------
     units : DataFrame
-        From :func:`bids_neurossm.training.metrics.unit_predictions`, all models on the same units and folds.
+        From :func:`bids_neurossm.evaluation.metrics.unit_predictions`, all models on the same units and folds.
     model : str
         The model that is judged.
     classes : sequence of str
         Class names; empty for a continuous target.
     metrics : sequence of str, optional
-        Names of :data:`bids_neurossm.training.metrics.METRICS`; by default AUC and balanced accuracy, or r and mae.
+        Names of :data:`bids_neurossm.evaluation.metrics.METRICS`; by default AUC and balanced accuracy, or r and mae.
     folds_are : {"random", "sites"}
         ``random`` folds are tested with Nadeau-Bengio, left-out ``sites`` by sign-flips. A holdout is one fold, and
         is judged by a paired bootstrap over its groups, given these models.

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.metric_names import METRIC_NAMES
-from bids_neurossm.training.comparison import COLUMNS, compare, ratio_of_test_to_train, verdict
-from bids_neurossm.training.intervals import Interval
-from bids_neurossm.training.metrics import METRICS
+from bids_neurossm.evaluation.comparison import COLUMNS, compare, ratio_of_test_to_train, verdict
+from bids_neurossm.evaluation.intervals import Interval
+from bids_neurossm.evaluation.metric_names import METRIC_NAMES
+from bids_neurossm.evaluation.metrics import METRICS
 
 
 def units(strengths, n=200, folds=5, set_name="development", seed=0):

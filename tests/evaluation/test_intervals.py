@@ -6,13 +6,13 @@ import pytest
 from scipy import stats
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.training.intervals import (
+from bids_neurossm.evaluation.intervals import (
     bootstrap_interval,
     grouped_bootstrap,
     nadeau_bengio_interval,
     sign_flip_interval,
 )
-from bids_neurossm.training.metrics import accuracy, auc
+from bids_neurossm.evaluation.metrics import accuracy, auc
 
 
 def holdout(random, n=60, shift=1.0, members=1):

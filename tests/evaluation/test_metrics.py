@@ -8,8 +8,8 @@ from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 
 from bids_neurossm.errors import LabelError, UsageError
-from bids_neurossm.training import metrics
-from bids_neurossm.training.scoring import auc_within_site, partial_r, r_within_site, score, summarise
+from bids_neurossm.evaluation import metrics
+from bids_neurossm.evaluation.metric_tables import auc_within_site, partial_r, r_within_site, score, summarise
 
 
 def simulated(classes, n=300, seed=0):

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_neurossm.training.calibration import calibrated, temperatures
-from bids_neurossm.training.judgement import metric_table, table_by_value
+from bids_neurossm.evaluation.calibration import calibrated, temperatures
+from bids_neurossm.evaluation.metric_tables import metric_table, table_by_value
 
 CLASSES = ["a", "b"]
 

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.training.metrics import Floats, Metric, labels_and_scores
+from bids_neurossm.evaluation.metrics import Floats, Metric, labels_and_scores
 
 _Cell = NDArray[np.int64] | list[NDArray[np.int64]]
 
@@ -66,7 +66,7 @@ def bootstrap_interval(
     Parameters
     ----------
     units : DataFrame
-        Units of one model and one set, from :func:`bids_neurossm.training.metrics.unit_predictions`.
+        Units of one model and one set, from :func:`bids_neurossm.evaluation.metrics.unit_predictions`.
     metric : callable
         ``metric(labels, scores) -> float``, computed per fold and averaged over folds.
     classes : sequence of str

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_neurossm.training.age_bias import FEWEST, age_gaps, age_trend
+from bids_neurossm.evaluation.brain_age_gap import FEWEST, age_gaps, age_trend
 
 
 def units(n: int, pull: float, seed: int = 0, set_name: str = "development") -> pd.DataFrame:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.training.metrics import (
+from bids_neurossm.evaluation.metrics import (
     KEYS,
     development_of_others,
     fit_temperature,
@@ -34,7 +34,7 @@ def temperatures(units: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     Parameters
     ----------
     units : DataFrame
-        From :func:`bids_neurossm.training.metrics.unit_predictions`.
+        From :func:`bids_neurossm.evaluation.metrics.unit_predictions`.
     classes : sequence of str
         Class names; a continuous target has no temperature.
 
