@@ -17,11 +17,11 @@ from recovery import CLASSES, FOLDS, N_REGIONS, PLANTED, simulate
 from bids_neurossm.attribution.checks import FRACTIONS, DeletionCurve, deletion_sets, order_of, random_orders
 from bids_neurossm.attribution.cpa import concatenated
 from bids_neurossm.attribution.maps import ClassMap, class_maps
+from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.config import Execution, ModelSpec
 from bids_neurossm.training.faithfulness import decisions_without
 from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.recipes import load_recipe
-from bids_neurossm.training.splits import make_splits
 
 COLOURS = {"fast": "#D55E00", "slow": "#0072B2"}
 

@@ -29,10 +29,10 @@ import pandas as pd
 import torch
 from abide import build_cohort
 
+from bids_neurossm.cohort.store import standardise
 from bids_neurossm.models.lmae import LMAE, LMAEConfig, run_embedding
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
 from bids_neurossm.models.masks import Masking, homologues
-from bids_neurossm.training.cohort import standardise
 from bids_neurossm.training.connectivity import pearson_connectivity
 from bids_neurossm.training.data import RunSet, cohort_run_set
 from bids_neurossm.training.follow import Follow

@@ -34,15 +34,15 @@ from sklearn.metrics import roc_auc_score
 
 from bids_neurossm.attribution.checks import overall_check
 from bids_neurossm.attribution.maps import ClassMap, class_maps
+from bids_neurossm.cohort.splitting import make_splits
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec
 from bids_neurossm.evaluation.metrics import prediction_frame, score_columns, unit_predictions
 from bids_neurossm.models.neurossm import NeuroSSM
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.controls import label_permutation
 from bids_neurossm.training.faithfulness import centred
 from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.recipes import load_recipe
-from bids_neurossm.training.splits import make_splits
 
 N_REGIONS, N_TIMES, FOLDS = 48, 128, 3
 CLASSES = ("fast", "slow")

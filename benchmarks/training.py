@@ -33,9 +33,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Training
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.ranks import ALONE
 from bids_neurossm.training.recipes import load_recipe

@@ -22,10 +22,11 @@ HEAVY = ("torch", "nilearn", "pandas", "numpy", "nibabel", "bids", "sklearn", "m
 #: the writers of `dataset`, training asks `attribution` for the maps of what it has fitted.
 FLOORS = (
     ("__init__", "errors", "data"),
-    ("config", "files", "registry", "metric_names"),
-    ("ops", "dataset"),
+    ("config", "files", "registry"),
+    ("ops", "dataset", "evaluation"),
     ("checkpoint", "phenotype"),
     ("atlas",),
+    ("cohort",),
     ("models", "reference", "signal", "simulation", "roi_arrays"),
     ("attribution",),
     ("training", "reports"),

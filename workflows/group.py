@@ -12,6 +12,7 @@ from nipype.interfaces import utility
 from nipype.pipeline import engine as pe
 
 from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.cohort.surrogates import NULL, TRAINED_ON
 from bids_neurossm.interfaces.analysis import FINAL, Analysis, CellKey
 from bids_neurossm.interfaces.cohort import BuildCohort, MakeSplits, Shortest
 from bids_neurossm.interfaces.evaluation import Evaluate
@@ -21,7 +22,6 @@ from bids_neurossm.interfaces.reference import ComputeReference
 from bids_neurossm.interfaces.summary import WriteSummary
 from bids_neurossm.interfaces.training import TrainCell
 from bids_neurossm.registry import model_entry
-from bids_neurossm.training.alterations import NULL, TRAINED_ON
 
 
 @dataclass(frozen=True)

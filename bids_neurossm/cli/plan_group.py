@@ -19,6 +19,8 @@ from bids_neurossm.cli.plan_pretraining import with_encoder
 from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
 from bids_neurossm.cli.plan_series import series_of
 from bids_neurossm.cli.same_series import atlas_drawing, other_drawing, same_series
+from bids_neurossm.cohort.splits import Splits
+from bids_neurossm.cohort.splitting import wanted_splits
 from bids_neurossm.config import ModelSpec, RunConfig, TargetType, Training
 from bids_neurossm.dataset.companions import LABEL_TABLE, Folders, find_companion
 from bids_neurossm.dataset.names import class_labels, parse_name, sanitised_label
@@ -30,11 +32,10 @@ from bids_neurossm.dataset.series import (
 )
 from bids_neurossm.errors import LabelError, ResourceMissingError, UsageError
 from bids_neurossm.interfaces.analysis import Analysis
-from bids_neurossm.interfaces.cohort import Shortest, wanted_splits
+from bids_neurossm.interfaces.cohort import Shortest
 from bids_neurossm.phenotype.labels import parse_target
 from bids_neurossm.registry import LEAST_BINS, blaming, model_entry, model_names
 from bids_neurossm.training.recipes import load_recipe
-from bids_neurossm.training.splits import Splits
 from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
 
 #: Entities of the series that the name of an analysis leaves out, or has in its atlas and its strategy.

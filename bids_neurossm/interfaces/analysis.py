@@ -44,7 +44,7 @@ class CellKey:
     split : int
         Re-split, 1 for the first.
     variant : str
-        Empty, or what was altered: see `bids_neurossm.training.alterations`.
+        Empty, or what was altered: see `bids_neurossm.cohort.surrogates`.
     """
 
     model: str

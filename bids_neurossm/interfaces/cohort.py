@@ -15,7 +15,10 @@ import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.names import same_parcels
-from bids_neurossm.config import Evaluation, TargetType
+from bids_neurossm.cohort.duplicates import refuse_duplicates
+from bids_neurossm.cohort.splits import Splits, check_splits, write_splits
+from bids_neurossm.cohort.splitting import wanted_splits
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.dataset.left_out import UNREADABLE
 from bids_neurossm.dataset.series import SeriesFile, read_series
 from bids_neurossm.errors import LabelError, NoInputError, OtherRegionsError, RunError
@@ -24,18 +27,6 @@ from bids_neurossm.files.write import write_tsv
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.records import Record, write_record
-from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.duplicates import refuse_duplicates
-from bids_neurossm.training.splits import (
-    Splits,
-    check_left_out,
-    check_splits,
-    leave_out_splits,
-    make_splits,
-    read_splits,
-    with_resplits,
-    write_splits,
-)
 
 #: ``excluded`` is ``no`` where a row only records how an identifier was paired.
 EXCLUSION_COLUMNS = ["run", "participant_id", "excluded", "reason", "detail"]
@@ -219,39 +210,3 @@ def refuse_leaks(splits: Splits, cohort: Cohort) -> None:
     hashes = {name: sha256(cohort.raw(index).tobytes()).hexdigest() for index, name in enumerate(names)}
     check_splits(splits, cohort.runs, hashes)
     refuse_duplicates(cohort)
-
-
-def wanted_splits(
-    evaluation: Evaluation, runs: pd.DataFrame, classes: Sequence[str], target_type: TargetType, seed: int
-) -> Splits:
-    """Make the splits that the settings ask for, or read those that were given.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-        ``splits``, ``leave_out``, ``folds``, ``holdout``, ``repeats``.
-    runs : DataFrame
-        Table of the runs.
-    classes : sequence of str
-        Class names; empty for a continuous target.
-    target_type : {"class", "continuous"}
-        How the label is meant.
-    seed : int
-        Of the command.
-
-    Raises
-    ------
-    LabelError
-        If the runs can not be split so, or the file does not fit.
-    """
-    if evaluation.splits is not None:
-        splits = read_splits(evaluation.splits)
-        splits.fold_of_runs(runs)
-        if evaluation.leave_out is not None:
-            check_left_out(splits, runs, evaluation.leave_out)
-            return splits
-    elif evaluation.leave_out is not None:
-        return leave_out_splits(runs, classes, target_type, evaluation.leave_out)
-    else:
-        splits = make_splits(runs, classes, target_type, evaluation.folds, evaluation.holdout, "group", seed)
-    return with_resplits(splits, runs, classes, target_type, evaluation.repeats, seed)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import NeuroSSMError
 from bids_neurossm.interfaces.analysis import Analysis, Cell
-from bids_neurossm.training.cohort import Cohort
 
 #: Predictions of one model on one machine differ by less, relative and absolute.
 _TOLERANCE = 1e-5
@@ -37,7 +37,7 @@ def why_not_its_model(analysis: Analysis, cohort: Cohort, cell: Cell, train: npt
         Empty where the checkpoint states these runs and this seed and repeats the held-out predictions of the cell.
     """
     # Imported here: they bring torch, which the linear baselines do without.
-    from bids_neurossm.training.facts import training_hash
+    from bids_neurossm.cohort.checkpoint_facts import training_hash
     from bids_neurossm.training.families import load_trained
 
     if not cell.indices.size:

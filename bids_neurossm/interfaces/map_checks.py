@@ -24,11 +24,11 @@ from bids_neurossm.attribution.checks import (
 )
 from bids_neurossm.attribution.cpa import FURTHER_TERMS, PathwayAttribution
 from bids_neurossm.attribution.maps import ClassMap, pathway_weights
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution
 from bids_neurossm.interfaces.analysis import Analysis, Cell
 from bids_neurossm.interfaces.held_out import HeldOut, explaining_cells
 from bids_neurossm.interfaces.training import ATTRIBUTION_FIELDS
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.faithfulness import decisions_without, random_shares
 from bids_neurossm.training.families import load_trained
 from bids_neurossm.training.neural import NeuralEstimator

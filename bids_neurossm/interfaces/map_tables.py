@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from bids_neurossm.attribution.maps import ClassMap, mean_importance
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.interfaces.held_out import HeldOut
 from bids_neurossm.reference.scoring import ReferenceScores
-from bids_neurossm.training.cohort import Cohort
 
 #: What the map over all runs is called in tables; in file names it has no label.
 DISCRIMINATIVE = "discriminative"

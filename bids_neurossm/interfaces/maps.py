@@ -14,6 +14,7 @@ from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.attribution.maps import ClassMap, class_maps
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.dataset.names import class_labels
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.files.archives import read_archive
@@ -29,7 +30,6 @@ from bids_neurossm.interfaces.painting import Namer, Painter
 from bids_neurossm.reference.regions import region_geometry
 from bids_neurossm.reference.scoring import ReferenceScores, score_maps
 from bids_neurossm.registry import model_entry
-from bids_neurossm.training.cohort import Cohort
 
 
 class WriteMapsInputSpec(RecordingInputSpec):

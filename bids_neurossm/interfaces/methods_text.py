@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.registry import blaming, model_entry, resolved
-from bids_neurossm.training.cohort import Cohort
 
 
 def methods_text(analysis: Analysis, cohort: Cohort, summary: dict[str, Any]) -> str:

@@ -20,6 +20,8 @@ from bids_neurossm.attribution.checks import Check
 from bids_neurossm.attribution.cpa import PathwayAttribution
 from bids_neurossm.attribution.maps import pathway_weights
 from bids_neurossm.checkpoint import Facts, read_checkpoint
+from bids_neurossm.cohort.checkpoint_facts import refuse_other_drawing
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Attribution, Execution
 from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.names import sanitised_label
@@ -35,8 +37,6 @@ from bids_neurossm.interfaces.painting import Painter
 from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.registry import model_entry
 from bids_neurossm.signal.strategy import Strategy
-from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.facts import refuse_other_drawing
 from bids_neurossm.training.families import load_trained
 
 

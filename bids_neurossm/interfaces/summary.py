@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import RunError
 from bids_neurossm.files.portable import portable
 from bids_neurossm.files.printable import escaped
@@ -18,7 +19,6 @@ from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.joined import checkpoints_of, joined_weights, weights_notes
 from bids_neurossm.interfaces.methods_text import methods_text
 from bids_neurossm.interfaces.provenance import software_versions
-from bids_neurossm.training.cohort import Cohort
 
 
 class WriteSummaryInputSpec(RecordingInputSpec):

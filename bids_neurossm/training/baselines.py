@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.checkpoint import Arrays
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.connectivity import (
     MultiscaleTangentFeatures,
     TangentSpace,

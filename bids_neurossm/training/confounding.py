@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.cohort.splits import Splits
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.evaluation.metrics import Floats
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.controls import against_null, control_table, null_verdict, permuted_within
-from bids_neurossm.training.splits import Splits
 
 #: Numbers that are set against the label, and what they are called in a sentence.
 NUMBERS = {

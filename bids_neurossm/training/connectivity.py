@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import RunError
 from bids_neurossm.registry import LEAST_BINS
-from bids_neurossm.training.cohort import Cohort
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

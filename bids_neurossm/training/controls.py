@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.cohort.splits import Splits
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import UsageError
 from bids_neurossm.evaluation.comparison import SIGNIFICANCE, ratio_of_test_to_train
 from bids_neurossm.evaluation.metric_names import lower_is_better
@@ -23,10 +25,8 @@ from bids_neurossm.evaluation.metrics import (
     rows_of_folds,
     unit_predictions,
 )
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.connectivity import pearson_features
 from bids_neurossm.training.linear import fit_linear
-from bids_neurossm.training.splits import Splits
 
 COLUMNS = ("control", "metric", "observed", "null_mean", "null_q95", "p", "n", "verdict")
 

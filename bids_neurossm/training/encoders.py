@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bids_neurossm.checkpoint import Facts
+from bids_neurossm.cohort.checkpoint_facts import check_cohort, cohort_facts, plain_settings, training_hash
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.files.hashing import hash_file
@@ -19,10 +21,8 @@ from bids_neurossm.files.toml_files import section_from
 from bids_neurossm.files.write import write_tsv
 from bids_neurossm.models.lmae import LMAEConfig
 from bids_neurossm.training.checkpoint import load_checkpoint, save_checkpoint
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.data import cohort_run_set
 from bids_neurossm.training.device import torch_device
-from bids_neurossm.training.facts import check_cohort, cohort_facts, plain_settings, training_hash
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.pretraining import Pretrained, Pretraining, pretrain
 from bids_neurossm.training.second_family_settings import Settings

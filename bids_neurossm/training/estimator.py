@@ -9,10 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.registry import blaming, model_entry, resolved
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.follow import Follow
 
 

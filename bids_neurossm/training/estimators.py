@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from bids_neurossm.checkpoint import Facts, check_fit
+from bids_neurossm.cohort.store import standardise
 from bids_neurossm.config import Execution, Training
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
 from bids_neurossm.files.toml_files import section_from
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.checkpoint import load_checkpoint, restored_module, save_checkpoint
-from bids_neurossm.training.cohort import standardise
 from bids_neurossm.training.data import RunSet, Targets, TrainingSet, run_amplitude, usable_times
 from bids_neurossm.training.device import torch_device
 from bids_neurossm.training.first_family import model_config

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bids_neurossm.cohort.store import Cohort
+from bids_neurossm.cohort.surrogates import without_regions
 from bids_neurossm.evaluation.metrics import centred_logits
-from bids_neurossm.training.alterations import without_regions
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.neural import NeuralEstimator
 
 Floats = NDArray[np.float64]

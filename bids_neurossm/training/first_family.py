@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from bids_neurossm.attribution.cpa import PathwayAttribution, cpa
 from bids_neurossm.checkpoint import Facts
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.files.toml_files import section_from
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.families import load_trained
 from bids_neurossm.training.launch import Job, stored, trained_together
 from bids_neurossm.training.neural import NeuralEstimator

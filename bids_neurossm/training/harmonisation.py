@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import LabelError, ResourceMissingError, UsageError
-from bids_neurossm.training.cohort import Cohort
 
 if TYPE_CHECKING:
     from bids_neurossm.training.baselines import Features

@@ -1,6 +1,6 @@
 """One person under two names: other recordings of the same brain, told by their connectivity.
 
-A copy of a recording is refused before anything is trained (:mod:`bids_neurossm.training.duplicates`). A second
+A copy of a recording is refused before anything is trained (:mod:`bids_neurossm.cohort.duplicates`). A second
 session, a shortened copy, or the same scan denoised in another way is no copy; its owner is known by the pattern of
 connectivity all the same (Finn et al., 2015, Nature Neuroscience 18:1664). Such a pair is named among the controls, not
 refused: twins look alike too.

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.models.trainable import PathwayModel
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.data import TrainingSet
 from bids_neurossm.training.inference import predict_logits
 from bids_neurossm.training.linear import participant_weights

@@ -14,10 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.checkpoint import Arrays
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.evaluation.metrics import fit_temperature
 from bids_neurossm.training.baselines import Features, PearsonFeatures
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.harmonisation import harmonised
 from bids_neurossm.training.linear import inner_splits, participant_weights
 from bids_neurossm.training.saved import Baseline

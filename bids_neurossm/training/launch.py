@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 import bids_neurossm
 from bids_neurossm import errors
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import DeviceUnavailableError, NeuroSSMError, RunError, WorkerLostError
 from bids_neurossm.files.toml_files import section_from
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.follow import Epoch, Follow
 
 #: Names of the files that the processes hand over.

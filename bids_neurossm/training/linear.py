@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.cohort.splits import Splits
+from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.errors import LabelError
-from bids_neurossm.training.splits import Splits, make_splits
 
 #: Candidates for C, the inverse penalty, for features scaled to a mean squared length of 1.
 PENALTIES = tuple(float(value) for value in 10.0 ** np.arange(-2.0, 4.5, 0.75))

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import UsageError
 from bids_neurossm.files.toml_files import section_from
 from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.neural import NeuralEstimator
 
 

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bids_neurossm.checkpoint import Arrays, Facts
+from bids_neurossm.cohort.checkpoint_facts import check_cohort, facts_of, plain_settings, training_hash
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.files.hashing import hash_content
@@ -26,10 +28,8 @@ from bids_neurossm.files.record_format import format_stamp
 from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
 from bids_neurossm.registry import model_entry
 from bids_neurossm.training.checkpoint import as_tensors, restored_module, save_checkpoint
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.data import RunSet, TrainingSet, cohort_run_set, targets_of
 from bids_neurossm.training.device import torch_device
-from bids_neurossm.training.facts import check_cohort, facts_of, plain_settings, training_hash
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import evaluation_batches, predict_logits

@@ -1,6 +1,6 @@
 """What training anew on altered data says of time, of chance, and of the number of participants.
 
-See `bids_neurossm.training.alterations` for the alterations, and docs/methods.md, section 2.
+See `bids_neurossm.cohort.surrogates` for the alterations, and docs/methods.md, section 2.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_neurossm.cohort.surrogates import PHASE_RANDOMISATION, TIME_SHUFFLE
 from bids_neurossm.evaluation.comparison import SIGNIFICANCE, FoldsAre, compare, over_folds
 from bids_neurossm.evaluation.intervals import Interval, nadeau_bengio_interval
 from bids_neurossm.evaluation.metric_names import lower_is_better, metric_words
 from bids_neurossm.evaluation.metrics import Floats, values_by_fold
-from bids_neurossm.training.alterations import PHASE_RANDOMISATION, TIME_SHUFFLE
 from bids_neurossm.training.controls import COLUMNS, against_null, control_table
 
 #: What each alteration takes away, as the subject of a sentence and as what is left out.

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_neurossm.checkpoint import Arrays, Facts, write_checkpoint
+from bids_neurossm.cohort.checkpoint_facts import check_cohort, facts_of
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError, UsageError
-from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.facts import check_cohort, facts_of
 
 
 class Baseline(ABC):

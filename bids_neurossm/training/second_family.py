@@ -19,16 +19,16 @@ from torch import Tensor
 
 from bids_neurossm.attribution.cpa import PathwayAttribution
 from bids_neurossm.attribution.experts import expert_attribution
+from bids_neurossm.cohort.checkpoint_facts import training_hash
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.files.toml_files import section_from
 from bids_neurossm.files.write import write_tsv
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
 from bids_neurossm.models.rwmoe import TOP, connectivity_graph, regions_with_signal
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.encoders import load_encoder, reconstruction_file
-from bids_neurossm.training.facts import training_hash
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_neurossm.checkpoint import Arrays
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.linear import participant_weights
 from bids_neurossm.training.saved import Baseline
 

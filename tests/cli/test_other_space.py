@@ -11,9 +11,9 @@ from small_runs import SPACE, add_run, describe, write_atlas
 
 from bids_neurossm.checkpoint import Facts
 from bids_neurossm.cli.run import main
+from bids_neurossm.cohort.checkpoint_facts import plain_settings
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.checkpoint import save_checkpoint
-from bids_neurossm.training.facts import plain_settings
 
 NOTE = (
     f"final.safetensors was trained on Boxes8 in MNI152NLin2009cAsym and is applied to {SPACE}: the regions are the "

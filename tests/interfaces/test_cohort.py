@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.errors import LabelError
@@ -16,7 +17,6 @@ from bids_neurossm.files.hashing import hash_file
 from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import BuildCohort, Shortest
 from bids_neurossm.interfaces.records import read_records
-from bids_neurossm.training.cohort import Cohort
 
 REGIONS = [f"7Networks_LH_Vis_{index}" for index in range(100)]
 NEWER = [f"7Networks_LH_Vis_New_{index}" for index in range(100)]

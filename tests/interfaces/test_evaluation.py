@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm.cohort.splits import read_splits
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.interfaces import evaluation as judging
@@ -18,8 +20,6 @@ from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell, CellKey
 from bids_neurossm.interfaces.cohort import MakeSplits
 from bids_neurossm.interfaces.training import TrainCell
 from bids_neurossm.registry import ModelEntry, register_model
-from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.splits import read_splits
 from bids_neurossm.workflows.group import cells_of
 
 

@@ -14,6 +14,9 @@ from grayordinates import brain_models, striped, write_labels
 
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.attribution.maps import class_maps
+from bids_neurossm.cohort.splits import write_splits
+from bids_neurossm.cohort.splitting import make_splits
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.interfaces.analysis import Analysis, Cell, CellKey
@@ -22,9 +25,7 @@ from bids_neurossm.interfaces.map_checks import PARTICIPANTS_PER_CLASS, check_ru
 from bids_neurossm.interfaces.map_tables import region_table
 from bids_neurossm.interfaces.maps import WriteMaps, map_notes
 from bids_neurossm.interfaces.training import ATTRIBUTION_FIELDS, TrainCell
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.families import load_trained
-from bids_neurossm.training.splits import make_splits, write_splits
 
 N, T, R = 24, 48, 11
 NAMES = {label: f"LH_Vis_{label}" for label in range(1, 11)} | {11: "Thalamus_L"}

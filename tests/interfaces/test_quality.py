@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from bids_neurossm.atlas.parcellation import Parcellation
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.interfaces.quality import qc_fc_table
-from bids_neurossm.training.cohort import Cohort
 
 N, R, T = 36, 6, 120
 

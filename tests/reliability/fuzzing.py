@@ -191,6 +191,7 @@ def parsers(folder: Path) -> list[Parser]:
     from bids_neurossm.atlas.parcellation import read_label_image
     from bids_neurossm.atlas.tables import read_label_table
     from bids_neurossm.cli.engine import read_plugin_file
+    from bids_neurossm.cohort.splits import read_splits
     from bids_neurossm.config import Selection
     from bids_neurossm.dataset.bidsignore import IgnoreRules
     from bids_neurossm.dataset.query import find_bold_runs
@@ -205,7 +206,6 @@ def parsers(folder: Path) -> list[Parser]:
     from bids_neurossm.signal.strategy import load_strategy
     from bids_neurossm.signal.stream import read_header, volumes
     from bids_neurossm.training.recipes import load_recipe
-    from bids_neurossm.training.splits import read_splits
 
     atlas = write_atlas(folder)
     dataset = folder / "fmriprep"

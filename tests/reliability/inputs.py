@@ -266,8 +266,8 @@ def _named(write: Callable[..., None], out: Path) -> None:
 
 def tables() -> Iterator[Bad]:
     """Tables of participants, and splits."""
+    from bids_neurossm.cohort.splits import read_splits
     from bids_neurossm.phenotype.participants import read_participants
-    from bids_neurossm.training.splits import read_splits
 
     bad: dict[str, bytes | None] = {f"a table of participants that is {w}": c for w, c in GARBAGE.items()}
     bad |= {

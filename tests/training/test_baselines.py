@@ -9,10 +9,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
 from bids_neurossm.checkpoint import Facts, write_checkpoint
+from bids_neurossm.cohort.splitting import make_splits
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
 from bids_neurossm.training import linear
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.connectivity import (
     TangentSpace,
     covariances_of,
@@ -22,7 +23,6 @@ from bids_neurossm.training.connectivity import (
 )
 from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.families import load_estimator
-from bids_neurossm.training.splits import make_splits
 
 NAMES = ["majority", "covariates", "pearson-connectivity", "tangent-connectivity"]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_neurossm.training.cohort import Cohort
+from bids_neurossm.cohort.splitting import make_splits
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.training.confounding import confounds, correlation_ratio, cramers_v
-from bids_neurossm.training.splits import make_splits
 
 
 def table_of(folder, target="class", **columns):

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm.cohort.splitting import make_splits
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import UsageError
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.controls import COLUMNS, label_permutation, probes
-from bids_neurossm.training.splits import make_splits
 
 
 def units(strength, n=120, seed=0, sites=1, site_effect=0.0):

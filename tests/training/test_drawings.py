@@ -10,9 +10,9 @@ import pytest
 
 from bids_neurossm.atlas.drawing import Drawing
 from bids_neurossm.checkpoint import Facts
+from bids_neurossm.cohort.checkpoint_facts import check_cohort, cohort_facts
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError
-from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.facts import check_cohort, cohort_facts
 
 HERE = Drawing("MNI152NLin6Asym", "2x2x2", "a" * 64)
 

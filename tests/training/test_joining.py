@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.training import joining
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.joining import ENOUGH_GROUPS, fit_joined, join_weights, parts_of
 from bids_neurossm.training.static import fit_static

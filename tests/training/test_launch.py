@@ -9,10 +9,10 @@ import pandas as pd
 import psutil
 import pytest
 
+from bids_neurossm.cohort.store import Cohort
+from bids_neurossm.cohort.surrogates import altered
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import DeviceUnavailableError, RunError, WorkerLostError
-from bids_neurossm.training.alterations import altered
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.launch import check_devices, failure, stored

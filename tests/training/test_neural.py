@@ -9,9 +9,9 @@ from sklearn.metrics import roc_auc_score
 
 from bids_neurossm.attribution.checks import completeness
 from bids_neurossm.attribution.maps import class_maps
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, DeviceUnavailableError, LabelError, RunError, UsageError
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.families import load_trained
 from bids_neurossm.training.follow import Follow

@@ -8,11 +8,11 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import LabelError, ResourceMissingError, UsageError
 from bids_neurossm.registry import model_entry
 from bids_neurossm.training import kernels
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.connectivity import pearson_features
 from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.families import load_estimator

@@ -7,10 +7,10 @@ import torch
 
 from bids_neurossm import NeuroSSMClassifier
 from bids_neurossm.attribution.checks import completeness
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.data import RunSet, TrainingSet, usable_times
 from bids_neurossm.training.families import load_trained
 from bids_neurossm.training.first_family import NeuroSSMEstimator

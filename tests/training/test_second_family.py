@@ -8,10 +8,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from bids_neurossm.attribution.checks import completeness
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, LabelError, RunError, UsageError
 from bids_neurossm.training.checkpoint import load_checkpoint
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.encoders import is_made_from, load_encoder, pretrain_cohort
 from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.faithfulness import decisions_without, random_shares

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from bids_neurossm.attribution.checks import completeness
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError
-from bids_neurossm.training.cohort import Cohort
 from bids_neurossm.training.connectivity import MultiscaleTangentFeatures
 from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.families import load_trained

@@ -1,9 +1,4 @@
-"""Who is trained on and who is tested: holdout and folds, grouped by participant, balanced over labels and sites.
-
-The rules are those of docs/methods.md, section 2. All runs of a participant, and of everything that shares its group
-(a family, a site), fall on one side of every split. The result depends on the seed and on who is in the cohort, never
-on the order of the rows.
-"""
+"""Who is trained on and who is tested: the table of splits, its file, and what is refused of one (a leak)."""
 
 from __future__ import annotations
 
@@ -15,20 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bids_neurossm.config import TargetType
 from bids_neurossm.errors import LabelError
 from bids_neurossm.files.hashing import hash_content
 from bids_neurossm.files.tables import read_table
 from bids_neurossm.files.write import write_tsv
-from bids_neurossm.training.dealing import (
-    deal_folds,
-    groups_per_label,
-    memberships,
-    named,
-    participant_table,
-    set_aside,
-)
-from bids_neurossm.training.leave_out import folds_of_values
 
 COLUMNS = ("participant_id", "group", "label", "set", "fold")
 
@@ -113,140 +98,6 @@ class Splits:
         if missing:
             raise LabelError(f"The splits have no row for {named(missing)}; make the splits anew for this cohort.")
         return of_participant.reindex(participants).to_numpy(dtype=np.int64)
-
-
-def make_splits(
-    runs: pd.DataFrame,
-    classes: Sequence[str],
-    target_type: TargetType,
-    folds: int,
-    holdout: float | None,
-    group_by: str | None,
-    seed: int,
-    stratify_site: bool = True,
-) -> Splits:
-    """Set a holdout aside and deal the rest into folds.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        One row per run with ``participant_id``, ``label`` and, where known, ``group`` and ``site``.
-    classes : sequence of str
-        Names of the classes; ignored for a continuous target.
-    target_type : {"class", "continuous"}
-        A continuous target is balanced over its quantiles.
-    folds : int
-        Number of folds K, at least 2.
-    holdout : float or None
-        Share of the groups set aside (0 for none). None sets one fifth aside where that leaves at least 20 groups of
-        every class in the holdout (40 groups for a continuous target), else nothing; the reason is in ``notes``.
-    group_by : str or None
-        Column of ``runs`` whose values stay together; None takes the column ``group``, else the participant.
-    seed : int
-        Seed of everything random.
-    stratify_site : bool
-        Balance label x site instead of label alone, where ``site`` has values.
-
-    Returns
-    -------
-    Splits
-        The splits. Where every group is one participant, the size of a label (and of a label in a site) differs by at
-        most one between folds.
-
-    Raises
-    ------
-    LabelError
-        If a label is missing or unknown, there is a single class, or a class has fewer groups than there are folds.
-    """
-    notes: list[str] = []
-    people = participant_table(runs, classes, target_type, group_by, folds, stratify_site, notes)
-    membership = memberships(runs, people, classes, target_type)
-    _require_groups(membership, folds, "in the cohort")
-    aside = set_aside(people, membership, holdout, target_type, np.random.default_rng([seed, 0]), notes)
-    developing = people[~people["group"].isin(aside)]
-    _require_groups(membership[membership["group"].isin(developing["group"])], folds, "outside the holdout", classes)
-    table = people[["participant_id", "group", "label"]].copy()
-    table["set"] = np.where(people["group"].isin(aside), "holdout", "development")
-    table["fold"] = deal_folds(developing, folds, seed).reindex(people.index, fill_value=0).astype(np.int64)
-    _require_trainable(table, membership)
-    return Splits(table.reset_index(drop=True), tuple(notes))
-
-
-def resplit(
-    splits: Splits,
-    runs: pd.DataFrame,
-    classes: Sequence[str],
-    target_type: TargetType,
-    seed: int,
-    stratify_site: bool = True,
-) -> Splits:
-    """Deal the development set anew, for repeated cross-validation; the holdout and the groups stay as they are.
-
-    Parameters are those of :func:`make_splits`.
-    """
-    groups = splits.table.set_index("participant_id")["group"]
-    known = runs[runs["participant_id"].astype(str).isin(groups.index)]
-    known = known.assign(group=groups.reindex(known["participant_id"].astype(str)).to_numpy())
-    people = participant_table(known, classes, target_type, "group", splits.folds, stratify_site, [])
-    table = splits.table.copy()
-    developing = people[people["participant_id"].isin(table.loc[table["set"] == "development", "participant_id"])]
-    dealt = pd.Series(deal_folds(developing, splits.folds, seed).to_numpy(), index=developing["participant_id"])
-    table["fold"] = dealt.reindex(table["participant_id"], fill_value=0).to_numpy(dtype=np.int64)
-    _require_trainable(table, memberships(known, people, classes, target_type))
-    return replace(splits, table=table)
-
-
-def with_resplits(
-    splits: Splits,
-    runs: pd.DataFrame,
-    classes: Sequence[str],
-    target_type: TargetType,
-    repeats: int,
-    seed: int,
-) -> Splits:
-    """Add re-splits until there are `repeats` of them, for repeated cross-validation.
-
-    Parameters are those of :func:`make_splits`. The re-splits that are there stay as they are; the one with number r
-    depends on the seed and on r alone, so that a longer series of them begins like a shorter one.
-    """
-    table = splits.table.copy()
-    for number in range(splits.repeats + 1, repeats + 1):
-        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        table[f"fold_{number}"] = resplit(splits.repeat(1), runs, classes, target_type, own).table["fold"].to_numpy()
-    return replace(splits, table=table)
-
-
-def leave_out_splits(runs: pd.DataFrame, classes: Sequence[str], target_type: TargetType, column: str) -> Splits:
-    """Make one fold of every value of a column, for instance leave-site-out; nothing is held out besides.
-
-    Values with too few participants are pooled, see :func:`bids_neurossm.training.leave_out.folds_of_values`.
-
-    Raises
-    ------
-    LabelError
-        If the column is absent, has a single value or a missing one, fewer than two values can be judged, or a class
-        lives in one value only.
-    """
-    if column not in runs:
-        raise LabelError(f"--leave-out {column}: the runs have no such column; they have {', '.join(runs.columns)}.")
-    values = runs[column].astype("string").fillna("")
-    if (values == "").any():
-        bare = sorted(set(runs.loc[values == "", "participant_id"].astype(str)))
-        raise LabelError(f"--leave-out {column}: {named(bare)} have no value of {column}.")
-    if values.nunique() < 2:
-        raise LabelError(f"--leave-out {column}: every run has the value {values.iloc[0]}; two values are needed.")
-    notes: list[str] = []
-    people = participant_table(runs, classes, target_type, column, 2, False, notes)
-    table = people[["participant_id", "group", "label"]].copy()
-    table["set"] = "development"
-    if people["group"].nunique() < 2:
-        raise LabelError(f"--leave-out {column}: participants tie all values of {column} into one group.")
-    value = people.set_index("participant_id")["group"]
-    folds, pooled = folds_of_values(runs, value, list(classes), target_type, column)
-    table["fold"] = folds.reindex(people["group"]).to_numpy(dtype=np.int64)
-    notes += pooled
-    _require_trainable(table, memberships(runs, people, classes, target_type))
-    return Splits(table.reset_index(drop=True), tuple(notes))
 
 
 def write_splits(splits: Splits, path: Path) -> None:
@@ -368,23 +219,7 @@ def _require_whole(splits: Splits, runs: pd.DataFrame) -> None:
             raise LabelError(f"The splits tear the group {named(names)} of the cohort apart.")
 
 
-def _require_groups(membership: pd.DataFrame, folds: int, where: str, classes: Sequence[str] | None = None) -> None:
-    counts = groups_per_label(membership)
-    if counts.min() < folds:
-        listed = ", ".join(f"{label}: {count}" for label, count in counts.items())
-        raise LabelError(
-            f"{folds} folds need {folds} independent groups of every class {where}; found {listed}. "
-            "Use fewer --folds, a smaller --holdout, or leave the class out."
-        )
-
-
-def _require_trainable(table: pd.DataFrame, membership: pd.DataFrame) -> None:
-    """Every fold tests somebody, and trains on every class."""
-    fold_of = table.drop_duplicates("group").set_index("group")["fold"]
-    fold = fold_of.reindex(membership["group"]).to_numpy()
-    for number in range(1, int(table["fold"].max()) + 1):
-        if not (table["fold"] == number).any():
-            raise LabelError(f"Fold {number} is empty: the groups are too few or too unequal; use fewer --folds.")
-        counts = groups_per_label(membership[(fold != number) & (fold != 0)])
-        if counts.min() == 0:
-            raise LabelError(f"Without fold {number} nobody of class {counts.idxmin()} is left to train on.")
+def named(names: Sequence[str]) -> str:
+    """List a handful of names and say how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

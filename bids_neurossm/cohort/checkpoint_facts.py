@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from bids_neurossm import __version__
 from bids_neurossm.atlas.drawing import Drawing
 from bids_neurossm.checkpoint import Facts, check_fit
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError
-from bids_neurossm.training.cohort import Cohort
 
 #: What a cohort says of the dataset that it is from.
 _DATASET = ("atlas", "atlas_sha256", "denoise")

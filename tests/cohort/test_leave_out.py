@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm.cohort.splitting import leave_out_splits
 from bids_neurossm.errors import LabelError
-from bids_neurossm.training.splits import leave_out_splits
 
 CLASSES = ["a", "b"]
 

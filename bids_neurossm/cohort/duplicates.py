@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import LabelError
-from bids_neurossm.training.cohort import Cohort
 
 #: Runs of two people, even of one person, correlate far less, volume by volume.
 SAME_RECORDING = 0.95
@@ -20,7 +20,7 @@ def refuse_duplicates(cohort: Cohort) -> None:
 
     Runs of equal length are compared volume by volume, by the ranks within each region, so that a spike that two people
     share is not taken for a shared recording. Exact copies are found by their hash
-    (:func:`bids_neurossm.training.splits.check_splits`); this finds those that went through another program.
+    (:func:`bids_neurossm.cohort.splits.check_splits`); this finds those that went through another program.
 
     Raises
     ------

@@ -4,17 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm.cohort.splits import check_left_out, check_splits, read_splits, write_splits
+from bids_neurossm.cohort.splitting import leave_out_splits, make_splits, resplit, with_resplits
 from bids_neurossm.errors import LabelError
-from bids_neurossm.training.splits import (
-    check_left_out,
-    check_splits,
-    leave_out_splits,
-    make_splits,
-    read_splits,
-    resplit,
-    with_resplits,
-    write_splits,
-)
 
 CLASSES = ["control", "patient"]
 

@@ -4,16 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_neurossm.errors import LabelError, UsageError
-from bids_neurossm.training.alterations import (
+from bids_neurossm.cohort.duplicates import refuse_duplicates
+from bids_neurossm.cohort.store import Cohort
+from bids_neurossm.cohort.surrogates import (
     altered,
     nested_part,
     permuted_labels,
     phase_randomised,
     time_shuffled,
 )
-from bids_neurossm.training.cohort import Cohort
-from bids_neurossm.training.duplicates import refuse_duplicates
+from bids_neurossm.errors import LabelError, UsageError
 
 SEGMENTS = [(0, 40), (45, 60), (60, 101)]
 

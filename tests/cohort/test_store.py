@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm.cohort.store import Cohort, standardise
 from bids_neurossm.errors import LabelError, NoInputError, RunError, UsageError
-from bids_neurossm.training.cohort import Cohort, standardise
 
 
 def _series(lengths, n_regions=3, seed=0):

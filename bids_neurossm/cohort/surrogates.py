@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.cohort.store import Change, Cohort
 from bids_neurossm.errors import UsageError
-from bids_neurossm.training.cohort import Change, Cohort
 
 TIME_SHUFFLE = "time-shuffle"
 PHASE_RANDOMISATION = "phase-randomisation"

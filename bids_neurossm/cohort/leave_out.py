@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bids_neurossm.cohort.splits import named
 from bids_neurossm.config import TargetType
 from bids_neurossm.errors import LabelError
-from bids_neurossm.training.dealing import named
 
 #: Fewer participants of a value, or of a class in it, are too few to judge a model on (docs/methods.md, section 2).
 PARTICIPANTS_PER_VALUE = 10
