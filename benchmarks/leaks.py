@@ -24,21 +24,22 @@ import numpy as np
 import pandas as pd
 from scipy.signal import lfilter
 
+from bids_neurossm.baselines.connectivity import pearson_features
 from bids_neurossm.cohort.splits import Splits
 from bids_neurossm.cohort.splitting import wanted_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Evaluation, Execution, ModelSpec, Training
+from bids_neurossm.controls.confounds import confounds
+from bids_neurossm.controls.fingerprinting import CONTROL as IDENTITY
+from bids_neurossm.controls.fingerprinting import alike_participants
+from bids_neurossm.controls.permutation import label_permutation
+from bids_neurossm.controls.probes import probes
 from bids_neurossm.errors import LabelError
 from bids_neurossm.evaluation.comparison import compare
 from bids_neurossm.evaluation.metric_tables import score, summarise
 from bids_neurossm.evaluation.metrics import prediction_frame, unit_predictions
 from bids_neurossm.interfaces.cohort import refuse_leaks
-from bids_neurossm.training.confounding import confounds
-from bids_neurossm.training.connectivity import pearson_features
-from bids_neurossm.training.controls import label_permutation, probes
 from bids_neurossm.training.estimator import create_estimator
-from bids_neurossm.training.identity import CONTROL as IDENTITY
-from bids_neurossm.training.identity import alike_participants
 
 N_PEOPLE, N_TIMES, N_REGIONS = 80, 120, 30
 CLASSES = ["control", "patient"]

@@ -29,11 +29,11 @@ import pandas as pd
 import torch
 from abide import build_cohort
 
+from bids_neurossm.baselines.connectivity import fisher_z_connectivity
 from bids_neurossm.cohort.store import standardise
 from bids_neurossm.models.lmae import LMAE, LMAEConfig, run_embedding
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
 from bids_neurossm.models.masks import Masking, homologues
-from bids_neurossm.training.connectivity import pearson_connectivity
 from bids_neurossm.training.data import RunSet, cohort_run_set
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.pretraining import Pretraining, hidden_tokens, pretrain
@@ -151,7 +151,7 @@ def _psychosis(folder: Path) -> list[np.ndarray]:
 
 
 def _edges(series: np.ndarray) -> np.ndarray:
-    return pearson_connectivity(series)
+    return fisher_z_connectivity(series)
 
 
 def _embedding(model: LMAE, series: np.ndarray) -> np.ndarray:

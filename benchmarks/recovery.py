@@ -37,9 +37,9 @@ from bids_neurossm.attribution.maps import ClassMap, class_maps
 from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec
+from bids_neurossm.controls.permutation import label_permutation
 from bids_neurossm.evaluation.metrics import prediction_frame, score_columns, unit_predictions
 from bids_neurossm.models.neurossm import NeuroSSM
-from bids_neurossm.training.controls import label_permutation
 from bids_neurossm.training.faithfulness import centred
 from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.recipes import load_recipe

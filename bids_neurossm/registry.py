@@ -161,8 +161,8 @@ _LMAE_RWMOE = ModelEntry(
 )
 
 
-def _linear(kind: str, label: str, panel: str = "", needs: str = "", module: str = "baselines") -> ModelEntry:
-    factory = f"{_OURS}.training.{module}:{kind}"
+def _linear(kind: str, label: str, panel: str = "", needs: str = "", module: str = "linear_baselines") -> ModelEntry:
+    factory = f"{_OURS}.baselines.{module}:{kind}"
     return ModelEntry(factory, label, by_recipe=False, attribution=(), panel=panel, needs=needs)
 
 
@@ -171,15 +171,15 @@ _MODELS: dict[str, ModelEntry] = {
     "neurossm-static": replace(_NEUROSSM, label="NeuroSSM + static connectivity", joins="neurossm"),
     "lmae-rwmoe": _LMAE_RWMOE,
     "lmae-rwmoe-static": replace(_LMAE_RWMOE, label="LMAE + RWMOE + static connectivity", joins="lmae-rwmoe"),
-    "majority": _linear("majority", "guessing (majority class)", panel="all"),
+    "majority": _linear("majority", "guessing (majority class)", panel="all", module="dummy"),
     "covariates": _linear("covariates", "covariates only", panel="all"),
     "pearson-connectivity": _linear("pearson", "Pearson connectivity", panel="all"),
     "tangent-connectivity": _linear("tangent", "tangent connectivity", panel="all"),
     "multiscale-tangent": _linear("multiscale_tangent", "multiscale tangent connectivity"),
-    "site-only": _linear("create", "site only", "all", "site", "site_only"),
+    "site-only": _linear("site_only", "site only", "all", "site", "dummy"),
     "age-only": _linear("age_only", "age only", "continuous", "age"),
-    "linear-svm": _linear("support_vectors", "linear SVM", module="kernels"),
-    "kernel-ridge": _linear("ridge", "kernel ridge", module="kernels"),
+    "linear-svm": _linear("support_vectors", "linear SVM", module="kernel_machines"),
+    "kernel-ridge": _linear("ridge", "kernel ridge", module="kernel_machines"),
     "mean-pooled-mlp": ModelEntry(f"{_OURS}.training.mlp:create", "mean-pooled MLP", attribution=(), revision=_second),
 }
 

@@ -29,6 +29,8 @@ FLOORS = (
     ("cohort",),
     ("models", "reference", "signal", "simulation", "roi_arrays"),
     ("attribution",),
+    ("baselines",),
+    ("controls",),
     ("training", "reports"),
     ("interfaces",),
     ("workflows",),

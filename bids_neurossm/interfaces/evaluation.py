@@ -10,9 +10,20 @@ import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 from scipy.special import softmax
 
+from bids_neurossm.baselines.connectivity import pearson_features
 from bids_neurossm.cohort.splits import Splits, read_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.cohort.surrogates import NULL, TRAINED_ON, altered
+from bids_neurossm.controls.confounds import confounds
+from bids_neurossm.controls.fingerprinting import alike_participants
+from bids_neurossm.controls.permutation import label_permutation
+from bids_neurossm.controls.probes import probes
+from bids_neurossm.controls.retrained import (
+    altered_series_controls,
+    altered_series_table,
+    learning_curve_table,
+    retrained_null_control,
+)
 from bids_neurossm.evaluation.brain_age_gap import age_gaps, age_trend
 from bids_neurossm.evaluation.calibration import calibrated, temperatures
 from bids_neurossm.evaluation.comparison import FoldsAre, compare
@@ -29,16 +40,6 @@ from bids_neurossm.files.write import write_tsv
 from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.ledger import look_sentence, record_look
-from bids_neurossm.training.confounding import confounds
-from bids_neurossm.training.connectivity import pearson_features
-from bids_neurossm.training.controls import label_permutation, probes
-from bids_neurossm.training.identity import alike_participants
-from bids_neurossm.training.retraining import (
-    altered_series_controls,
-    altered_series_table,
-    learning_curve_table,
-    retrained_null_control,
-)
 
 #: Bootstraps behind each interval.
 RESAMPLES = 1000

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_neurossm.baselines.linear import participant_weights
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.models.trainable import PathwayModel
 from bids_neurossm.training.data import TrainingSet
 from bids_neurossm.training.inference import predict_logits
-from bids_neurossm.training.linear import participant_weights
 from bids_neurossm.training.static import StaticTerm, fit_static
 from bids_neurossm.training.stopping import inner_parts
 from bids_neurossm.training.weighing import best_factor, shrinkage, spread, standard_gain

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bids_neurossm.baselines.features import MultiscaleTangentFeatures
+from bids_neurossm.baselines.linear import LinearModel, fit_linear, out_of_fold, participant_weights
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.evaluation.metrics import centred_logits
-from bids_neurossm.training.connectivity import MultiscaleTangentFeatures
-from bids_neurossm.training.linear import LinearModel, fit_linear, out_of_fold, participant_weights
 from bids_neurossm.training.weighing import balanced_mean, shrinkage
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
+from bids_neurossm.baselines import kernel_machines
+from bids_neurossm.baselines.combat import ComBat
+from bids_neurossm.baselines.connectivity import pearson_features
+from bids_neurossm.baselines.linear import participant_weights
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import LabelError, ResourceMissingError, UsageError
 from bids_neurossm.registry import model_entry
-from bids_neurossm.training import kernels
-from bids_neurossm.training.connectivity import pearson_features
 from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.families import load_estimator
-from bids_neurossm.training.harmonisation import ComBat
-from bids_neurossm.training.linear import participant_weights
 from bids_neurossm.training.mlp import MeanPooledConfig, MeanPooledMLP
 from bids_neurossm.training.windows import assemble
 
@@ -91,7 +91,7 @@ def test_a_baseline_reads_nothing_but_its_training_runs(tmp_path, name):
 
 
 def test_the_margin_is_that_of_scikit_learn(tmp_path, monkeypatch):
-    monkeypatch.setattr(kernels, "MARGIN_PENALTIES", (1.0,))
+    monkeypatch.setattr(kernel_machines, "MARGIN_PENALTIES", (1.0,))
     cohort = simulated(tmp_path)
     model = baseline("linear-svm")
     model.fit(cohort, np.arange(44), 1)
@@ -107,8 +107,8 @@ def test_the_margin_is_that_of_scikit_learn(tmp_path, monkeypatch):
 
 
 def test_kernel_ridge_is_that_of_scikit_learn(tmp_path, monkeypatch):
-    monkeypatch.setattr(kernels, "RIDGE_PENALTIES", (0.1,))
-    monkeypatch.setattr(kernels, "WIDTHS", (2.0,))
+    monkeypatch.setattr(kernel_machines, "RIDGE_PENALTIES", (0.1,))
+    monkeypatch.setattr(kernel_machines, "WIDTHS", (2.0,))
     cohort = simulated(tmp_path, "continuous")
     model = baseline("kernel-ridge")
     model.fit(cohort, np.arange(44), 1)

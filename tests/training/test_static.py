@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from bids_neurossm.attribution.checks import completeness
+from bids_neurossm.baselines.features import MultiscaleTangentFeatures
+from bids_neurossm.baselines.linear import fit_linear
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError
-from bids_neurossm.training.connectivity import MultiscaleTangentFeatures
 from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.families import load_trained
 from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import predict_logits
-from bids_neurossm.training.linear import fit_linear
 from bids_neurossm.training.static import StaticTerm, fit_static
 
 REGIONS, EPOCHS = 6, 4

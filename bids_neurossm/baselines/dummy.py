@@ -1,4 +1,4 @@
-"""What can be told from the site alone: the classes' shares at each site, or the median of its values.
+"""What can be told without a brain: what is most common, and what is common at the site.
 
 Sites of a collected cohort differ in whom they scanned: a model of age has to beat the site's median before it has
 learned anything about brains (docs/methods.md, section 2).
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_neurossm.baselines.linear import participant_weights
+from bids_neurossm.baselines.saved import Baseline
 from bids_neurossm.checkpoint import Arrays
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.training.linear import participant_weights
-from bids_neurossm.training.saved import Baseline
 
 #: Participants at the shares of the whole training set that are added to each site, so that no share is 0.
 _PRIOR = 1.0
@@ -83,6 +83,41 @@ def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) 
     return float((values[order][low] + values[order][min(high, len(values) - 1)]) / 2)
 
 
-def create(name: str, spec: ModelSpec, training: Training, execution: Execution) -> SiteOnly:
+def site_only(name: str, spec: ModelSpec, training: Training, execution: Execution) -> SiteOnly:
     """Make the baseline; nothing can be set."""
     return SiteOnly(name)
+
+
+class Majority(Baseline):
+    """Predicts the frequencies of the classes, or the mean, of the training participants."""
+
+    scores: NDArray[np.float64]
+
+    def _learn(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
+        """Count labels; every participant counts once per label."""
+        target = cohort.labels(indices)
+        runs = cohort.runs.iloc[indices]
+        weights = participant_weights(runs, target, len(self.classes))
+        if not self.classes:
+            self.scores = np.array([np.average(target, weights=weights)])
+            return
+        shares = np.bincount(target, weights=weights, minlength=len(self.classes)) / weights.sum()
+        # Half a participant keeps the logit of a class without a training run finite.
+        self.scores = np.log(np.maximum(shares, 0.5 / len(runs)))
+
+    def _predicted(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the same row for everybody, shape (n, C) or (n, 1)."""
+        return np.tile(self.scores, (len(indices), 1))
+
+    def _state(self) -> tuple[Arrays, dict[str, Any]]:
+        return {"scores": self.scores}, {}
+
+    def _take(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        self.scores = arrays["scores"]
+        if self.scores.shape != (len(self.classes) or 1,):
+            raise ValueError(f"it has {self.scores.shape} scores for {len(self.classes)} classes")
+
+
+def majority(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Majority:
+    """Make the majority baseline; nothing can be set."""
+    return Majority(name)

@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.baselines.combat import harmonised
+from bids_neurossm.baselines.features import Features, PearsonFeatures
+from bids_neurossm.baselines.linear import inner_splits, participant_weights
+from bids_neurossm.baselines.saved import Baseline
 from bids_neurossm.checkpoint import Arrays
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.evaluation.metrics import fit_temperature
-from bids_neurossm.training.baselines import Features, PearsonFeatures
-from bids_neurossm.training.harmonisation import harmonised
-from bids_neurossm.training.linear import inner_splits, participant_weights
-from bids_neurossm.training.saved import Baseline
 
 Floats = NDArray[np.float64]
 #: Candidates for C of the support vector machine, for features scaled to a mean squared length of 1.

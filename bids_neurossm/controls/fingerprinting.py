@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.controls.permutation import AgainstNull, control_table
 from bids_neurossm.evaluation.metrics import Floats
-from bids_neurossm.training.controls import AgainstNull, control_table
 
 CONTROL = "identity: one participant under two names"
 #: How far two participants must stand out, in standard deviations of the similarity of all pairs. Among 753 people of

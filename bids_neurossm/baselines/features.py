@@ -1,8 +1,4 @@
-"""What a model has to beat: majority, covariates, Pearson connectivity, tangent connectivity.
-
-All learn from the training runs alone, ride along on the same splits as the model (docs/methods.md, section 2), and
-are linear: l2 logistic regression for classes, ridge regression for a continuous target.
-"""
+"""Features that linear and kernel baselines are fitted to: connectivity, tangent vectors, covariates."""
 
 from __future__ import annotations
 
@@ -12,18 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bids_neurossm.checkpoint import Arrays
+from bids_neurossm.baselines.connectivity import SCALES, TangentSpace, covariances_of, pearson_features
 from bids_neurossm.cohort.store import Cohort
-from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.training.connectivity import (
-    MultiscaleTangentFeatures,
-    TangentSpace,
-    covariances_of,
-    pearson_features,
-)
-from bids_neurossm.training.harmonisation import harmonised
-from bids_neurossm.training.linear import LinearModel, fit_linear, participant_weights
-from bids_neurossm.training.saved import Baseline
 
 #: Columns of the cohort's table that the covariate baseline uses where they exist.
 COVARIATES = ("age", "sex", "site", "mean_fd", "n_volumes", "repetition_time")
@@ -169,114 +155,53 @@ def _words(column: pd.Series[Any]) -> list[str]:
     return ["" if text in ("n/a", "nan") else text for text in column.astype("string").fillna("")]
 
 
-class LinearBaseline(Baseline):
-    """An l2 linear model on features of the runs; see :func:`bids_neurossm.training.linear.fit_linear`.
+class MultiscaleTangentFeatures:
+    """Tangent vectors at several temporal scales side by side; on them a linear model sums the kernels of the scales.
 
-    Rows are weighted so that every participant counts once per label, however many runs it has.
+    The covariance of means over s time points keeps what is slower than about two bins, so that the scales weigh slow
+    fluctuations differently. Each scale has a reference of its own, and is scaled as a whole so that its centred
+    training vectors have a mean squared length of 1: no scale outweighs the others.
 
     Parameters
     ----------
-    name : str
-        Registered name.
-    features : Features
-        Where its numbers come from.
-    class_weights : bool
-        Give every class the same total weight.
+    scales : tuple of int
+        Sizes of the bins, in time points.
     """
 
-    def __init__(self, name: str, features: Features, class_weights: bool) -> None:
-        super().__init__(name)
-        self.features = features
-        self.class_weights = class_weights
-        self.model: LinearModel | None = None
+    def __init__(self, scales: tuple[int, ...] = SCALES) -> None:
+        self.scales = scales
+        self.spaces: list[TangentSpace] = []
+        self.sizes: list[float] = []
 
-    def _learn(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
-        """Learn from the runs ``indices``; the penalty is chosen on inner grouped splits of them."""
-        features = self.features.fit(cohort, indices)
-        runs = cohort.runs.iloc[indices].reset_index(drop=True)
-        target = cohort.labels(indices)
-        self.model = fit_linear(features, target, runs, len(cohort.classes), seed, self.class_weights)
+    def fit(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Find the references; return the vectors of the training runs, shape (n, scales x R (R + 1) / 2)."""
+        self.spaces, self.sizes = [TangentSpace() for _ in self.scales], []
+        regions = len(cohort.regions)
+        cells = regions * (regions + 1) // 2
+        features = np.empty((len(indices), cells * len(self.scales)), dtype=np.float32)
+        for number, (scale, space) in enumerate(zip(self.scales, self.spaces, strict=True)):
+            block = space.fit_transform(covariances_of(cohort, indices, scale))
+            spread = float(block.var(axis=0, dtype=np.float64).sum())
+            self.sizes.append(float(np.sqrt(spread)) or 1.0)
+            features[:, number * cells : (number + 1) * cells] = block / self.sizes[-1]
+        return features
 
-    def _predicted(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        assert self.model is not None
-        return self.model.predict(self.features.transform(cohort, indices))
+    def transform(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Tangent vectors of other runs."""
+        blocks = [
+            space.transform(covariances_of(cohort, indices, scale)) / np.float32(size)
+            for scale, space, size in zip(self.scales, self.spaces, self.sizes, strict=True)
+        ]
+        return np.hstack(blocks)
 
-    def _state(self) -> tuple[Arrays, dict[str, Any]]:
-        assert self.model is not None
-        arrays, state = self.features.state()
-        arrays = {**arrays, "coefficients": self.model.coefficients, "intercepts": self.model.intercepts}
-        return arrays, {**state, "penalty": self.model.penalty, "weighted": self.class_weights}
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return the whitening matrices (scales, R, R), and scales and sizes."""
+        whitening = np.stack([space.whitening for space in self.spaces])
+        return {"whitening": whitening}, {"scales": list(self.scales), "sizes": self.sizes}
 
-    def _take(self, arrays: Arrays, state: dict[str, Any]) -> None:
-        self.features.restore(arrays, state)
-        self.class_weights = bool(state["weighted"])
-        coefficients, intercepts, count = arrays["coefficients"], arrays["intercepts"], len(self.classes)
-        rows = 1 if count in (0, 2) else count
-        if coefficients.ndim != 2 or len(coefficients) != rows or intercepts.shape != (rows,):
-            raise ValueError(f"it has coefficients of shape {coefficients.shape} for {count} classes")
-        self.model = LinearModel(coefficients, intercepts, count, float(state["penalty"]))
-
-
-class Majority(Baseline):
-    """Predicts the frequencies of the classes, or the mean, of the training participants."""
-
-    scores: NDArray[np.float64]
-
-    def _learn(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
-        """Count labels; every participant counts once per label."""
-        target = cohort.labels(indices)
-        runs = cohort.runs.iloc[indices]
-        weights = participant_weights(runs, target, len(self.classes))
-        if not self.classes:
-            self.scores = np.array([np.average(target, weights=weights)])
-            return
-        shares = np.bincount(target, weights=weights, minlength=len(self.classes)) / weights.sum()
-        # Half a participant keeps the logit of a class without a training run finite.
-        self.scores = np.log(np.maximum(shares, 0.5 / len(runs)))
-
-    def _predicted(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the same row for everybody, shape (n, C) or (n, 1)."""
-        return np.tile(self.scores, (len(indices), 1))
-
-    def _state(self) -> tuple[Arrays, dict[str, Any]]:
-        return {"scores": self.scores}, {}
-
-    def _take(self, arrays: Arrays, state: dict[str, Any]) -> None:
-        self.scores = arrays["scores"]
-        if self.scores.shape != (len(self.classes) or 1,):
-            raise ValueError(f"it has {self.scores.shape} scores for {len(self.classes)} classes")
-
-
-def majority(name: str, spec: ModelSpec, training: Training, execution: Execution) -> Majority:
-    """Make the majority baseline; nothing can be set."""
-    return Majority(name)
-
-
-def covariates(name: str, spec: ModelSpec, training: Training, execution: Execution) -> LinearBaseline:
-    """Make the covariate baseline; ``settings["covariates"]`` may list further columns."""
-    columns = tuple(str(column) for column in spec.settings.get("covariates", ()))
-    return LinearBaseline(name, CovariateFeatures(columns), training.class_weights)
-
-
-def age_only(name: str, spec: ModelSpec, training: Training, execution: Execution) -> LinearBaseline:
-    """Make the baseline of age alone; nothing can be set."""
-    return LinearBaseline(name, CovariateFeatures(standard=("age",)), training.class_weights)
-
-
-def pearson(name: str, spec: ModelSpec, training: Training, execution: Execution) -> LinearBaseline:
-    """Make the baseline of Pearson connectivity; ``settings["harmonise"]`` may ask for ComBat over sites."""
-    return _on(PearsonFeatures(), name, spec, training)
-
-
-def tangent(name: str, spec: ModelSpec, training: Training, execution: Execution) -> LinearBaseline:
-    """Make the baseline of tangent connectivity; ``settings["harmonise"]`` may ask for ComBat over sites."""
-    return _on(TangentFeatures(), name, spec, training)
-
-
-def multiscale_tangent(name: str, spec: ModelSpec, training: Training, execution: Execution) -> LinearBaseline:
-    """Make that of tangent connectivity at several scales; ``settings["harmonise"]`` may ask for ComBat over sites."""
-    return _on(MultiscaleTangentFeatures(), name, spec, training)
-
-
-def _on(features: Features, name: str, spec: ModelSpec, training: Training) -> LinearBaseline:
-    return LinearBaseline(name, harmonised(features, spec.settings.get("harmonise")), training.class_weights)
+    def restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
+        """Take over what :meth:`state` gave."""
+        self.scales, self.sizes = tuple(facts["scales"]), [float(size) for size in facts["sizes"]]
+        self.spaces = [TangentSpace() for _ in self.scales]
+        for space, whitening in zip(self.spaces, arrays["whitening"], strict=True):
+            space.whitening = whitening

@@ -6,8 +6,9 @@ import pytest
 
 from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
+from bids_neurossm.controls.permutation import COLUMNS, label_permutation
+from bids_neurossm.controls.probes import probes
 from bids_neurossm.errors import UsageError
-from bids_neurossm.training.controls import COLUMNS, label_permutation, probes
 
 
 def units(strength, n=120, seed=0, sites=1, site_effect=0.0):

@@ -6,7 +6,7 @@ import pytest
 
 from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
-from bids_neurossm.training.confounding import confounds, correlation_ratio, cramers_v
+from bids_neurossm.controls.confounds import confounds, correlation_ratio, cramers_v
 
 
 def table_of(folder, target="class", **columns):

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from bids_neurossm.cohort.surrogates import PHASE_RANDOMISATION, TIME_SHUFFLE
+from bids_neurossm.controls.permutation import COLUMNS, against_null, control_table
 from bids_neurossm.evaluation.comparison import SIGNIFICANCE, FoldsAre, compare, over_folds
 from bids_neurossm.evaluation.intervals import Interval, nadeau_bengio_interval
 from bids_neurossm.evaluation.metric_names import lower_is_better, metric_words
 from bids_neurossm.evaluation.metrics import Floats, values_by_fold
-from bids_neurossm.training.controls import COLUMNS, against_null, control_table
 
 #: What each alteration takes away, as the subject of a sentence and as what is left out.
 _TAKEN = {

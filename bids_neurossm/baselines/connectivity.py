@@ -6,7 +6,7 @@ covariance it is uncorrelated with all others at unit variance.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ _CHUNK = 64
 SCALES = (1, 2, 4)
 
 
-def pearson_connectivity(series: NDArray[np.floating]) -> NDArray[np.float32]:
+def fisher_z_connectivity(series: NDArray[np.floating]) -> NDArray[np.float32]:
     """Fisher z of the Pearson correlation between regions.
 
     Parameters
@@ -61,7 +61,7 @@ def pearson_features(cohort: Cohort, indices: Sequence[int] | NDArray[np.int64])
     regions = len(cohort.regions)
     features = np.empty((len(indices), regions * (regions - 1) // 2), dtype=np.float32)
     for row, index in enumerate(indices):
-        features[row] = pearson_connectivity(kept_volumes(cohort, int(index)))
+        features[row] = fisher_z_connectivity(kept_volumes(cohort, int(index)))
     return features
 
 
@@ -214,55 +214,3 @@ def covariances_of(cohort: Cohort, indices: Sequence[int] | NDArray[np.int64], s
     for row, index in enumerate(indices):
         covariances[row] = shrunk_covariance(kept_volumes(cohort, int(index), size))
     return covariances
-
-
-class MultiscaleTangentFeatures:
-    """Tangent vectors at several temporal scales side by side; on them a linear model sums the kernels of the scales.
-
-    The covariance of means over s time points keeps what is slower than about two bins, so that the scales weigh slow
-    fluctuations differently. Each scale has a reference of its own, and is scaled as a whole so that its centred
-    training vectors have a mean squared length of 1: no scale outweighs the others.
-
-    Parameters
-    ----------
-    scales : tuple of int
-        Sizes of the bins, in time points.
-    """
-
-    def __init__(self, scales: tuple[int, ...] = SCALES) -> None:
-        self.scales = scales
-        self.spaces: list[TangentSpace] = []
-        self.sizes: list[float] = []
-
-    def fit(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.floating]:
-        """Find the references; return the vectors of the training runs, shape (n, scales x R (R + 1) / 2)."""
-        self.spaces, self.sizes = [TangentSpace() for _ in self.scales], []
-        regions = len(cohort.regions)
-        cells = regions * (regions + 1) // 2
-        features = np.empty((len(indices), cells * len(self.scales)), dtype=np.float32)
-        for number, (scale, space) in enumerate(zip(self.scales, self.spaces, strict=True)):
-            block = space.fit_transform(covariances_of(cohort, indices, scale))
-            spread = float(block.var(axis=0, dtype=np.float64).sum())
-            self.sizes.append(float(np.sqrt(spread)) or 1.0)
-            features[:, number * cells : (number + 1) * cells] = block / self.sizes[-1]
-        return features
-
-    def transform(self, cohort: Cohort, indices: NDArray[np.int64]) -> NDArray[np.floating]:
-        """Tangent vectors of other runs."""
-        blocks = [
-            space.transform(covariances_of(cohort, indices, scale)) / np.float32(size)
-            for scale, space, size in zip(self.scales, self.spaces, self.sizes, strict=True)
-        ]
-        return np.hstack(blocks)
-
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Return the whitening matrices (scales, R, R), and scales and sizes."""
-        whitening = np.stack([space.whitening for space in self.spaces])
-        return {"whitening": whitening}, {"scales": list(self.scales), "sizes": self.sizes}
-
-    def restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
-        """Take over what :meth:`state` gave."""
-        self.scales, self.sizes = tuple(facts["scales"]), [float(size) for size in facts["sizes"]]
-        self.spaces = [TangentSpace() for _ in self.scales]
-        for space, whitening in zip(self.spaces, arrays["whitening"], strict=True):
-            space.whitening = whitening

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_neurossm.training.connectivity import pearson_connectivity
-from bids_neurossm.training.identity import CONTROL, STANDS_OUT, alike_participants, likeness
+from bids_neurossm.baselines.connectivity import fisher_z_connectivity
+from bids_neurossm.controls.fingerprinting import CONTROL, STANDS_OUT, alike_participants, likeness
 
 
 def cohort(n=40, features=300, sessions=0, seed=0, artefact=0.0):
@@ -53,7 +53,7 @@ def test_runs_of_a_participant_are_taken_together_and_few_people_are_not_judged(
 
 
 def test_the_most_alike_are_found_as_by_looking_at_all_pairs(monkeypatch):
-    monkeypatch.setattr("bids_neurossm.training.identity._BLOCK", 7)
+    monkeypatch.setattr("bids_neurossm.controls.fingerprinting._BLOCK", 7)
     runs, features = cohort(sessions=3)
     found = likeness(features, runs["group"].tolist())
     centred = features - features.mean(axis=0)
@@ -72,7 +72,7 @@ def test_halves_of_real_runs_are_known_for_one_person(shared_data):
     stored = np.load(shared_data / "psychosis" / "dt_AROMA_8Phys_bpf_419_ses-1.npz")
     series = [np.nan_to_num(stored[name][::4].T) for name in stored.files]
     first, second = (
-        np.stack([pearson_connectivity(run[part]) for run in series]) for part in (np.s_[:117], np.s_[117:])
+        np.stack([fisher_z_connectivity(run[part]) for run in series]) for part in (np.s_[:117], np.s_[117:])
     )
     names = [f"sub-{i:02d}" for i in range(len(series))]
     found = []

@@ -4,20 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm.baselines.connectivity import TangentSpace, covariances_of, kept_volumes, shrunk_covariance
+from bids_neurossm.baselines.features import MultiscaleTangentFeatures
+from bids_neurossm.baselines.linear import fit_linear, out_of_fold
 from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import RunError
-from bids_neurossm.training.connectivity import (
-    MultiscaleTangentFeatures,
-    TangentSpace,
-    covariances_of,
-    kept_volumes,
-    shrunk_covariance,
-)
 from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.families import load_estimator
-from bids_neurossm.training.linear import fit_linear, out_of_fold
 
 REGIONS = 6
 

@@ -19,7 +19,7 @@ from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import LabelError, ResourceMissingError, UsageError
 
 if TYPE_CHECKING:
-    from bids_neurossm.training.baselines import Features
+    from bids_neurossm.baselines.features import Features
 
 #: A variance over fewer runs of a site says nothing.
 RUNS_PER_SITE = 3

@@ -1,7 +1,7 @@
 """Can the label be read off something that is no brain activity? Site, motion, length, age, sex.
 
 What goes with the label may stand in for it. Here the label is set against each fact of the cohort alone; whether the
-features carry the fact too is what the probes of :mod:`bids_neurossm.training.controls` ask.
+features carry the fact too is what the probes of :mod:`bids_neurossm.controls.permutation` ask.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from bids_neurossm.cohort.splits import Splits
 from bids_neurossm.cohort.store import Cohort
+from bids_neurossm.controls.permutation import against_null, control_table, null_verdict, permuted_within
 from bids_neurossm.evaluation.metrics import Floats
-from bids_neurossm.training.controls import against_null, control_table, null_verdict, permuted_within
 
 #: Numbers that are set against the label, and what they are called in a sentence.
 NUMBERS = {

@@ -8,19 +8,19 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
+from bids_neurossm.baselines import linear
+from bids_neurossm.baselines.connectivity import (
+    TangentSpace,
+    covariances_of,
+    fisher_z_connectivity,
+    pearson_features,
+    shrunk_covariance,
+)
 from bids_neurossm.checkpoint import Facts, write_checkpoint
 from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
-from bids_neurossm.training import linear
-from bids_neurossm.training.connectivity import (
-    TangentSpace,
-    covariances_of,
-    pearson_connectivity,
-    pearson_features,
-    shrunk_covariance,
-)
 from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.families import load_estimator
 
@@ -65,12 +65,12 @@ def two_sites(shared_data, tmp_path_factory):
 def test_pearson_connectivity_is_fisher_z_with_dead_regions_at_nought():
     series = np.random.default_rng(0).normal(900, 3, size=(100, 5))
     series[:, 2], series[:, 4] = 7.5, np.nan
-    z = pearson_connectivity(series)
+    z = fisher_z_connectivity(series)
     assert z.dtype == np.float32
     expected = np.arctanh(np.corrcoef(series[:, [0, 1, 3]].T)[[0, 0, 1], [1, 2, 2]])
     np.testing.assert_allclose(z[[0, 2, 5]], expected, rtol=1e-5)
     assert (np.delete(z, [0, 2, 5]) == 0).all()
-    assert np.isfinite(pearson_connectivity(np.tile(series[:, :1], 3))).all()
+    assert np.isfinite(fisher_z_connectivity(np.tile(series[:, :1], 3))).all()
 
 
 def test_censored_volumes_do_not_enter(tmp_path):
@@ -78,7 +78,7 @@ def test_censored_volumes_do_not_enter(tmp_path):
     whole[40:50] = 1e6
     runs = pd.DataFrame({"run": ["x"], "participant_id": ["s"], "label": ["a"], "segments": ["[[0, 40], [50, 100]]"]})
     cohort = Cohort.create(tmp_path, runs, [whole], list("abcd"), list("abcd"), "class")
-    expected = pearson_connectivity(np.delete(whole, np.s_[40:50], axis=0))
+    expected = fisher_z_connectivity(np.delete(whole, np.s_[40:50], axis=0))
     np.testing.assert_allclose(pearson_features(cohort, [0])[0], expected, atol=1e-3)
 
 
