@@ -27,13 +27,13 @@ from bids_neurossm.cohort.splitting import leave_out_splits, make_splits, with_r
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.cohort.surrogates import PHASE_RANDOMISATION, TIME_SHUFFLE, altered
 from bids_neurossm.config import Execution, ModelSpec
+from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.evaluation.comparison import FoldsAre, compare, over_folds
 from bids_neurossm.evaluation.intervals import bootstrap_interval
 from bids_neurossm.evaluation.metric_tables import score
 from bids_neurossm.evaluation.metrics import METRICS, prediction_frame, unit_predictions
 from bids_neurossm.files.write import replacing
 from bids_neurossm.registry import model_entry, model_names
-from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.recipes import load_recipe
 
 PANEL = (

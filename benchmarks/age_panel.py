@@ -29,12 +29,12 @@ from abide import SEED, SHORTEST, results
 from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
+from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.evaluation.comparison import compare
 from bids_neurossm.evaluation.metric_tables import score
 from bids_neurossm.evaluation.metrics import prediction_frame, unit_predictions
 from bids_neurossm.files.write import replacing, write_tsv
 from bids_neurossm.registry import model_entry, model_names
-from bids_neurossm.training.estimator import create_estimator
 from bids_neurossm.training.recipes import load_recipe
 
 PANEL = (

@@ -19,8 +19,8 @@ from bids_neurossm.attribution.cpa import concatenated
 from bids_neurossm.attribution.maps import ClassMap, class_maps
 from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.config import Execution, ModelSpec
-from bids_neurossm.training.faithfulness import decisions_without
-from bids_neurossm.training.first_family import NeuroSSMEstimator
+from bids_neurossm.estimators.map_perturbations import decisions_without
+from bids_neurossm.estimators.neurossm import NeuroSSMEstimator
 from bids_neurossm.training.recipes import load_recipe
 
 COLOURS = {"fast": "#D55E00", "slow": "#0072B2"}

@@ -35,11 +35,11 @@ from bids_neurossm.controls.fingerprinting import alike_participants
 from bids_neurossm.controls.permutation import label_permutation
 from bids_neurossm.controls.probes import probes
 from bids_neurossm.errors import LabelError
+from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.evaluation.comparison import compare
 from bids_neurossm.evaluation.metric_tables import score, summarise
 from bids_neurossm.evaluation.metrics import prediction_frame, unit_predictions
 from bids_neurossm.interfaces.cohort import refuse_leaks
-from bids_neurossm.training.estimator import create_estimator
 
 N_PEOPLE, N_TIMES, N_REGIONS = 80, 120, 30
 CLASSES = ["control", "patient"]

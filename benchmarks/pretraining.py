@@ -34,10 +34,10 @@ from bids_neurossm.cohort.store import standardise
 from bids_neurossm.models.lmae import LMAE, LMAEConfig, run_embedding
 from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
 from bids_neurossm.models.masks import Masking, homologues
+from bids_neurossm.pretraining.pretrain import Pretraining, hidden_tokens, pretrain
+from bids_neurossm.pretraining.settings import Settings
 from bids_neurossm.training.data import RunSet, cohort_run_set
-from bids_neurossm.training.follow import Follow
-from bids_neurossm.training.pretraining import Pretraining, hidden_tokens, pretrain
-from bids_neurossm.training.second_family_settings import Settings
+from bids_neurossm.training.progress import Callbacks
 
 BATCH = 1
 WIDTH, NODES = 16, 32
@@ -112,7 +112,7 @@ def identification(options: argparse.Namespace) -> None:
         config = settings.encoder_config(runs[0].shape[1])
         inputs = RunSet.in_memory([runs[i] for i in learn], [f"run {i}" for i in learn])
         groups = [str(i) for i in learn]
-        follow = Follow(lambda epoch: print(f"epoch {epoch.number}: {epoch.loss:.3f}", file=sys.stderr, flush=True))
+        follow = Callbacks(lambda epoch: print(f"epoch {epoch.number}: {epoch.loss:.3f}", file=sys.stderr, flush=True))
         pretraining = Pretraining(epochs=options.epochs, batch_size=4, learning_rate=0.005)
         pretrained = pretrain(config, inputs, groups, pretraining, 96, number, torch.device("cpu"), follow)
         local = pretrained.table[pretrained.table["mask"] == "local"].groupby("predictor")["r2"].mean()

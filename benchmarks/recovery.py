@@ -38,10 +38,10 @@ from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec
 from bids_neurossm.controls.permutation import label_permutation
+from bids_neurossm.estimators.map_perturbations import centred
+from bids_neurossm.estimators.neurossm import NeuroSSMEstimator
 from bids_neurossm.evaluation.metrics import prediction_frame, score_columns, unit_predictions
 from bids_neurossm.models.neurossm import NeuroSSM
-from bids_neurossm.training.faithfulness import centred
-from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.recipes import load_recipe
 
 N_REGIONS, N_TIMES, FOLDS = 48, 128, 3

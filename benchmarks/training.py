@@ -37,9 +37,9 @@ from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Training
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.data import RunSet, TrainingSet
-from bids_neurossm.training.ranks import ALONE
+from bids_neurossm.training.process_group import ALONE
 from bids_neurossm.training.recipes import load_recipe
-from bids_neurossm.training.steps import Stepper
+from bids_neurossm.training.step import Stepper
 from bids_neurossm.training.windows import assemble, training_window
 
 RECIPES = {"hcp-rest": (400, 600), "hcp-task": (400, 150), "ppmi": (166, 100)}

@@ -12,8 +12,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "NeuroSSMClassifier": "bids_neurossm.training.estimators",
-    "NeuroSSMRegressor": "bids_neurossm.training.estimators",
+    "NeuroSSMClassifier": "bids_neurossm.estimators.sklearn_api",
+    "NeuroSSMRegressor": "bids_neurossm.estimators.sklearn_api",
     "simulate_derivatives": "bids_neurossm.simulation",
 }
 

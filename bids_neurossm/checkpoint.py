@@ -42,7 +42,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Facts:
+class CheckpointMetadata:
     """What a checkpoint says of itself.
 
     Parameters
@@ -78,13 +78,13 @@ class Facts:
     versions : mapping
         Of the packages that made it.
     static : mapping
-        Plain values of the static term; empty where there is none. See `bids_neurossm.training.static.StaticTerm`.
+        Plain values of the static term (`bids_neurossm.estimators.static_term.StaticTerm`); empty where there is none.
     family : str
         What the arrays are of: the registered name of a model, or ``lmae`` for a pretrained encoder alone.
     atlas_drawing : mapping
         Where the regions are drawn, as `bids_neurossm.atlas.drawing.Drawing.facts`; empty where it is not known.
     encoder : mapping
-        Where a pretrained encoder comes from; empty where there is none. See `bids_neurossm.training.encoders`.
+        Where a pretrained encoder comes from (`bids_neurossm.pretraining.encoder_checkpoint`); empty where there is none.
     """
 
     model: Mapping[str, Any]
@@ -111,7 +111,7 @@ class Facts:
     encoder: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write_checkpoint(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Facts) -> None:
+def write_checkpoint(path: Path, arrays: Mapping[str, NDArray[Any]], facts: CheckpointMetadata) -> None:
     """Write ``path`` (ends in .safetensors) and the facts beside it (.toml), atomically, the facts last.
 
     Raises
@@ -131,12 +131,12 @@ def write_checkpoint(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Fact
     write_text(path.with_suffix(".toml"), tomli_w.dumps(written))
 
 
-def read_checkpoint(path: Path) -> tuple[Arrays, Facts]:
+def read_checkpoint(path: Path) -> tuple[Arrays, CheckpointMetadata]:
     """Read a checkpoint.
 
     Returns
     -------
-    dict of str to ndarray, Facts
+    dict of str to ndarray, CheckpointMetadata
 
     Raises
     ------
@@ -156,7 +156,7 @@ def read_checkpoint(path: Path) -> tuple[Arrays, Facts]:
         raise CheckpointError(f"{path} is damaged, or {beside.name} belongs to another file: the SHA-256 differs.")
     try:
         arrays = load(content)
-        facts = section_from(Facts, table, str(beside))
+        facts = section_from(CheckpointMetadata, table, str(beside))
     except (KeyError, TypeError, ValueError, UsageError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of this package: {error}") from error
     # Version 0.1.0 wrote no hash of the settings.
@@ -179,7 +179,7 @@ def _hash(table: Mapping[str, Any]) -> str:
 
 
 def check_fit(
-    facts: Facts,
+    facts: CheckpointMetadata,
     path: Path,
     regions: Sequence[str] | None = None,
     repetition_time: float | None = None,
@@ -223,7 +223,7 @@ def check_fit(
         )
 
 
-def _check_plausible(facts: Facts, arrays: Arrays, path: Path) -> None:
+def _check_plausible(facts: CheckpointMetadata, arrays: Arrays, path: Path) -> None:
     """Refuse a checkpoint whose values make no sense, before a model is built or memory is set aside.
 
     Raises
@@ -239,7 +239,7 @@ def _check_plausible(facts: Facts, arrays: Arrays, path: Path) -> None:
         raise CheckpointError(f"{path}: {problem}; the checkpoint is damaged, train the model again.")
 
 
-def _wrong_type(facts: Facts) -> str | None:
+def _wrong_type(facts: CheckpointMetadata) -> str | None:
     for name in ("model", "metrics", "versions", "static", "encoder", "atlas_drawing"):
         if not isinstance(getattr(facts, name), Mapping):
             return f"{name} is no table"
@@ -249,7 +249,7 @@ def _wrong_type(facts: Facts) -> str | None:
     return None
 
 
-def _wrong_count(facts: Facts) -> str | None:
+def _wrong_count(facts: CheckpointMetadata) -> str | None:
     regions, outputs = facts.model.get("n_regions"), facts.model.get("n_outputs")
     if facts.regions and regions is not None and regions != len(facts.regions):
         return f"its model has {regions} regions, and {len(facts.regions)} are named"
@@ -261,7 +261,7 @@ def _wrong_count(facts: Facts) -> str | None:
     return None
 
 
-def _wrong_number(facts: Facts, n_arrays: int) -> str | None:
+def _wrong_number(facts: CheckpointMetadata, n_arrays: int) -> str | None:
     for name, value in facts.model.items():
         if isinstance(value, int) and (value > _LARGEST or (name in _REPEATED and value > n_arrays)):
             return f"model.{name} = {value} is impossible for a model of {n_arrays} arrays"

@@ -80,7 +80,7 @@ class ModelEntry:
     ----------
     factory : str
         Reference to a function of (name, spec, training, execution) that returns an
-        `bids_neurossm.training.estimator.Estimator`.
+        `bids_neurossm.estimators.protocol.Estimator`.
     label : str
         The name as people write it.
     by_recipe : bool
@@ -138,23 +138,23 @@ class ModelEntry:
 
 
 _NEUROSSM = ModelEntry(
-    f"{_OURS}.training.first_family:create",
+    f"{_OURS}.estimators.neurossm:create",
     "NeuroSSM",
     bins=_scales,
     attribution=("a pathway", "activation x gradient within a pathway"),
-    methods=f"{_OURS}.training.first_family:methods",
+    methods=f"{_OURS}.estimators.neurossm:methods",
     map_note="Stream and scale are not fully identifiable: a raw pathway at a fine scale can express differences and "
     "slower averages.",
     importance_note="A scale is s time points of averaging.",
 )
 _LMAE_RWMOE = ModelEntry(
-    f"{_OURS}.training.second_family:create",
+    f"{_OURS}.estimators.lmae_rwmoe:create",
     "LMAE + RWMOE",
     bins=_patches,
     is_patch_based=True,
     # Pretraining moved into the one training loop.
     revision=_second_where_pretrained,
-    methods=f"{_OURS}.training.second_family:methods",
+    methods=f"{_OURS}.estimators.lmae_rwmoe:methods",
     attribution=("an expert of regions", "input x gradient over their series and the profiles of the run's graph"),
     map_note="Experts have no meaning of their own: where seeds disagree on their regions, read the sum over experts.",
     figures=(f"{_OURS}.reports.expert_figures:expert_networks",),
@@ -180,7 +180,9 @@ _MODELS: dict[str, ModelEntry] = {
     "age-only": _linear("age_only", "age only", "continuous", "age"),
     "linear-svm": _linear("support_vectors", "linear SVM", module="kernel_machines"),
     "kernel-ridge": _linear("ridge", "kernel ridge", module="kernel_machines"),
-    "mean-pooled-mlp": ModelEntry(f"{_OURS}.training.mlp:create", "mean-pooled MLP", attribution=(), revision=_second),
+    "mean-pooled-mlp": ModelEntry(
+        f"{_OURS}.estimators.mean_pooled_mlp:create", "mean-pooled MLP", attribution=(), revision=_second
+    ),
 }
 
 #: The baseline that is what a static term is on its own.

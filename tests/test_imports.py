@@ -32,13 +32,15 @@ FLOORS = (
     ("baselines",),
     ("controls",),
     ("training", "reports"),
+    ("pretraining",),
+    ("estimators",),
     ("interfaces",),
     ("workflows",),
     ("cli",),
     ("__main__",),
 )
 FLOOR_OF = {name: height for height, floor in enumerate(FLOORS) for name in floor}
-WITH_TORCH = {"ops", "models", "training", "attribution"}
+WITH_TORCH = {"ops", "models", "training", "pretraining", "estimators", "attribution"}
 
 
 def run(code: str, home: Path) -> str:

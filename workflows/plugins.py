@@ -168,7 +168,7 @@ class ResilientMultiProcPlugin(MultiProcPlugin):  # type: ignore[misc]
 
 
 def _end(worker: ProcessPoolExecutor) -> None:
-    """Kill the process of a worker; what it has started ends with it (`bids_neurossm.training.launch`)."""
+    """Kill the process of a worker; what it has started ends with it (`bids_neurossm.estimators.data_parallel`)."""
     for process in list((worker._processes or {}).values()):
         process.kill()
 

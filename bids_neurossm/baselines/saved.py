@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_neurossm.checkpoint import Arrays, Facts, write_checkpoint
+from bids_neurossm.checkpoint import Arrays, CheckpointMetadata, write_checkpoint
 from bids_neurossm.cohort.checkpoint_facts import check_cohort, facts_of
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError, UsageError
@@ -27,14 +27,14 @@ class Baseline(ABC):
     ----------
     classes : list of str
         Of the training cohort; empty for a continuous target.
-    facts : Facts or None
+    facts : CheckpointMetadata or None
         What its checkpoint says of itself, once it was fitted.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.classes: list[str] = []
-        self.facts: Facts | None = None
+        self.facts: CheckpointMetadata | None = None
         self._path, self._restored = Path(name), False
 
     def fit(self, cohort: Cohort, indices: NDArray[np.int64], seed: int) -> None:
@@ -70,9 +70,9 @@ class Baseline(ABC):
         """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
         facts = self._fitted()
         arrays, state = self._state()
-        write_checkpoint(path, arrays, Facts(**{**vars(facts), "model": state}))
+        write_checkpoint(path, arrays, CheckpointMetadata(**{**vars(facts), "model": state}))
 
-    def restore(self, arrays: Arrays, facts: Facts, path: Path) -> None:
+    def restore(self, arrays: Arrays, facts: CheckpointMetadata, path: Path) -> None:
         """Take over what a checkpoint holds.
 
         Raises
@@ -86,7 +86,7 @@ class Baseline(ABC):
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is not a {self.name} that can be read: {error}.") from error
 
-    def _fitted(self) -> Facts:
+    def _fitted(self) -> CheckpointMetadata:
         if self.facts is None:
             raise UsageError(f"The model {self.name} has not been fitted; call fit or restore first.")
         return self.facts

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bids_neurossm import __version__
 from bids_neurossm.atlas.drawing import Drawing
-from bids_neurossm.checkpoint import Facts, check_fit
+from bids_neurossm.checkpoint import CheckpointMetadata, check_fit
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError
 
@@ -36,9 +36,9 @@ def facts_of(
     seed: int,
     family: str,
     **further: Any,
-) -> Facts:
-    """Write down what a checkpoint says of itself; `further` are those fields of `Facts` that not every model has."""
-    return Facts(
+) -> CheckpointMetadata:
+    """Write down what a checkpoint says of itself; `further` are fields that not every model has."""
+    return CheckpointMetadata(
         model=model,
         target=str(cohort.extra.get("target", "label")),
         target_type=cohort.target_type,
@@ -68,7 +68,9 @@ def cohort_facts(cohort: Cohort, indices: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def check_cohort(facts: Facts, path: Path, cohort: Cohort, indices: NDArray[np.int64], in_seconds: bool) -> None:
+def check_cohort(
+    facts: CheckpointMetadata, path: Path, cohort: Cohort, indices: NDArray[np.int64], in_seconds: bool
+) -> None:
     """Refuse a checkpoint that was made for other data than these runs.
 
     Raises

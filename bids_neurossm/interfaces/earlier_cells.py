@@ -38,7 +38,7 @@ def why_not_its_model(analysis: Analysis, cohort: Cohort, cell: Cell, train: npt
     """
     # Imported here: they bring torch, which the linear baselines do without.
     from bids_neurossm.cohort.checkpoint_facts import training_hash
-    from bids_neurossm.training.families import load_trained
+    from bids_neurossm.estimators.load import load_trained
 
     if not cell.indices.size:
         return "the result has no held-out predictions to compare the checkpoint with"

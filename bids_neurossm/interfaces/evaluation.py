@@ -77,13 +77,13 @@ class Evaluate(RecordingInterface):
         cohort = Cohort.open(self.inputs.cohort)
         splits = read_splits(Path(self.inputs.splits))
         cells = [Cell.load(Path(path)) for path in self.inputs.cells]
-        judge = Judge(analysis, cohort, splits, cells)
+        judge = EvaluationTables(analysis, cohort, splits, cells)
         self._results["notes"] = judge.write_tables()
         for name in ("metrics", "comparison", "controls"):
             self._results[name] = str(analysis.outputs.table(name))
 
 
-class Judge:
+class EvaluationTables:
     """Makes the tables of one analysis from its cells.
 
     Parameters

@@ -26,12 +26,12 @@ from bids_neurossm.attribution.cpa import FURTHER_TERMS, PathwayAttribution
 from bids_neurossm.attribution.maps import ClassMap, pathway_weights
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution
+from bids_neurossm.estimators.load import load_trained
+from bids_neurossm.estimators.map_perturbations import decisions_without, random_shares
+from bids_neurossm.estimators.neural import NeuralEstimator
 from bids_neurossm.interfaces.analysis import Analysis, Cell
 from bids_neurossm.interfaces.held_out import HeldOut, explaining_cells
 from bids_neurossm.interfaces.training import ATTRIBUTION_FIELDS
-from bids_neurossm.training.faithfulness import decisions_without, random_shares
-from bids_neurossm.training.families import load_trained
-from bids_neurossm.training.neural import NeuralEstimator
 
 #: The checks that ask the models again rest on at most so many held-out participants of a class, one run of each.
 PARTICIPANTS_PER_CLASS = 10

@@ -19,7 +19,7 @@ from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.attribution.checks import Check
 from bids_neurossm.attribution.cpa import PathwayAttribution
 from bids_neurossm.attribution.maps import pathway_weights
-from bids_neurossm.checkpoint import Facts, read_checkpoint
+from bids_neurossm.checkpoint import CheckpointMetadata, read_checkpoint
 from bids_neurossm.cohort.checkpoint_facts import refuse_other_drawing
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Attribution, Execution
@@ -28,6 +28,7 @@ from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.dataset.series import SeriesFile, read_series, with_sidecars
 from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.estimators.load import load_trained
 from bids_neurossm.files.hashing import hash_file
 from bids_neurossm.files.write import write_json, write_tsv
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
@@ -37,7 +38,6 @@ from bids_neurossm.interfaces.painting import Painter
 from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.registry import model_entry
 from bids_neurossm.signal.strategy import Strategy
-from bids_neurossm.training.families import load_trained
 
 
 def check_checkpoint(path: Path, parcellations: Sequence[Parcellation], strategy: Strategy) -> list[str]:
@@ -80,7 +80,7 @@ def check_checkpoint(path: Path, parcellations: Sequence[Parcellation], strategy
     )
 
 
-def _space_notes(path: Path, facts: Facts, parcellation: Parcellation) -> list[str]:
+def _space_notes(path: Path, facts: CheckpointMetadata, parcellation: Parcellation) -> list[str]:
     """Say that a checkpoint was trained on regions drawn in another space."""
     space = facts.atlas_drawing.get("Space", parcellation.space)
     if space == parcellation.space:
@@ -91,7 +91,7 @@ def _space_notes(path: Path, facts: Facts, parcellation: Parcellation) -> list[s
     ]
 
 
-def fits(facts: Facts, parcellation: Parcellation) -> bool:
+def fits(facts: CheckpointMetadata, parcellation: Parcellation) -> bool:
     """Tell whether a checkpoint was trained on the regions of a parcellation, in its order."""
     same_file = not facts.atlas_sha256 or facts.atlas_sha256 == parcellation.sha256 or facts.atlas == parcellation.name
     return same_file and same_parcels(facts.regions, parcellation.names)
@@ -156,12 +156,12 @@ class ApplyModel(RecordingInterface):
         self._results["prediction"] = str(path)
 
 
-def prediction_label(facts: Facts) -> str:
+def prediction_label(facts: CheckpointMetadata) -> str:
     """Label of a checkpoint's outputs in file names: what it predicts."""
     return sanitised_label(facts.target) or "model"
 
 
-def _cohort_of_one(table: Path, parcellation: Parcellation, facts: Facts, folder: Path) -> Cohort:
+def _cohort_of_one(table: Path, parcellation: Parcellation, facts: CheckpointMetadata, folder: Path) -> Cohort:
     """Bring one run into the form that models take."""
     file = with_sidecars([SeriesFile(table, {})])[0]
     row = {**series_facts(file), "run": table.name, "participant_id": "one", "label": 0.0}
@@ -176,13 +176,15 @@ def _cohort_of_one(table: Path, parcellation: Parcellation, facts: Facts, folder
     )
 
 
-def _prediction_table(scores: np.ndarray[Any, Any], facts: Facts) -> pd.DataFrame:
+def _prediction_table(scores: np.ndarray[Any, Any], facts: CheckpointMetadata) -> pd.DataFrame:
     if not facts.classes:
         return pd.DataFrame({"value": [float(scores[0])]})
     return pd.DataFrame({"class": facts.classes, "logit": scores, "probability": softmax(scores)})
 
 
-def _sidecar(checkpoint: str, sha256: str, facts: Facts, table: Path, notes: Sequence[str]) -> dict[str, Any]:
+def _sidecar(
+    checkpoint: str, sha256: str, facts: CheckpointMetadata, table: Path, notes: Sequence[str]
+) -> dict[str, Any]:
     return {
         "Description": f"Prediction of {facts.target} by a trained model.",
         "Sources": [f"bids::{table.as_posix()}"],
@@ -203,7 +205,7 @@ def _write_attribution(
     score: npt.NDArray[np.float64],
     checks: Sequence[Check],
     parcellation: Parcellation,
-    facts: Facts,
+    facts: CheckpointMetadata,
     sha256: str,
 ) -> None:
     """Write pathway x region shares with the importances, and the run's map."""

@@ -45,7 +45,7 @@ class PretrainEncoder(RecordingInterface):
 
     def _work(self, cwd: Path) -> None:
         # Imported here: it brings torch, which planning does without.
-        from bids_neurossm.training.encoders import is_made_from, pretrain_cohort
+        from bids_neurossm.pretraining.encoder_checkpoint import is_made_from, pretrain_cohort
 
         analysis: Analysis = self.inputs.analysis
         cohort = Cohort.open(self.inputs.cohort)

@@ -15,7 +15,7 @@ from pathlib import Path
 from bids_neurossm.errors import RunError
 from bids_neurossm.files.json_files import read_json_object
 from bids_neurossm.files.write import write_json
-from bids_neurossm.training.follow import Follow
+from bids_neurossm.training.progress import Callbacks
 
 _SECONDS_BETWEEN = 1.0
 
@@ -60,9 +60,9 @@ class ProgressFile:
         self._path = self._folder / f"{re.sub(r'[^0-9A-Za-z_.-]', '_', unit)}.json"
         self._last = -_SECONDS_BETWEEN
 
-    def follow(self) -> Follow:
+    def follow(self) -> Callbacks:
         """Let a training tell its epochs and its notices by way of this file."""
-        return Follow(lambda told: self.epoch(told.number, told.of, told.loss, told.seconds_left), self.notice)
+        return Callbacks(lambda told: self.epoch(told.number, told.of, told.loss, told.seconds_left), self.notice)
 
     def epoch(self, number: int, of: int, loss: float, seconds_left: float) -> None:
         """Tell that an epoch has ended."""

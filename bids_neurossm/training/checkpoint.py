@@ -11,18 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bids_neurossm.checkpoint import Facts, read_checkpoint, write_checkpoint
+from bids_neurossm.checkpoint import CheckpointMetadata, read_checkpoint, write_checkpoint
 from bids_neurossm.errors import CheckpointError
 
 _Module = TypeVar("_Module", bound=torch.nn.Module)
 
 
-def save_checkpoint(path: Path, state: Mapping[str, Tensor], facts: Facts) -> None:
+def save_checkpoint(path: Path, state: Mapping[str, Tensor], facts: CheckpointMetadata) -> None:
     """Write tensors and facts; see `bids_neurossm.checkpoint.write_checkpoint`."""
     write_checkpoint(path, {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}, facts)
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointMetadata]:
     """Read tensors and facts; see `bids_neurossm.checkpoint.read_checkpoint`."""
     arrays, facts = read_checkpoint(path)
     return as_tensors(arrays), facts

@@ -12,15 +12,14 @@ from bids_neurossm.config import Training
 from bids_neurossm.models.scales import usable_repetition_times
 from bids_neurossm.models.trainable import PathwayModel
 from bids_neurossm.training.data import RunSet, Targets, TrainingSet
-from bids_neurossm.training.follow import Follow
-from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches, predict_logits, run_features
+from bids_neurossm.training.device import in_smaller_batches
+from bids_neurossm.training.early_stopping import EarlyStopping, inner_split
+from bids_neurossm.training.inference import BATCH_SIZE, balanced_mean, evaluation_batches, predict_logits, run_features
 from bids_neurossm.training.loop import History, Loop, steps_per_epoch
-from bids_neurossm.training.memory import in_smaller_batches
-from bids_neurossm.training.ranks import ALONE, Ranks
-from bids_neurossm.training.state import Keep
-from bids_neurossm.training.steps import Stepper, class_weights, run_losses
-from bids_neurossm.training.stopping import EarlyStopping, inner_split
-from bids_neurossm.training.weighing import balanced_mean
+from bids_neurossm.training.process_group import ALONE, Ranks
+from bids_neurossm.training.progress import Callbacks
+from bids_neurossm.training.snapshot import Snapshot
+from bids_neurossm.training.step import Stepper, class_weights, run_losses
 
 
 def fit(
@@ -30,8 +29,8 @@ def fit(
     window: int | None,
     seed: int,
     precision: str = "float32",
-    follow: Follow | None = None,
-    keep: Keep | None = None,
+    follow: Callbacks | None = None,
+    keep: Snapshot | None = None,
     ranks: Ranks = ALONE,
 ) -> History:
     """Fit a model in place; the result depends on the arguments and the seed only.
@@ -50,9 +49,9 @@ def fit(
         Of batches, windows, dropout and the runs set aside.
     precision : {"float32", "bfloat16", "float16"}
         Of the matrix products.
-    follow : Follow, optional
+    follow : Callbacks, optional
         Who is told of epochs, and of what does not go as it was asked for.
-    keep : Keep, optional
+    keep : Snapshot, optional
         Where the state is kept after every epoch. A training that finds its own state there goes on with it, and ends
         with the weights that it would have had without a break.
     ranks : Ranks
@@ -74,7 +73,7 @@ def fit(
         usable_repetition_times(model.config, None if times is None else torch.from_numpy(times), len(data))
     data.inputs.check_lengths(model.config)
     device = next(model.parameters()).device
-    follow = follow or Follow()
+    follow = follow or Callbacks()
     stopping, learnt, validate = None, data, None
     if settings.early_stopping is not None:
         learn, aside = inner_split(data, model.config.n_outputs, settings.validation_fraction, seed)

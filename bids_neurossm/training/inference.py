@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.models.trainable import PathwayModel
 from bids_neurossm.training.data import RunSet
-from bids_neurossm.training.memory import in_smaller_batches
+from bids_neurossm.training.device import in_smaller_batches
 from bids_neurossm.training.windows import Batch, Segments, evaluation_windows
 
 # Windows per batch; one that memory does not hold is halved.
@@ -129,3 +130,10 @@ def run_features(model: PathwayModel, inputs: RunSet, window: int | None) -> NDA
         return model.features(*batch.arguments[:4])
 
     return mean_over_windows(model, inputs, window, features)
+
+
+def balanced_mean(values: NDArray[np.float64], classes: NDArray[Any] | None) -> NDArray[np.float64]:
+    """Return the mean of values (n, ...) over runs, each class (n,) weighing the same; None where there is none."""
+    if classes is None:
+        return np.asarray(values.mean(axis=0), dtype=np.float64)
+    return np.asarray(np.mean([values[classes == each].mean(axis=0) for each in np.unique(classes)], axis=0))

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bids_neurossm.training.follow import Epoch, Follow
-from bids_neurossm.training.ranks import ALONE, Ranks
-from bids_neurossm.training.state import Keep, of_prefix, with_prefix
-from bids_neurossm.training.stopping import EarlyStopping
+from bids_neurossm.training.early_stopping import EarlyStopping
+from bids_neurossm.training.process_group import ALONE, Ranks
+from bids_neurossm.training.progress import Callbacks, Epoch
+from bids_neurossm.training.snapshot import Snapshot, of_prefix, with_prefix
 
 
 class Steps(Protocol):
@@ -80,9 +80,9 @@ class Loop:
         Runs that are learnt from, runs per step, passes over the runs.
     seed : int
         Of batches, and of all that steps draw.
-    follow : Follow
+    follow : Callbacks
         Who is told of epochs.
-    keep : Keep or None
+    keep : Snapshot or None
         Where the state is kept after every epoch. A training that finds its own state there goes on with it.
     ranks : Ranks
         Which of several processes that train together this one is.
@@ -100,8 +100,8 @@ class Loop:
         batch_size: int,
         epochs: int,
         seed: int,
-        follow: Follow,
-        keep: Keep | None = None,
+        follow: Callbacks,
+        keep: Snapshot | None = None,
         ranks: Ranks = ALONE,
         stopping: EarlyStopping | None = None,
         validate: Callable[[], Tensor] | None = None,

@@ -11,8 +11,8 @@ from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import RunError
-from bids_neurossm.training.estimator import create_estimator
-from bids_neurossm.training.families import load_estimator
+from bids_neurossm.estimators.load import load_estimator
+from bids_neurossm.estimators.protocol import create_estimator
 
 REGIONS = 6
 

@@ -16,13 +16,13 @@ from bids_neurossm.baselines.connectivity import (
     pearson_features,
     shrunk_covariance,
 )
-from bids_neurossm.checkpoint import Facts, write_checkpoint
+from bids_neurossm.checkpoint import CheckpointMetadata, write_checkpoint
 from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, LabelError, UsageError
-from bids_neurossm.training.estimator import create_estimator
-from bids_neurossm.training.families import load_estimator
+from bids_neurossm.estimators.load import load_estimator
+from bids_neurossm.estimators.protocol import create_estimator
 
 NAMES = ["majority", "covariates", "pearson-connectivity", "tangent-connectivity"]
 
@@ -313,7 +313,9 @@ def test_covariances_of_real_runs_are_positive_definite(two_sites):
     ],
 )
 def test_a_baseline_whose_numbers_make_no_sense_is_refused(tmp_path, family, arrays, words):
-    facts = Facts({"penalty": 1.0, "weighted": False}, "dx", "class", ("a", "b"), ("A", "B"), family=family)
+    facts = CheckpointMetadata(
+        {"penalty": 1.0, "weighted": False}, "dx", "class", ("a", "b"), ("A", "B"), family=family
+    )
     write_checkpoint(tmp_path / "x.safetensors", arrays, facts)
     with pytest.raises(CheckpointError, match=words):
         load_estimator(tmp_path / "x.safetensors")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from small_runs import SPACE, add_run, describe, write_atlas
 
-from bids_neurossm.checkpoint import Facts
+from bids_neurossm.checkpoint import CheckpointMetadata
 from bids_neurossm.cli.run import main
 from bids_neurossm.cohort.checkpoint_facts import plain_settings
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
@@ -24,7 +24,7 @@ NOTE = (
 def checkpoint(folder: Path, space: str) -> Path:
     """Save the smallest model, untrained, for the eight boxes as they are drawn in a space."""
     config = NeuroSSMConfig(n_regions=8, n_outputs=2, scales=(1, 2), streams=("raw",), width=4, state=2, depth=1)
-    facts = Facts(
+    facts = CheckpointMetadata(
         model=plain_settings(config),
         target="group",
         target_type="class",

@@ -49,7 +49,7 @@ def _state(folder: Path, *patterns: str) -> dict[str, tuple[str, int]]:
 
 
 def test_checkpoints_on_disk_are_read(out_dir: Path) -> None:
-    from bids_neurossm.training.families import load_trained
+    from bids_neurossm.estimators.load import load_trained
 
     found = sorted((out_dir / "out" / "models").rglob("*.safetensors"))
     assert len(found) == 6

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import torch
 
-from bids_neurossm.checkpoint import Facts
+from bids_neurossm.checkpoint import CheckpointMetadata
 from bids_neurossm.interfaces.joined import checkpoints_of, joined_weights, weights_notes
 from bids_neurossm.training.checkpoint import save_checkpoint
 
@@ -20,7 +20,7 @@ def analysis(folder, name, seeds=2):
 
 def keep(path, static, dynamic):
     metrics = {"training_loss": 0.1, "static_weight": static, "dynamic_weight": dynamic}
-    facts = Facts({}, "y", "class", ("a", "b"), ("r",), metrics=metrics)
+    facts = CheckpointMetadata({}, "y", "class", ("a", "b"), ("r",), metrics=metrics)
     save_checkpoint(path, {"weight": torch.zeros(1)}, facts)
 
 

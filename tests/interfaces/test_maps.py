@@ -19,13 +19,13 @@ from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.outputs import GroupOutputs
+from bids_neurossm.estimators.load import load_trained
 from bids_neurossm.interfaces.analysis import Analysis, Cell, CellKey
 from bids_neurossm.interfaces.held_out import held_out_attributions
 from bids_neurossm.interfaces.map_checks import PARTICIPANTS_PER_CLASS, check_run, permutation_p
 from bids_neurossm.interfaces.map_tables import region_table
 from bids_neurossm.interfaces.maps import WriteMaps, map_notes
 from bids_neurossm.interfaces.training import ATTRIBUTION_FIELDS, TrainCell
-from bids_neurossm.training.families import load_trained
 
 N, T, R = 24, 48, 11
 NAMES = {label: f"LH_Vis_{label}" for label in range(1, 11)} | {11: "Thalamus_L"}

@@ -273,10 +273,10 @@ _SEAM = b"\n# settings\n"
 def _binary(arrays: Callable[[Path], object]) -> list[Parser]:
     """Name the parsers whose files are sound ones that were changed."""
     from bids_neurossm.atlas.dense import read_dense_labels
+    from bids_neurossm.estimators.load import load_estimator
+    from bids_neurossm.estimators.neurossm import model_config
     from bids_neurossm.interfaces.analysis import Cell
     from bids_neurossm.training.checkpoint import load_checkpoint
-    from bids_neurossm.training.families import load_estimator
-    from bids_neurossm.training.first_family import model_config
 
     tensors, settings = sound_files.checkpoint()
 

@@ -70,7 +70,7 @@ def matlab() -> list[bytes]:
 
 def checkpoint() -> tuple[bytes, bytes]:
     """Tensors and settings of a small model."""
-    from bids_neurossm.checkpoint import Facts
+    from bids_neurossm.checkpoint import CheckpointMetadata
     from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
     from bids_neurossm.training.checkpoint import save_checkpoint
 
@@ -78,13 +78,15 @@ def checkpoint() -> tuple[bytes, bytes]:
     model = NeuroSSM(NeuroSSMConfig(**{**config, "scales": (1,)}))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.safetensors"
-        save_checkpoint(path, model.state_dict(), Facts(config, "dx", "class", ("a", "b"), ("A", "B", "C"), window=20))
+        save_checkpoint(
+            path, model.state_dict(), CheckpointMetadata(config, "dx", "class", ("a", "b"), ("A", "B", "C"), window=20)
+        )
         return path.read_bytes(), path.with_suffix(".toml").read_bytes()
 
 
 def baselines() -> list[tuple[bytes, bytes]]:
     """Tensors and settings of baselines; as 0.1.0 wrote them, without a hash of the settings in the tensors."""
-    from bids_neurossm.checkpoint import Facts, write_checkpoint
+    from bids_neurossm.checkpoint import CheckpointMetadata, write_checkpoint
 
     names = ["a", "b"]
     linear = {"coefficients": np.zeros((1, 3)), "intercepts": np.zeros(1)}
@@ -103,7 +105,9 @@ def baselines() -> list[tuple[bytes, bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.safetensors"
         for family, arrays, state in written:
-            write_checkpoint(path, arrays, Facts(state, "dx", "class", ("a", "b"), ("A", "B"), family=family))
+            write_checkpoint(
+                path, arrays, CheckpointMetadata(state, "dx", "class", ("a", "b"), ("A", "B"), family=family)
+            )
             found.append((save(arrays), path.with_suffix(".toml").read_bytes()))
     return found
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from bids_neurossm.checkpoint import Facts, check_fit
+from bids_neurossm.checkpoint import CheckpointMetadata, check_fit
 from bids_neurossm.errors import CheckpointError, OutputNotWritableError
+from bids_neurossm.estimators.neurossm import model_config
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.checkpoint import load_checkpoint, restored_module, save_checkpoint
-from bids_neurossm.training.first_family import model_config
 
-FACTS = Facts(
+FACTS = CheckpointMetadata(
     model={"n_regions": 3, "n_outputs": 2, "width": 8, "scales": [1, 2]}, target="dx", target_type="class",
     classes=("a", "b"), regions=("A", "B", "C"), atlas="Schaefer400", atlas_sha256="00ff", repetition_time=0.72,
     window=150, denoise="simple", training_hash="12", n_runs=9, seed=1, metrics={"training_loss": 0.25},

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.atlas.drawing import Drawing
-from bids_neurossm.checkpoint import Facts
+from bids_neurossm.checkpoint import CheckpointMetadata
 from bids_neurossm.cohort.checkpoint_facts import check_cohort, cohort_facts
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError
@@ -24,9 +24,9 @@ def cohort(folder: Path, **extra: object) -> Cohort:
     return Cohort.create(folder, runs, series, ["A", "B"], ["n/a", "n/a"], "class", {"atlas": "Two", **extra})
 
 
-def facts_of(trained: Cohort) -> Facts:
+def facts_of(trained: Cohort) -> CheckpointMetadata:
     stated = cohort_facts(trained, np.arange(2))
-    return Facts(model={}, target="t", target_type="class", classes=("x", "y"), **stated)
+    return CheckpointMetadata(model={}, target="t", target_type="class", classes=("x", "y"), **stated)
 
 
 def test_a_checkpoint_states_the_drawing_of_its_cohort(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from bids_neurossm.errors import RunError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.fit import fit
-from bids_neurossm.training.follow import Follow
 from bids_neurossm.training.inference import predict_logits, run_features
-from bids_neurossm.training.steps import run_losses
+from bids_neurossm.training.progress import Callbacks
+from bids_neurossm.training.step import run_losses
 
 TINY = Training(epochs=2, batch_size=4, learning_rate=5e-3)
 
@@ -100,7 +100,9 @@ def test_classes_that_are_rare_weigh_more():
 
 def test_progress_is_told_after_every_epoch():
     told = []
-    history = fit(_model(), TrainingSet(_set(_runs()), np.arange(8) % 2), TINY, 32, 0, follow=Follow(epoch=told.append))
+    history = fit(
+        _model(), TrainingSet(_set(_runs()), np.arange(8) % 2), TINY, 32, 0, follow=Callbacks(epoch=told.append)
+    )
     assert [(epoch.number, epoch.of, epoch.loss) for epoch in told] == [
         (1, 2, history.loss[0]),
         (2, 2, history.loss[1]),

@@ -15,10 +15,10 @@ from bids_neurossm.baselines.linear import participant_weights
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import LabelError, ResourceMissingError, UsageError
+from bids_neurossm.estimators.load import load_estimator
+from bids_neurossm.estimators.mean_pooled_mlp import MeanPooledConfig, MeanPooledMLP
+from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.registry import model_entry
-from bids_neurossm.training.estimator import create_estimator
-from bids_neurossm.training.families import load_estimator
-from bids_neurossm.training.mlp import MeanPooledConfig, MeanPooledMLP
 from bids_neurossm.training.windows import assemble
 
 QUICK = Training(epochs=15, batch_size=12, window=40, learning_rate=0.01, weight_decay=0.0)

@@ -11,9 +11,9 @@ from bids_neurossm.cohort.splitting import make_splits, with_resplits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.controls.permutation import label_permutation
+from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.evaluation.comparison import compare
 from bids_neurossm.evaluation.metrics import prediction_frame, unit_predictions
-from bids_neurossm.training.estimator import create_estimator
 
 MODELS = ["majority", "pearson-connectivity", "linear-svm", "mean-pooled-mlp"]
 

@@ -10,10 +10,10 @@ from bids_neurossm.attribution.checks import completeness
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import RunError, UsageError
+from bids_neurossm.estimators.load import load_trained
+from bids_neurossm.estimators.neurossm import NeuroSSMEstimator
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.data import RunSet, TrainingSet, usable_times
-from bids_neurossm.training.families import load_trained
-from bids_neurossm.training.first_family import NeuroSSMEstimator
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import evaluation_batches, predict_logits
 from bids_neurossm.training.windows import check_length

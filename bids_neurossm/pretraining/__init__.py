@@ -1,0 +1,1 @@
+"""Masked autoencoding of series without labels: training, reconstruction, checkpoints of encoders."""
