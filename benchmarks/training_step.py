@@ -58,7 +58,7 @@ def one_by_one() -> ExitStack:
     """Have layers convolve and drop out in plain torch while this is open."""
     stack = ExitStack()
     stack.enter_context(patch("bids_neurossm.models.mamba.causal_convolution", convolution_reference))
-    stack.enter_context(patch("bids_neurossm.models.stacks.dropout", functional.dropout))
+    stack.enter_context(patch("bids_neurossm.models.selective_layers.dropout", functional.dropout))
     stack.enter_context(patch("bids_neurossm.models.neurossm.dropout", functional.dropout))
     return stack
 

@@ -84,7 +84,7 @@ class CheckpointMetadata:
     atlas_drawing : mapping
         Where the regions are drawn, as `bids_neurossm.atlas.drawing.Drawing.facts`; empty where it is not known.
     encoder : mapping
-        Where a pretrained encoder comes from (`bids_neurossm.pretraining.encoder_checkpoint`); empty where there is none.
+        Where a pretrained encoder comes from; empty where there is none.
     """
 
     model: Mapping[str, Any]

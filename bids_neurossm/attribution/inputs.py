@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from bids_neurossm.attribution.cpa import Localisation, PathwayAttribution, check_target, contrasts, shares
+from bids_neurossm.models.pathway_model import PathwayModel
 from bids_neurossm.models.scales import valid_points
-from bids_neurossm.models.trainable import PathwayModel
 
 
 def series_attribution(

@@ -18,7 +18,7 @@ from bids_neurossm.baselines.linear import participant_weights
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.estimators.shrinkage import best_factor, shrinkage, spread, standard_gain
 from bids_neurossm.estimators.static_term import StaticTerm, fit_static
-from bids_neurossm.models.trainable import PathwayModel
+from bids_neurossm.models.pathway_model import PathwayModel
 from bids_neurossm.training.data import TrainingSet
 from bids_neurossm.training.early_stopping import inner_parts
 from bids_neurossm.training.inference import predict_logits
@@ -135,9 +135,9 @@ def join_weights(
     """Return what two terms are multiplied by in their sum.
 
     A term that tells nothing on its own counts 0; see :func:`bids_neurossm.estimators.shrinkage.shrinkage`. Two that
-    tell something are brought to the same spread, and their sum is multiplied by the factor with the smallest loss. Equal
-    parts are not the best ones for every cohort, but weights that are learned from hundreds of participants are not
-    told apart from them (docs/accuracy.md). Where the sum is worse than one of them alone, by more than two standard
+    tell something are brought to the same spread, and their sum is multiplied by the factor with the smallest loss.
+    Equal parts are not the best ones for every cohort, but weights that are learned from hundreds of participants are
+    not told apart from them (docs/accuracy.md). Where the sum is worse than one of them alone, by more than two standard
     errors of the difference, the other one counts 0.
 
     Parameters

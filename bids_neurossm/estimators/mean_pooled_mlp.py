@@ -19,7 +19,7 @@ from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import UsageError
 from bids_neurossm.estimators.neural import NeuralEstimator
 from bids_neurossm.files.toml_files import section_from
-from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
+from bids_neurossm.models.pathway_model import PathwayConfig, PathwayModel
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from bids_neurossm.estimators.late_fusion import fit_joined, parts_of
 from bids_neurossm.estimators.static_term import PREFIX, StaticTerm
 from bids_neurossm.files.hashing import hash_content
 from bids_neurossm.files.record_format import format_stamp
-from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
+from bids_neurossm.models.pathway_model import PathwayConfig, PathwayModel
 from bids_neurossm.registry import model_entry
 from bids_neurossm.training.checkpoint import as_tensors, restored_module, save_checkpoint
 from bids_neurossm.training.data import RunSet, TrainingSet, cohort_run_set, targets_of

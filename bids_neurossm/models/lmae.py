@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.models.neurossm import NeuroSSMConfig
+from bids_neurossm.models.pathway_model import InputConfig
 from bids_neurossm.models.scales import bins_of_seconds, bins_of_time_points, usable_repetition_times
-from bids_neurossm.models.stacks import SelectiveLayers
-from bids_neurossm.models.trainable import InputConfig
+from bids_neurossm.models.selective_layers import SelectiveLayers
 from bids_neurossm.ops import causal_convolution, dropout
 
 # Neighbouring patches on either side that the convolution over time sees.
@@ -111,11 +110,8 @@ class EncoderBlock(nn.Module):
         self.gather = nn.Parameter(torch.randn(config.nodes, regions) * regions**-0.5)
         self.scatter = nn.Parameter(torch.randn(regions, config.nodes) * config.nodes**-0.5)
         self.scan = SelectiveLayers(
-            NeuroSSMConfig(
-                regions, 1, width=width, state=config.state, convolution=config.convolution, expand=config.expand,
-                bidirectional=True, dropout=config.dropout,
-            )
-        )  # fmt: skip
+            width, config.state, 1, config.convolution, config.expand, config.dropout, bidirectional=True
+        )
         self.inner = nn.Linear(width, width)
         self.taps = nn.Parameter(torch.randn(width, 2 * _REACH + 1) * (2 * _REACH + 1) ** -0.5)
         self.outer = nn.Linear(width, width)

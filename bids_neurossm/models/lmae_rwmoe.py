@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.models.lmae import Encoder, LMAEConfig, run_embedding, whole_patches
-from bids_neurossm.models.neurossm import NeuroSSMConfig
+from bids_neurossm.models.pathway_model import PathwayConfig, PathwayModel
 from bids_neurossm.models.rwmoe import (
     TOP,
     Experts,
@@ -30,8 +30,7 @@ from bids_neurossm.models.rwmoe import (
     random_walk,
     regions_with_signal,
 )
-from bids_neurossm.models.stacks import SelectiveLayers, stacks_together
-from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
+from bids_neurossm.models.selective_layers import SelectiveLayers, stacks_together
 from bids_neurossm.ops import dropout
 
 # Brings what is summed over the regions' profiles near 1 in the beginning, where an activation tells large from small.
@@ -174,11 +173,8 @@ class LmaeRwmoe(PathwayModel):
         )
         self.time_router = Router(width, experts, config.balance, config.z)
         self.time_experts = Experts(width, width, experts, share)
-        layer = NeuroSSMConfig(
-            config.n_regions, 1, width=width, state=config.state, depth=config.layers, convolution=config.convolution,
-            expand=config.expand, dropout=share,
-        )  # fmt: skip
-        self.layers = nn.ModuleList(SelectiveLayers(layer) for _ in range(experts))
+        sizes = width, config.state, config.layers, config.convolution, config.expand
+        self.layers = nn.ModuleList(SelectiveLayers(*sizes, dropout=share) for _ in range(experts))
         self.head = nn.Parameter(torch.randn(experts, config.n_outputs, features) * (experts * features) ** -0.5)
         self.bias = nn.Parameter(torch.zeros(config.n_outputs))
         self.register_buffer("input_scale", torch.ones(1))

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bids_neurossm.errors import UsageError
+from bids_neurossm.models.pathway_model import PathwayConfig, PathwayModel
 from bids_neurossm.models.scales import bins_of_seconds, bins_of_time_points, usable_repetition_times, valid_points
-from bids_neurossm.models.stacks import SelectiveLayers, stacks_together
-from bids_neurossm.models.trainable import PathwayConfig, PathwayModel
+from bids_neurossm.models.selective_layers import SelectiveLayers, stacks_together
 from bids_neurossm.ops import dropout
 
 __all__ = ["STREAMS", "NeuroSSM", "NeuroSSMConfig", "log_variation", "usable_repetition_times"]
@@ -148,7 +148,10 @@ class NeuroSSM(PathwayModel):
         self.config = config
         n_pathways = len(config.pathways)
         self.embeddings = nn.ModuleDict({name: nn.Linear(config.n_regions, config.width) for name in config.streams})
-        self.pathway_layers = nn.ModuleList(SelectiveLayers(config) for _ in range(n_pathways))
+        sizes = config.width, config.state, config.depth, config.convolution, config.expand
+        self.pathway_layers = nn.ModuleList(
+            SelectiveLayers(*sizes, config.dropout, config.bidirectional) for _ in range(n_pathways)
+        )
         self.head = nn.Parameter(torch.empty(n_pathways, config.n_outputs, config.width))
         nn.init.normal_(self.head, std=(n_pathways * config.width) ** -0.5)
         self.bias = nn.Parameter(torch.zeros(config.n_outputs))
@@ -328,7 +331,7 @@ class NeuroSSM(PathwayModel):
     ) -> None:
         """Set the constant of each pathway's input, its root mean square where regions are alive, and the amplitudes'.
 
-        See `bids_neurossm.models.trainable.PathwayModel.fit_inputs`.
+        See `bids_neurossm.models.pathway_model.PathwayModel.fit_inputs`.
         """
         self.input_scale.fill_(1.0)
         squares, counts = torch.zeros(2, len(self.config.pathways), dtype=torch.float64)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from bids_neurossm.errors import UsageError
 
 if TYPE_CHECKING:
-    from bids_neurossm.models.trainable import InputConfig
+    from bids_neurossm.models.pathway_model import InputConfig
 
 # Time points that differ by less are the same: repetition times are rounded, some of them to float32.
 _CLOSE = 1e-4

@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import LabelError, RunError, UsageError
 from bids_neurossm.models.neurossm import log_variation
+from bids_neurossm.models.pathway_model import InputConfig
 from bids_neurossm.models.scales import usable_repetition_times
-from bids_neurossm.models.trainable import InputConfig
 from bids_neurossm.training.windows import (
     Batch,
     Segments,

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from bids_neurossm.config import Training
+from bids_neurossm.models.pathway_model import PathwayModel
 from bids_neurossm.models.scales import usable_repetition_times
-from bids_neurossm.models.trainable import PathwayModel
 from bids_neurossm.training.data import RunSet, Targets, TrainingSet
 from bids_neurossm.training.device import in_smaller_batches
 from bids_neurossm.training.early_stopping import EarlyStopping, inner_split

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bids_neurossm.errors import CheckpointError
-from bids_neurossm.models.trainable import PathwayModel
+from bids_neurossm.models.pathway_model import PathwayModel
 from bids_neurossm.training.data import RunSet
 from bids_neurossm.training.device import in_smaller_batches
 from bids_neurossm.training.windows import Batch, Segments, evaluation_windows

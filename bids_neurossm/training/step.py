@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
-from bids_neurossm.models.trainable import PathwayModel
+from bids_neurossm.models.pathway_model import PathwayModel
 from bids_neurossm.training.data import TrainingSet
 from bids_neurossm.training.device import first_line, release
 from bids_neurossm.training.inference import logits_of

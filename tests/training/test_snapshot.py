@@ -23,9 +23,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import test_state
+import test_snapshot
 
-class Dying(test_state.NeuroSSM):
+class Dying(test_snapshot.NeuroSSM):
     steps = 0
     def forward(self, *arguments):
         self.steps += self.training
@@ -33,7 +33,7 @@ class Dying(test_state.NeuroSSM):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().forward(*arguments)
 
-test_state.fitted(Path(sys.argv[2]), model=Dying)
+test_snapshot.fitted(Path(sys.argv[2]), model=Dying)
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,30 +12,37 @@ from torch.nn import functional
 from bids_neurossm.models.mamba import Mamba, run_together
 from bids_neurossm.ops import dropout
 
-if TYPE_CHECKING:
-    from bids_neurossm.models.neurossm import NeuroSSMConfig
-
 
 class SelectiveLayers(nn.Module):
     """A stack of residual selective state-space layers; optionally a second one that reads backwards.
 
     Parameters
     ----------
-    config : NeuroSSMConfig
-        Width, depth and the layer's own sizes.
+    width, state, depth, convolution, expand : int
+        W; states per channel; layers; taps of the causal convolution; channels per unit of width.
+    dropout : float
+        Share of the features that is dropped in training.
+    bidirectional : bool
+        A second stack reads the valid samples backwards.
     """
 
-    def __init__(self, config: NeuroSSMConfig) -> None:
+    def __init__(
+        self,
+        width: int,
+        state: int,
+        depth: int,
+        convolution: int,
+        expand: int,
+        dropout: float,
+        bidirectional: bool = False,
+    ) -> None:
         super().__init__()
-        directions = 2 if config.bidirectional else 1
-        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.depth))
+        directions = 2 if bidirectional else 1
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
         self.layers = nn.ModuleList(
-            nn.ModuleList(
-                Mamba(config.width, config.state, config.convolution, config.expand) for _ in range(directions)
-            )
-            for _ in range(config.depth)
+            nn.ModuleList(Mamba(width, state, convolution, expand) for _ in range(directions)) for _ in range(depth)
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, sequence: Tensor, lengths: Tensor) -> Tensor:
         """Map (B, T, W) to (B, T, W); samples at and after ``lengths`` (B,) are padding, and no valid one sees them."""
