@@ -4,80 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces import utility
 from nipype.pipeline import engine as pe
 
-from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.cohort.surrogates import NULL, TRAINED_ON
-from bids_neurossm.interfaces.analysis import FINAL, Analysis, CellKey
-from bids_neurossm.interfaces.cohort import BuildCohort, MakeSplits, Shortest
+from bids_neurossm.analysis.cells import Analysis, CellKey
+from bids_neurossm.analysis.grid import cells_of
+from bids_neurossm.interfaces.cohort import BuildCohort, MakeSplits
 from bids_neurossm.interfaces.evaluation import Evaluate
 from bids_neurossm.interfaces.maps import WriteMaps
 from bids_neurossm.interfaces.quality import MeasureQCFC
 from bids_neurossm.interfaces.reference import ComputeReference
 from bids_neurossm.interfaces.summary import WriteSummary
 from bids_neurossm.interfaces.training import TrainCell
-from bids_neurossm.registry import model_entry
-
-
-@dataclass(frozen=True)
-class CohortPlan:
-    """Which series make the cohort, and what is known of them.
-
-    Parameters
-    ----------
-    runs, excluded : sequence of mapping
-        Rows of facts; runs that were left out, with reasons.
-    regions, networks : sequence of str
-        Of the columns of the series.
-    target_type : str
-        ``class`` or ``continuous``.
-    classes : sequence of str
-        Sorted names.
-    shortest : Shortest
-        What the model's largest scale needs.
-    max_uncovered : float
-        Largest share of regions without signal.
-    extra : mapping
-        Atlas, strategy, target.
-    parcellation : Parcellation or None
-        The atlas in the space of the runs.
-    """
-
-    runs: Sequence[Mapping[str, Any]]
-    excluded: Sequence[Mapping[str, Any]]
-    regions: Sequence[str]
-    networks: Sequence[str]
-    target_type: str
-    classes: Sequence[str]
-    shortest: Shortest
-    max_uncovered: float
-    extra: Mapping[str, Any]
-    parcellation: Parcellation | None = None
-
-
-@dataclass(frozen=True)
-class ReferencePlan:
-    """Where the reference comes from; `source` None leaves it out.
-
-    Parameters
-    ----------
-    source, terms : str or None
-        Studies and class-to-term table.
-    parcellation : Parcellation or None
-        The atlas in MNI152NLin6Asym.
-    notes : sequence of str
-        Why it is left out.
-    """
-
-    source: str | None = None
-    terms: str | None = None
-    parcellation: Parcellation | None = None
-    notes: Sequence[str] = field(default_factory=tuple)
+from bids_neurossm.planning.cohort_plan import CohortPlan, ReferencePlan
 
 
 def init_group_wf(
@@ -118,47 +60,6 @@ def init_group_wf(
     if analysis.evaluation.only_fold is None:
         _conclusions(workflow, analysis, cohort, reference, build, split, cells, cache_dir, common)
     return workflow
-
-
-#: Shares of each training set, in percent, that a learning curve is drawn from; the whole is trained anyway.
-LEARNING_CURVE = (25, 50, 75)
-
-
-def cells_of(analysis: Analysis) -> list[CellKey]:
-    """List every cell; fold 0 is the final model.
-
-    The model and the baselines that are trained by gradient descent have every seed, the other baselines one. The
-    altered series of ``--controls`` have every cell of the model; permuted labels and the learning curve stay with
-    the first split and its first seed.
-    """
-    evaluation = analysis.evaluation
-    model, folds = analysis.model.name, range(1, evaluation.folds + 1)
-    splits = range(1, evaluation.repeats + 1)
-    seeds = {name: evaluation.seeds if model_entry(name).by_recipe else 1 for name in (model, *analysis.baselines)}
-    seeds[model] = evaluation.seeds
-    cells = [
-        CellKey(name, fold, seed, split)
-        for name, count in seeds.items()
-        for split in splits
-        for fold in folds
-        for seed in range(1, count + 1)
-    ]
-    cells += [
-        CellKey(model, fold, seed, split, variant)
-        for variant in evaluation.controls
-        for split in splits
-        for fold in folds
-        for seed in range(1, evaluation.seeds + 1)
-    ]
-    nulls = [f"{NULL}{number}" for number in range(1, evaluation.retrained_nulls + 1)]
-    cells += [CellKey(model, fold, 1, 1, variant) for variant in nulls for fold in folds]
-    if evaluation.learning_curve:
-        parts = [f"{TRAINED_ON}{percent}" for percent in LEARNING_CURVE]
-        cells += [CellKey(name, fold, 1, 1, variant) for name in seeds for variant in parts for fold in folds]
-    if evaluation.only_fold is not None and evaluation.only_seed is not None:
-        place = (evaluation.only_fold, evaluation.only_seed)
-        return [key for key in cells if (key.fold, key.seed) == place]
-    return cells + [CellKey(name, FINAL, 1) for name in seeds]
 
 
 def cohort_node(cohort: CohortPlan, common: dict[str, Any]) -> pe.Node:

@@ -7,9 +7,10 @@ from typing import Any
 
 from nipype.pipeline import engine as pe
 
-from bids_neurossm.interfaces.analysis import Analysis
+from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.interfaces.pretraining import PRETRAINING, PretrainEncoder
-from bids_neurossm.workflows.group import CohortPlan, cohort_node
+from bids_neurossm.planning.cohort_plan import CohortPlan
+from bids_neurossm.workflows.group import cohort_node
 
 
 def init_pretraining_wf(

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bids_neurossm.cli.analysis_lock import analysis_folder
-from bids_neurossm.cli.plan_group import GroupPlan
 from bids_neurossm.config import RunConfig
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.files.hashing import hash_file
 from bids_neurossm.files.json_files import read_json_object
 from bids_neurossm.files.write import json_text, replacing, write_text
+from bids_neurossm.planning.group import GroupPlan
 
 #: Of the evaluation, what decides how a cell is trained; how many seeds, re-splits and controls there are does not.
 _EVALUATION = (

@@ -213,7 +213,7 @@ def _atlas(name: str, space: str | None, given: argparse.Namespace) -> Finding:
 
 
 def _reference(source: str | None) -> Iterator[Finding]:
-    from bids_neurossm.cli.plan_reference import neurosynth_folder
+    from bids_neurossm.planning.reference import neurosynth_folder
 
     if source == "none":
         return

@@ -13,7 +13,7 @@ from bids_neurossm.errors import RunError
 from bids_neurossm.interfaces.records import Record
 
 if TYPE_CHECKING:
-    from bids_neurossm.interfaces.analysis import Analysis
+    from bids_neurossm.analysis.cells import Analysis
 
 #: Tables that every analysis has.
 _TABLES = ("splits", "exclusions", "predictions", "metrics", "comparison", "controls")
@@ -35,8 +35,8 @@ def dataset_record(out_dir: Path, parcellations: Iterable[Parcellation], reports
 
 def analysis_record(analysis: Analysis) -> list[Record]:
     """Check the cells, models and tables of an analysis, those of one cell with ``--only-fold``."""
-    from bids_neurossm.interfaces.analysis import Cell
-    from bids_neurossm.workflows.group import cells_of
+    from bids_neurossm.analysis.cells import Cell
+    from bids_neurossm.analysis.grid import cells_of
 
     outputs = analysis.outputs
     keys = cells_of(analysis)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from bids_neurossm.analysis.cells import Analysis
+from bids_neurossm.analysis.grid import cells_of
 from bids_neurossm.cli.analysis_lock import analysis_lock
 from bids_neurossm.cli.analysis_settings import analysis_settings, keep_settings
 from bids_neurossm.cli.array_script import cells_script
@@ -16,8 +18,6 @@ from bids_neurossm.cli.console import Console
 from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.logs import begin, write_crashes
 from bids_neurossm.cli.outcome import exit_code
-from bids_neurossm.cli.plan_group import GroupPlan, plan_group, refuse_checkpoint
-from bids_neurossm.cli.plan_pretraining import wants_encoder_only
 from bids_neurossm.cli.pretraining import pretrain_only, with_pretrained
 from bids_neurossm.cli.watch import TrainingWatch
 from bids_neurossm.config import Evaluation, RunConfig
@@ -26,10 +26,12 @@ from bids_neurossm.dataset.left_out import LeftOut, sentences
 from bids_neurossm.errors import NoInputError, RunError
 from bids_neurossm.files.portable import absolute_paths, portable
 from bids_neurossm.files.tables import read_output, read_table
-from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.records import Record, private_folder
+from bids_neurossm.planning.cohort_plan import CohortPlan, ReferencePlan
+from bids_neurossm.planning.encoder import wants_encoder_only
+from bids_neurossm.planning.group import GroupPlan, plan_group, refuse_checkpoint
 from bids_neurossm.reports.words import interval_text
-from bids_neurossm.workflows.group import CohortPlan, ReferencePlan, cells_of, init_group_wf
+from bids_neurossm.workflows.group import init_group_wf
 
 
 def run_group(config: RunConfig, work_dir: Path) -> int:

@@ -137,8 +137,8 @@ def join_weights(
     A term that tells nothing on its own counts 0; see :func:`bids_neurossm.estimators.shrinkage.shrinkage`. Two that
     tell something are brought to the same spread, and their sum is multiplied by the factor with the smallest loss.
     Equal parts are not the best ones for every cohort, but weights that are learned from hundreds of participants are
-    not told apart from them (docs/accuracy.md). Where the sum is worse than one of them alone, by more than two standard
-    errors of the difference, the other one counts 0.
+    not told apart from them (docs/accuracy.md). Where the sum is worse than one of them alone, by more than two
+    standard errors of the difference, the other one counts 0.
 
     Parameters
     ----------

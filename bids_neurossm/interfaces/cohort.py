@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
+from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.cohort.duplicates import refuse_duplicates
 from bids_neurossm.cohort.splits import Splits, check_splits, write_splits
@@ -24,7 +25,6 @@ from bids_neurossm.dataset.series import SeriesFile, read_series
 from bids_neurossm.errors import LabelError, NoInputError, OtherRegionsError, RunError
 from bids_neurossm.files.portable import portable
 from bids_neurossm.files.write import write_tsv
-from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.records import Record, write_record
 

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from nipype.interfaces.base import TraitedSpec, traits
 
+from bids_neurossm.analysis.cells import Analysis, Cell
+from bids_neurossm.analysis.class_map_files import map_notes, maps_of, write_images
+from bids_neurossm.analysis.expert_maps import matched_cells, write_experts
+from bids_neurossm.analysis.held_out import HeldOut, held_out_attributions
+from bids_neurossm.analysis.map_checks import check_maps, permutation_p
+from bids_neurossm.analysis.map_images import Painter
+from bids_neurossm.analysis.map_tables import REGION_COLUMNS, pathway_table, region_table
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.attribution.maps import ClassMap, class_maps
+from bids_neurossm.attribution.maps import ClassMap
 from bids_neurossm.cohort.store import Cohort
-from bids_neurossm.dataset.names import class_labels
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.files.archives import read_archive
 from bids_neurossm.files.tables import read_output
 from bids_neurossm.files.write import write_json, write_tsv
-from bids_neurossm.interfaces.analysis import Analysis, Cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
-from bids_neurossm.interfaces.experts import matched_cells, write_experts
-from bids_neurossm.interfaces.held_out import HeldOut, held_out_attributions
-from bids_neurossm.interfaces.map_checks import check_maps, permutation_p
-from bids_neurossm.interfaces.map_tables import DISCRIMINATIVE, REGION_COLUMNS, pathway_table, region_table
-from bids_neurossm.interfaces.painting import Namer, Painter
 from bids_neurossm.reference.regions import region_geometry
 from bids_neurossm.reference.scoring import ReferenceScores, score_maps
 from bids_neurossm.registry import model_entry
@@ -65,11 +60,11 @@ class WriteMaps(RecordingInterface):
         if found is None:
             self._results["notes"] = [f"The model {analysis.model.name} has no attributions, so there are no maps."]
             return
-        everything, correct = _maps(found, cohort, analysis)
+        everything, correct = maps_of(found, cohort, analysis)
         scores, notes = self._reference_scores(everything, cohort)
         painter = Painter(self.inputs.parcellation, surfaces=True) if self.inputs.parcellation else None
         if painter is not None:
-            _write_images(analysis, painter, everything, scores, cohort, found.pathways, self._literature())
+            write_images(analysis, painter, everything, scores, cohort, found.pathways, self._literature())
             notes += painter.notes
         labels = self.inputs.parcellation.labels if self.inputs.parcellation else range(1, len(cohort.regions) + 1)
         notes += write_experts(analysis, cells, cohort, list(labels), painter)
@@ -131,95 +126,3 @@ class WriteMaps(RecordingInterface):
         table["n_studies"] = [count.get(str(name), int(n_studies.sum())) for name in table["column_class"]]
         write_tsv(analysis.outputs.table("reference"), table)
         return scores, list(scores.notes)
-
-
-def _maps(found: HeldOut, cohort: Cohort, analysis: Analysis) -> tuple[list[ClassMap], list[ClassMap]]:
-    """Make the maps over all held-out runs, and over those that were classified rightly."""
-
-    def of(rows: npt.NDArray[np.bool_]) -> list[ClassMap]:
-        if not rows.any():
-            return []
-        runs = cohort.runs.iloc[found.indices[rows]]
-        labels = runs["label"].astype(str).tolist() if cohort.classes else None
-        present = [name for name in cohort.classes if labels and name in labels]
-        return class_maps(
-            found.importance[rows],
-            found.share[rows],
-            runs["participant_id"].tolist(),
-            labels,
-            present,
-            seed=analysis.execution.random_seed,
-        )
-
-    return of(np.ones(found.indices.size, dtype=bool)), of(found.correct)
-
-
-def _write_images(
-    analysis: Analysis,
-    painter: Painter,
-    maps: list[ClassMap],
-    scores: ReferenceScores | None,
-    cohort: Cohort,
-    pathways: tuple[str, ...],
-    literature: Mapping[str, str],
-) -> None:
-    """Write the images of every class; `literature` says for the sidecars what the reference is."""
-    names = class_labels(cohort.classes)
-    for each in maps:
-        if not each.label and len(cohort.classes) > 2:
-            continue  # with three classes and more there is no single contrast
-        label = names[each.label] if each.label else None
-        facts: dict[str, Any] = {
-            "Class": each.label or DISCRIMINATIVE,
-            "NumberOfParticipants": each.n_participants,
-            "NumberOfRuns": each.n_runs,
-            "Defined": each.defined,
-            "Localisation": analysis.attribution.localisation,
-        }
-        text = f"CPA over {each.n_participants} participants, {each.n_runs} held-out runs"
-        names_of = partial(_name, analysis, label)
-        painter.paint(names_of("boldmap", "cpa"), each.score, "score", {"Description": text, **facts})
-        top = {"Description": f"Top quarter of the regions: {text}", **facts}
-        painter.paint(names_of("mask", "cpa", "top25"), each.top_quarter, "mask", top)
-        dominant = {"Description": f"Dominant pathway: {text}", **facts}
-        named = ["none stable", *pathways]
-        painter.paint(names_of("dseg", "cpa", "dominantpathway"), each.dominant + 1, "labels", dominant, named)
-        if scores is not None and each.label:
-            row = cohort.classes.index(each.label)
-            residual = {"Description": f"Residual reference score, z, from {literature['Reference']}", **literature}
-            painter.paint(names_of("boldmap", "neurosynth"), scores.residual_reference[row], "score", residual)
-            top = {"Description": f"Top quarter of the reference score, from {literature['Reference']}", **literature}
-            painter.paint(names_of("mask", "neurosynth", "top25"), scores.top_quarter[row], "mask", top)
-
-
-def _name(analysis: Analysis, label: str | None, suffix: str, stat: str, desc: str | None = None) -> Namer:
-    """Name the images of a map; a surface has entities of its own."""
-
-    def named(entities: Mapping[str, str | None], extension: str) -> Path:
-        outputs = analysis.outputs
-        own = {key: value for key, value in {**outputs.entities, **entities}.items() if value is not None}
-        return replace(outputs, entities=own).named(suffix, extension, stat, label, desc)
-
-    return named
-
-
-def map_notes(maps: list[ClassMap], correct: list[ClassMap], classes: Sequence[str], of_model: str) -> list[str]:
-    """Say what the maps of an analysis do not show; `correct` are those over runs that were classified rightly."""
-    notes = [
-        f"The map of {each.label or 'all classes'} is not defined: no pathway has a positive importance."
-        for each in maps
-        if not each.defined
-    ]
-    known = {each.label for each in correct}
-    notes += [
-        f"No held-out run of {each.label} was predicted to be {each.label}: its map shows what spoke for it in runs "
-        "that the model took for something else, and importance_correct is n/a."
-        for each in maps
-        if each.label and each.label not in known
-    ]
-    if len(classes) == 2:
-        notes.append(
-            "With two classes there is one discriminative map; the maps of the classes are means over their own runs "
-            "and are descriptive."
-        )
-    return [*notes, of_model] if of_model else notes

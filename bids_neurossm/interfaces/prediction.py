@@ -13,6 +13,8 @@ import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 from scipy.special import softmax
 
+from bids_neurossm.analysis.map_checks import check_run
+from bids_neurossm.analysis.map_images import Painter
 from bids_neurossm.atlas.drawing import Drawing
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.parcellation import Parcellation
@@ -33,8 +35,6 @@ from bids_neurossm.files.hashing import hash_file
 from bids_neurossm.files.write import write_json, write_tsv
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.cohort import series_facts
-from bids_neurossm.interfaces.map_checks import check_run
-from bids_neurossm.interfaces.painting import Painter
 from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.registry import model_entry
 from bids_neurossm.signal.strategy import Strategy

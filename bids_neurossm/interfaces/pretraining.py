@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec, traits
 
+from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.files.hashing import hash_content
 from bids_neurossm.files.record_format import format_stamp
-from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.progress import ProgressFile
 

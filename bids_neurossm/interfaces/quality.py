@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
+from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.files.write import write_tsv
-from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.reference.regions import region_geometry
 from bids_neurossm.signal.qcfc import FEW, QCFC, MotionCorrelation, distances, upper_triangle

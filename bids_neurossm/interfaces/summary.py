@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from nipype.interfaces.base import TraitedSpec, traits
 
+from bids_neurossm.analysis.cells import Analysis
+from bids_neurossm.analysis.fusion_weights import checkpoints_of, joined_weights, weights_notes
+from bids_neurossm.analysis.methods_text import methods_text
+from bids_neurossm.analysis.model_card import model_card
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import RunError
 from bids_neurossm.files.portable import portable
 from bids_neurossm.files.printable import escaped
 from bids_neurossm.files.tables import read_output, read_table
 from bids_neurossm.files.write import write_json, write_text, write_tsv
-from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
-from bids_neurossm.interfaces.joined import checkpoints_of, joined_weights, weights_notes
-from bids_neurossm.interfaces.methods_text import methods_text
 from bids_neurossm.interfaces.provenance import software_versions
 
 
@@ -95,34 +95,3 @@ class WriteSummary(RecordingInterface):
         path = analysis.outputs.folder / "summary.json"
         write_json(path, summary)
         self._results["summary"] = str(path)
-
-
-def model_card(summary: dict[str, Any], metrics: pd.DataFrame, comparison: pd.DataFrame, controls: pd.DataFrame) -> str:
-    """Write the card that goes with the final model."""
-    overall = metrics[(metrics["fold"].astype(str) == "all") | (metrics["set"] == "holdout")]
-    mine = overall[overall["model"] == summary["model"]]
-    lines = [
-        f"# {summary['analysis']}",
-        "",
-        f"{summary['model']} that predicts {summary['target']} from {summary['n_regions']} regional series.",
-        "",
-        f"- Trained on {summary['n_runs']} runs of {summary['n_participants']} participants"
-        + (f", less {summary['holdout']} participants held out." if summary["holdout"] else "."),
-        f"- Classes: {', '.join(summary['classes']) or 'a continuous value'}.",
-        f"- Atlas: {summary['atlas'] or 'not stated'}; denoising: {summary['strategy'] or 'not stated'}.",
-        "",
-        "## Performance on data that the judged model never saw",
-        "",
-        "| set | metric | value | 95 % interval |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row.set} | {row.metric} | {row.value:.3f} | {row.ci_low:.3f} to {row.ci_high:.3f} |"
-        for row in mine.itertuples()
-        if row.value == row.value and row.ci_low == row.ci_low
-    ]
-    lines += ["", "## Against baselines", "", *(f"- {text}" for text in comparison["sentence"].dropna())]
-    lines += ["", "## Controls", "", *(f"- {row.control}: {row.verdict}" for row in controls.itertuples())]
-    lines += ["", "## Limits", "", *(f"- {note}" for note in summary["notes"])]
-    lines += ["", "## Methods", "", str(summary["methods"]), ""]
-    return "\n".join(lines)

@@ -9,19 +9,24 @@ import numpy as np
 import numpy.typing as npt
 from nipype.interfaces.base import TraitedSpec, traits
 
+from bids_neurossm.analysis.cells import (
+    ATTRIBUTION_FIELDS,
+    FINAL,
+    Analysis,
+    Cell,
+    CellKey,
+    has_its_model,
+    matching_cell,
+)
+from bids_neurossm.analysis.earlier_cells import why_not_its_model, with_its_files
+from bids_neurossm.analysis.expert_maps import routing_arrays
 from bids_neurossm.cohort.splits import Splits, read_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.cohort.surrogates import TRAINED_ON, altered, nested_part
 from bids_neurossm.estimators.protocol import Followed, checked_scores, create_estimator
-from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell, CellKey, has_its_model, matching_cell
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
-from bids_neurossm.interfaces.earlier_cells import why_not_its_model, with_its_files
-from bids_neurossm.interfaces.experts import routing_arrays
 from bids_neurossm.interfaces.progress import ProgressFile
 from bids_neurossm.registry import blaming, model_entry
-
-#: Fields of a `PathwayAttribution` that are kept with a cell.
-ATTRIBUTION_FIELDS = ("target", "logit", "reference", "importance", "importance_zero", "score", "share", "gap")
 
 
 class TrainCellInputSpec(RecordingInputSpec):

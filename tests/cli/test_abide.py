@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.cli.parser import parse_config
-from bids_neurossm.cli.plan_group import plan_group
 from bids_neurossm.errors import NeuroSSMError
+from bids_neurossm.planning.group import plan_group
 
 RECIPE = """
 [model]

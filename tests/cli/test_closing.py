@@ -12,8 +12,8 @@ from cubes import group_options, make_dataset, participant_options
 from bids_neurossm.cli import group, participant
 from bids_neurossm.cli.closing import analysis_record
 from bids_neurossm.cli.parser import parse_config
-from bids_neurossm.cli.plan_group import plan_group
 from bids_neurossm.cli.run import main
+from bids_neurossm.planning.group import plan_group
 
 
 @pytest.fixture(scope="module")

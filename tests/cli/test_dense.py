@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from grayordinates import brain_models, striped, write_labels, write_series
 
-from bids_neurossm.cli.plan_group import _atlas_in
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.query import find_bold_runs
 from bids_neurossm.dataset.repetition_time import repetition_time
 from bids_neurossm.errors import NoInputError, UsageError
+from bids_neurossm.planning.group import _atlas_in
 
 SOURCE = "sub-01_task-rest"
 NAMES = {label: f"7Networks_LH_Vis_{label}" for label in range(1, 11)} | {11: "Thalamus_L"}

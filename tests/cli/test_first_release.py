@@ -15,8 +15,8 @@ import tomli_w
 from cubes import group_options, make_dataset, participant_options
 from safetensors.torch import load, save
 
+from bids_neurossm.analysis.cells import Cell
 from bids_neurossm.files.hashing import hash_file
-from bids_neurossm.interfaces.analysis import Cell
 
 FOLDS = ("fold-1_seed-1", "fold-2_seed-1")
 AGAIN = "the model is trained again: version 0.1.0 did not record its checkpoint, and"
@@ -26,7 +26,7 @@ AGAIN = "the model is trained again: version 0.1.0 did not record its checkpoint
 BY_0_1_0 = """
 import sys
 from bids_neurossm.cli.run import main
-from bids_neurossm.interfaces.analysis import Analysis
+from bids_neurossm.analysis.cells import Analysis
 Analysis.cell_hash = Analysis.cell_hash_of_0_1_0
 Analysis.checkpoint_hashes = lambda *_: {}
 sys.exit(main())

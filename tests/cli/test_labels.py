@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.cli.parser import parse_config
-from bids_neurossm.cli.plan_group import GroupPlan, plan_group
 from bids_neurossm.cli.run import main
 from bids_neurossm.errors import LabelError, NoInputError
+from bids_neurossm.planning.group import GroupPlan, plan_group
 
 LABELS = [f"{number:02d}" for number in range(1, 41)]
 

@@ -12,10 +12,10 @@ from published import places
 from bids_neurossm.cli import pretraining
 from bids_neurossm.cli.analysis_lock import analysis_lock
 from bids_neurossm.cli.parser import parse_config
-from bids_neurossm.cli.plan_group import refuse_checkpoint, shortest_run
-from bids_neurossm.cli.plan_pretraining import wants_encoder_only, with_encoder
 from bids_neurossm.config import Evaluation, ModelSpec, RunConfig
 from bids_neurossm.errors import CheckpointError, UsageError
+from bids_neurossm.planning.encoder import wants_encoder_only, with_encoder
+from bids_neurossm.planning.group import refuse_checkpoint, shortest_run
 from bids_neurossm.training.recipes import load_recipe
 
 RECIPE = """\

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.errors import LabelError
 from bids_neurossm.files.hashing import hash_file
-from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import BuildCohort, Shortest
 from bids_neurossm.interfaces.records import read_records
 

@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm.analysis import evaluation_tables
+from bids_neurossm.analysis.cells import FINAL, Analysis, Cell, CellKey
+from bids_neurossm.analysis.grid import cells_of
 from bids_neurossm.cohort.splits import read_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.outputs import GroupOutputs
-from bids_neurossm.interfaces import evaluation as judging
-from bids_neurossm.interfaces.analysis import FINAL, Analysis, Cell, CellKey
 from bids_neurossm.interfaces.cohort import MakeSplits
+from bids_neurossm.interfaces.evaluation import Evaluate
 from bids_neurossm.interfaces.training import TrainCell
 from bids_neurossm.registry import ModelEntry, register_model
-from bids_neurossm.workflows.group import cells_of
 
 
 def cohort_of(folder: Path, n: int = 80, strength: float = 0.3, sites: int = 1, **columns: Any) -> Cohort:
@@ -74,9 +75,9 @@ register_model("coupling", ModelEntry(f"{__name__}:create", "coupling", by_recip
 def few_resamples() -> Iterator[None]:
     """Bootstraps, permutations and probes have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judging, "RESAMPLES", 20)
-        patch.setattr(judging, "PERMUTATIONS", 20)
-        patch.setattr(judging, "probes", lambda *_, **__: pd.DataFrame())
+        patch.setattr(evaluation_tables, "RESAMPLES", 20)
+        patch.setattr(evaluation_tables, "PERMUTATIONS", 20)
+        patch.setattr(evaluation_tables, "probes", lambda *_, **__: pd.DataFrame())
         yield
 
 
@@ -104,7 +105,7 @@ def carry_out(analysis: Analysis, cohort: Cohort, scratch: Path) -> dict[str, An
         cell = TrainCell(unit="cell", key=key, splits=split._results["splits"], **common)
         cell._work(scratch)
         cells.append(cell._results["cell"])
-    evaluate = judging.Evaluate(unit="evaluation", cells=cells, splits=split._results["splits"], **common)
+    evaluate = Evaluate(unit="evaluation", cells=cells, splits=split._results["splits"], **common)
     evaluate._work(scratch)
     tables = {path.stem: read(path) for path in analysis.outputs.folder.glob("*.tsv")}
     return {**tables, "notes": [*split._results["notes"], *evaluate._results["notes"]], "cells": cells}

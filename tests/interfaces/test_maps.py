@@ -12,6 +12,11 @@ import pandas as pd
 import pytest
 from grayordinates import brain_models, striped, write_labels
 
+from bids_neurossm.analysis.cells import ATTRIBUTION_FIELDS, Analysis, Cell, CellKey
+from bids_neurossm.analysis.class_map_files import map_notes
+from bids_neurossm.analysis.held_out import held_out_attributions
+from bids_neurossm.analysis.map_checks import PARTICIPANTS_PER_CLASS, check_run, permutation_p
+from bids_neurossm.analysis.map_tables import region_table
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.attribution.maps import class_maps
 from bids_neurossm.cohort.splits import write_splits
@@ -20,12 +25,8 @@ from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.estimators.load import load_trained
-from bids_neurossm.interfaces.analysis import Analysis, Cell, CellKey
-from bids_neurossm.interfaces.held_out import held_out_attributions
-from bids_neurossm.interfaces.map_checks import PARTICIPANTS_PER_CLASS, check_run, permutation_p
-from bids_neurossm.interfaces.map_tables import region_table
-from bids_neurossm.interfaces.maps import WriteMaps, map_notes
-from bids_neurossm.interfaces.training import ATTRIBUTION_FIELDS, TrainCell
+from bids_neurossm.interfaces.maps import WriteMaps
+from bids_neurossm.interfaces.training import TrainCell
 
 N, T, R = 24, 48, 11
 NAMES = {label: f"LH_Vis_{label}" for label in range(1, 11)} | {11: "Thalamus_L"}

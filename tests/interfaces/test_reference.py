@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.errors import ResourceMissingError
 from bids_neurossm.interfaces import reference as literature
-from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.reference import ComputeReference, studies_identity
 
 

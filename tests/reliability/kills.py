@@ -18,7 +18,7 @@ from reliability.cohort import SPACE, write_atlas, write_dataset, write_plugin, 
 from reliability.commands import STATE, all_of, content, differences, is_temporary, preload, run, start
 from reliability.outcome import Row, row
 
-from bids_neurossm.interfaces.analysis import Cell
+from bids_neurossm.analysis.cells import Cell
 
 PART = "kills"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)

@@ -114,7 +114,7 @@ def baselines() -> list[tuple[bytes, bytes]]:
 
 def cells() -> list[bytes]:
     """Write the results of a cell with and without maps."""
-    from bids_neurossm.interfaces.analysis import Cell, CellKey
+    from bids_neurossm.analysis.cells import Cell, CellKey
 
     maps = {"pathways": np.array(["a", "b"]), "scores": np.zeros((4, 2))}
     found = []

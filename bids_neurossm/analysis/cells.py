@@ -28,6 +28,10 @@ from bids_neurossm.files.record_format import format_stamp
 from bids_neurossm.files.write import replacing
 from bids_neurossm.registry import model_entry
 
+#: Fields of a `PathwayAttribution` that are kept with a cell.
+ATTRIBUTION_FIELDS = ("target", "logit", "reference", "importance", "importance_zero", "score", "share", "gap")
+
+
 FINAL = 0
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from bids_neurossm import registry
+from bids_neurossm.analysis.cells import Analysis, Cell, CellKey, has_its_model, matching_cell
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.errors import RunError
 from bids_neurossm.files.hashing import hash_file
-from bids_neurossm.interfaces.analysis import Analysis, Cell, CellKey, has_its_model, matching_cell
 
 OWN = CellKey("neurossm", 1, 1)
 

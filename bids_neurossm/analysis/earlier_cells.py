@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.analysis.cells import Analysis, Cell
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import NeuroSSMError
-from bids_neurossm.interfaces.analysis import Analysis, Cell
 
 #: Predictions of one model on one machine differ by less, relative and absolute.
 _TOLERANCE = 1e-5

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.analysis.cells import FINAL, Cell
 from bids_neurossm.attribution.cpa import FURTHER_TERMS
-from bids_neurossm.interfaces.analysis import FINAL, Cell
 
 
 @dataclass(frozen=True)

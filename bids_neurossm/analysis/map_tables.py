@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from bids_neurossm.analysis.held_out import HeldOut
 from bids_neurossm.attribution.maps import ClassMap, mean_importance
 from bids_neurossm.cohort.store import Cohort
-from bids_neurossm.interfaces.held_out import HeldOut
 from bids_neurossm.reference.scoring import ReferenceScores
 
 #: What the map over all runs is called in tables; in file names it has no label.

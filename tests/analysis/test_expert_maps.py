@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_neurossm.interfaces.analysis import Cell, CellKey
-from bids_neurossm.interfaces.experts import (
+from bids_neurossm.analysis.cells import Cell, CellKey
+from bids_neurossm.analysis.expert_maps import (
     OF_REGIONS,
     OF_TIME,
     agreement_over_seeds,

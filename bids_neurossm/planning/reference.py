@@ -10,8 +10,8 @@ from bids_neurossm.atlas import Parcellation, load_parcellation
 from bids_neurossm.config import RunConfig
 from bids_neurossm.errors import ResourceMissingError, UsageError
 from bids_neurossm.interfaces.reference import SHIPPED_STUDIES
+from bids_neurossm.planning.cohort_plan import ReferencePlan
 from bids_neurossm.reference.terms import load_term_table, match_classes, shipped_tables
-from bids_neurossm.workflows.group import ReferencePlan
 
 REFERENCE_SPACE = "MNI152NLin6Asym"
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from bids_neurossm.analysis.methods_text import methods_text
 from bids_neurossm.config import Attribution, Evaluation, ModelSpec
-from bids_neurossm.interfaces.methods_text import methods_text
 from bids_neurossm.reports.bibliography import cited_in
 from bids_neurossm.training.recipes import load_recipe
 

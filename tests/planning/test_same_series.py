@@ -13,11 +13,11 @@ import pytest
 from cubes import SPACE, group_options, make_dataset, participant_options
 
 from bids_neurossm.cli.parser import parse_config
-from bids_neurossm.cli.plan_group import GroupPlan, plan_group
 from bids_neurossm.cli.run import main
-from bids_neurossm.cli.same_series import refuse_mixed_settings, refuse_two_drawings
 from bids_neurossm.dataset.series import SeriesFile
 from bids_neurossm.errors import UsageError
+from bids_neurossm.planning.group import GroupPlan, plan_group
+from bids_neurossm.planning.same_series import refuse_mixed_settings, refuse_two_drawings
 
 
 def files(*sidecars: dict[str, Any]) -> list[SeriesFile]:

@@ -14,8 +14,8 @@ import pytest
 from grayordinates import brain_models, striped, write_labels
 from painted import schaefer400
 
+from bids_neurossm.analysis.map_images import Namer, Painter
 from bids_neurossm.atlas import load_parcellation
-from bids_neurossm.interfaces.painting import Namer, Painter
 
 
 def named(folder: Path) -> Namer:

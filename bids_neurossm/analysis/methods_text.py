@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.cohort.store import Cohort
-from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.registry import blaming, model_entry, resolved
 
 

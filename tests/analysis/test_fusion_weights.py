@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pandas as pd
 import torch
 
+from bids_neurossm.analysis.fusion_weights import checkpoints_of, joined_weights, weights_notes
 from bids_neurossm.checkpoint import CheckpointMetadata
-from bids_neurossm.interfaces.joined import checkpoints_of, joined_weights, weights_notes
 from bids_neurossm.training.checkpoint import save_checkpoint
 
 

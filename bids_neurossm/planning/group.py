@@ -10,15 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.atlas import Parcellation
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.tables import network_of, read_label_table
-from bids_neurossm.cli.plan_baselines import choose_baselines
-from bids_neurossm.cli.plan_labels import label_runs, plain_rows
-from bids_neurossm.cli.plan_pretraining import with_encoder
-from bids_neurossm.cli.plan_reference import atlas_by_name, plan_reference
-from bids_neurossm.cli.plan_series import series_of
-from bids_neurossm.cli.same_series import atlas_drawing, other_drawing, same_series
 from bids_neurossm.cohort.splits import Splits
 from bids_neurossm.cohort.splitting import wanted_splits
 from bids_neurossm.config import ModelSpec, RunConfig, TargetType, Training
@@ -31,12 +26,17 @@ from bids_neurossm.dataset.series import (
     common_regions,
 )
 from bids_neurossm.errors import LabelError, ResourceMissingError, UsageError
-from bids_neurossm.interfaces.analysis import Analysis
 from bids_neurossm.interfaces.cohort import Shortest
 from bids_neurossm.phenotype.labels import parse_target
+from bids_neurossm.planning.baselines import choose_baselines
+from bids_neurossm.planning.cohort_plan import CohortPlan, ReferencePlan
+from bids_neurossm.planning.encoder import with_encoder
+from bids_neurossm.planning.labels import label_runs, plain_rows
+from bids_neurossm.planning.reference import atlas_by_name, plan_reference
+from bids_neurossm.planning.same_series import atlas_drawing, other_drawing, same_series
+from bids_neurossm.planning.series import series_of
 from bids_neurossm.registry import LEAST_BINS, blaming, model_entry, model_names
 from bids_neurossm.training.recipes import load_recipe
-from bids_neurossm.workflows.group import CohortPlan, ReferencePlan
 
 #: Entities of the series that the name of an analysis leaves out, or has in its atlas and its strategy.
 _NOT_NAMED = ("cohort", "space", "atlas", "seg", "scale", "res", "den", "stat", "desc")

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
+from bids_neurossm.analysis.cells import Analysis, Cell
+from bids_neurossm.analysis.held_out import explaining_cells
+from bids_neurossm.analysis.map_images import Painter
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.files.write import write_json, write_tsv
-from bids_neurossm.interfaces.analysis import Analysis, Cell
-from bids_neurossm.interfaces.held_out import explaining_cells
-from bids_neurossm.interfaces.painting import Painter
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.errors import RunError
 from bids_neurossm.files.tables import read_output
 from bids_neurossm.files.write import write_tsv
-from bids_neurossm.interfaces.analysis import Analysis
 
 FILE = "holdout_ledger.tsv"
 COLUMNS = ["look", "configuration", "analysis", "model", "target", "n", "metric", "value"]

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bids_neurossm.analysis.cells import ATTRIBUTION_FIELDS, Analysis, Cell
+from bids_neurossm.analysis.held_out import HeldOut, explaining_cells
 from bids_neurossm.attribution.checks import (
     FRACTIONS,
     Check,
@@ -29,9 +31,6 @@ from bids_neurossm.config import Execution
 from bids_neurossm.estimators.load import load_trained
 from bids_neurossm.estimators.map_perturbations import decisions_without, random_shares
 from bids_neurossm.estimators.neural import NeuralEstimator
-from bids_neurossm.interfaces.analysis import Analysis, Cell
-from bids_neurossm.interfaces.held_out import HeldOut, explaining_cells
-from bids_neurossm.interfaces.training import ATTRIBUTION_FIELDS
 
 #: The checks that ask the models again rest on at most so many held-out participants of a class, one run of each.
 PARTICIPANTS_PER_CLASS = 10
