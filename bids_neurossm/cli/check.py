@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bids_neurossm.cli.machine import cores_seen, memory_seen
-from bids_neurossm.cli.run import guarded
+from bids_neurossm.cli.process.guard import guarded
+from bids_neurossm.cli.process.machine import cores_seen, memory_seen
 from bids_neurossm.errors import (
     DeviceUnavailableError,
     NeuroSSMError,
@@ -71,8 +71,8 @@ def run_check(argv: Sequence[str] | None) -> int:
         reference that was asked for is missing, 5 an output can not be written, 6 no usable GPU or no kernels.
     """
     given = _parser().parse_args(argv)
-    from bids_neurossm.cli.console import Console
-    from bids_neurossm.cli.environment import prepared_environment
+    from bids_neurossm.cli.process.environment import prepared_environment
+    from bids_neurossm.cli.terminal.console import Console
     from bids_neurossm.config import Execution
 
     console = Console(given.log_format)

@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bids_neurossm.cli.run import guarded
-from bids_neurossm.cli.signals import PATIENCE
+from bids_neurossm.cli.process.guard import guarded
+from bids_neurossm.cli.process.signals import PATIENCE
 from bids_neurossm.errors import NeuroSSMError, UsageError
 
 

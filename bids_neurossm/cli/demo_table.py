@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bids_neurossm.cli.console import Console
+from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.errors import RunError
 from bids_neurossm.files.tables import read_output
 from bids_neurossm.reports.words import interval_text

@@ -66,7 +66,7 @@ def run_workflow(
 
 def _pass_interrupts_on(records: Path) -> None:
     """Raise again what Nipype took for the failure of a node: the whole command was told to end."""
-    from bids_neurossm.cli.signals import Terminated
+    from bids_neurossm.cli.process.signals import Terminated
 
     for record in read_records(records):
         if record.message == INTERRUPTED:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_neurossm.cli.run import guarded
+from bids_neurossm.cli.process.guard import guarded
 from bids_neurossm.errors import ResourceMissingError
 
 #: Fills a folder with files and names each, relative to that folder, when it is whole.
@@ -84,7 +84,7 @@ def run_fetch(argv: Sequence[str] | None) -> int:
     parser.add_argument("--log-format", "--log_format", choices=("text", "json"), default="text")
     parser.add_argument("--notrack", action="store_true")
     given = parser.parse_args(argv)
-    from bids_neurossm.cli.environment import prepared_environment
+    from bids_neurossm.cli.process.environment import prepared_environment
     from bids_neurossm.config import Execution
 
     # The clients want caches that can be written, which a home in a container may not be.
@@ -114,8 +114,8 @@ def fetch_resources(folder: Path, log_format: str = "text", resources: Sequence[
     OutputNotWritableError
         If the folder can not be written.
     """
-    from bids_neurossm.cli.console import Console
-    from bids_neurossm.cli.environment import check_writable
+    from bids_neurossm.cli.process.environment import check_writable
+    from bids_neurossm.cli.terminal.console import Console
 
     check_writable(folder, "folder", "give another one")
     console = Console(log_format)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bids_neurossm import __version__
-from bids_neurossm.cli.run import guarded
+from bids_neurossm.cli.process.guard import guarded
 from bids_neurossm.errors import NoInputError
 from bids_neurossm.roi_arrays.options import ImportOptions
 
@@ -97,8 +97,8 @@ def _run(argv: Sequence[str] | None) -> int:
         given[name] = given[name].absolute()
     options = ImportOptions(**given)
     # Nothing heavy is imported before the arguments are known to be good.
-    from bids_neurossm.cli.console import Console
     from bids_neurossm.cli.import_write import write_import
+    from bids_neurossm.cli.terminal.console import Console
     from bids_neurossm.roi_arrays.plan import plan_import
 
     console = Console()

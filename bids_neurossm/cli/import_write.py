@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_neurossm.cli.environment import check_writable
+from bids_neurossm.cli.process.environment import check_writable
 from bids_neurossm.dataset.description import write_atlas, write_desc_labels, write_description
 from bids_neurossm.errors import LabelError, OutputNotWritableError, RunError
 from bids_neurossm.files.record_format import RECORD_FORMAT
@@ -25,7 +25,7 @@ from bids_neurossm.phenotype.identifiers import listed
 from bids_neurossm.roi_arrays.matching import merged
 
 if TYPE_CHECKING:
-    from bids_neurossm.cli.console import Console
+    from bids_neurossm.cli.terminal.console import Console
     from bids_neurossm.roi_arrays.options import ImportOptions
     from bids_neurossm.roi_arrays.plan import Import, PlannedRun
 

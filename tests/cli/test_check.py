@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bids_neurossm.cli.machine import cores_seen, memory_seen
+from bids_neurossm.cli.process.machine import cores_seen, memory_seen
 
 
 def rows(done: Any) -> dict[str, dict[str, str]]:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from bids_neurossm.cli.parser import parse_config
-from bids_neurossm.cli.run import _preload, guarded
+from bids_neurossm.cli.process.guard import guarded
+from bids_neurossm.cli.run import _preload
 
 
 @pytest.fixture

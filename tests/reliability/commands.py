@@ -113,7 +113,11 @@ def start(arguments: Sequence[str | Path], output: Path, tell_modules: Path | No
 
         # Drawing takes nine tenths of the time of a small command, and writes nothing.
         Figure.savefig = _save_blank
-        for name in ("workflow", "interface", "utils"):  # as a command's own settings have it (cli/environment.py)
+        for name in (
+            "workflow",
+            "interface",
+            "utils",
+        ):  # as a command's own settings have it (cli/process/environment.py)
             logging.getLogger(f"nipype.{name}").setLevel(logging.CRITICAL)
         report._carpet = lambda *_: None
         report._connectivity = lambda *_: []

@@ -138,10 +138,10 @@ NO_ERROR = (
 
 def runs(folder: Path) -> list[list[str]]:
     """Make one participant for each way of spoiling, run all of them in one workflow, and read what is said."""
-    from bids_neurossm.cli.console import Console
-    from bids_neurossm.cli.environment import prepared_environment
     from bids_neurossm.cli.parser import parse_config
     from bids_neurossm.cli.participant import _work, make_plan
+    from bids_neurossm.cli.process.environment import prepared_environment
+    from bids_neurossm.cli.terminal.console import Console
 
     atlas = write_atlas(folder)
     few = write_dataset(folder / "few", atlas, 1)

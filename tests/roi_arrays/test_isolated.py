@@ -141,7 +141,7 @@ def test_an_interrupt_ends_a_command_whatever_it_is_reading(tmp_path, monkeypatc
     path = tmp_path / "x"
     path.write_bytes(b"x")
     code = (
-        "from pathlib import Path; from bids_neurossm.cli.run import guarded\n"
+        "from pathlib import Path; from bids_neurossm.cli.process.guard import guarded\n"
         "from bids_neurossm.roi_arrays.isolated import IsolatedReader\n"
         "def command():\n"
         f"    with IsolatedReader() as reader: reader.call('test_isolated:slow', Path({str(path)!r}))\n"

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from started import Start
 
-from bids_neurossm.cli.run import guarded
+from bids_neurossm.cli.process.guard import guarded
 
 
 def participant(simulated: Path, out: Path) -> list[str | Path]:

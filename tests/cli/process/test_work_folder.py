@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bids_neurossm.cli.environment import prepared_environment
 from bids_neurossm.cli.parser import parse_config
-from bids_neurossm.cli.work_folder import MARKER, clean_work_folder, make_work_folder
+from bids_neurossm.cli.process.environment import prepared_environment
+from bids_neurossm.cli.process.work_folder import MARKER, clean_work_folder, make_work_folder
 from bids_neurossm.config import Execution, RunConfig
 from bids_neurossm.errors import UsageError
 

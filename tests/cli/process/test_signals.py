@@ -175,7 +175,7 @@ def test_other_commands_end_while_a_library_does_not_come_back(
 
 _SCRIPT = """
 import sys, tempfile, time
-from bids_neurossm.cli.run import guarded
+from bids_neurossm.cli.process.guard import guarded
 def command():
     with tempfile.TemporaryDirectory():
         {body}
@@ -225,7 +225,7 @@ def test_a_second_signal_does_not_interrupt_the_clean_up(tmp_path: Path) -> None
 def test_workers_do_not_hear_ctrl_c() -> None:
     code = (
         "import signal\n"
-        "from bids_neurossm.cli.processes import worker_pool\n"
+        "from bids_neurossm.cli.process.helpers import worker_pool\n"
         "with worker_pool(1) as pool: print(pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, []).result())\n"
         "print(signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
     )

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bids_neurossm.cli.console import Console
-from bids_neurossm.cli.environment import check_writable
+from bids_neurossm.cli.process.environment import check_writable
+from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.config import RunConfig
 from bids_neurossm.files.toml_files import to_plain
 from bids_neurossm.files.write import write_text

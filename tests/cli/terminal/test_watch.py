@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console as RichConsole
 
 from bids_neurossm.cli import console as module
-from bids_neurossm.cli.console import Console
-from bids_neurossm.cli.watch import TrainingWatch
+from bids_neurossm.cli.terminal.console import Console
+from bids_neurossm.cli.terminal.watch import TrainingWatch
 from bids_neurossm.interfaces.progress import CellProgress, ProgressFile, read_progress, take_notices
 from bids_neurossm.interfaces.records import Record, read_records, write_record
 

@@ -1,0 +1,1 @@
+"""What a user reads while a command works, and what is kept of it."""
