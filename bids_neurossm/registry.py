@@ -102,8 +102,8 @@ class ModelEntry:
     importance_note : str
         The same, for the figure of its pathways.
     figures : tuple of str
-        References to functions of the folder of an analysis that return a `bids_neurossm.reports.canvas.Picture` or
-        None, for the report.
+        References to functions of the folder of an analysis that return a
+        `bids_neurossm.reports.figures.canvas.Picture` or None, for the report.
     needs : str
         Column of the table of participants without which it says nothing: it must vary, and not be the target.
     panel : str
@@ -157,7 +157,7 @@ _LMAE_RWMOE = ModelEntry(
     methods=f"{_OURS}.estimators.lmae_rwmoe:methods",
     attribution=("an expert of regions", "input x gradient over their series and the profiles of the run's graph"),
     map_note="Experts have no meaning of their own: where seeds disagree on their regions, read the sum over experts.",
-    figures=(f"{_OURS}.reports.expert_figures:expert_networks",),
+    figures=(f"{_OURS}.reports.figures.experts:expert_networks",),
 )
 
 

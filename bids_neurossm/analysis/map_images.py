@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bids_neurossm.atlas.dense import dense_positions
+from bids_neurossm.atlas.grayordinates import dense_positions
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.atlas.surface import surface_parcellation
 from bids_neurossm.errors import UsageError

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.atlas.combined import combined_name, load_combined
-from bids_neurossm.atlas.dense import read_dense_labels
+from bids_neurossm.atlas.grayordinates import read_dense_labels
 from bids_neurossm.atlas.names import canonical_names
 from bids_neurossm.atlas.orientation import has_orientation, missing_orientation
 from bids_neurossm.atlas.parcellation import DENSE_EXTENSIONS, SPACE_ALIASES, Parcellation, read_label_image

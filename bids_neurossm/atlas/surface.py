@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_neurossm.atlas.dense import dense_positions
+from bids_neurossm.atlas.grayordinates import dense_positions
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.errors import UsageError
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bids_neurossm.atlas.output_files import atlas_files
 from bids_neurossm.atlas.parcellation import Parcellation
-from bids_neurossm.dataset.description import atlas_files
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.errors import RunError
 from bids_neurossm.interfaces.records import Record

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.analysis.grid import cells_of
+from bids_neurossm.atlas.output_files import write_atlas
 from bids_neurossm.cli.analysis_lock import analysis_lock
 from bids_neurossm.cli.analysis_settings import analysis_settings, keep_settings
 from bids_neurossm.cli.array_script import cells_script
@@ -21,7 +22,7 @@ from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.cli.terminal.logs import begin, write_crashes
 from bids_neurossm.cli.terminal.watch import TrainingWatch
 from bids_neurossm.config import Evaluation, RunConfig
-from bids_neurossm.dataset.description import write_atlas, write_description
+from bids_neurossm.dataset.description import write_description
 from bids_neurossm.dataset.left_out import LeftOut, sentences
 from bids_neurossm.errors import NoInputError, RunError
 from bids_neurossm.files.portable import absolute_paths, portable

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bids_neurossm.atlas.output_files import write_atlas
 from bids_neurossm.cli.process.environment import check_writable
-from bids_neurossm.dataset.description import write_atlas, write_desc_labels, write_description
+from bids_neurossm.dataset.description import write_desc_labels, write_description
 from bids_neurossm.errors import LabelError, OutputNotWritableError, RunError
 from bids_neurossm.files.record_format import RECORD_FORMAT
 from bids_neurossm.files.series_text import series_text

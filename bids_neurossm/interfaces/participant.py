@@ -26,9 +26,9 @@ from bids_neurossm.interfaces.provenance import run_sidecar
 from bids_neurossm.interfaces.resume import input_hash
 from bids_neurossm.signal.confounds import Confounds, load_confounds
 from bids_neurossm.signal.denoise import CleanSeries, denoise
-from bids_neurossm.signal.dense import dense_series, is_dense
 from bids_neurossm.signal.digest import FileDigest
-from bids_neurossm.signal.ica import ComponentFiles
+from bids_neurossm.signal.grayordinates import dense_series, is_dense
+from bids_neurossm.signal.ica_aroma import ComponentFiles
 from bids_neurossm.signal.parcels import ParcelSeries, parcel_series
 from bids_neurossm.signal.quality import RegionQuality, pearson_connectivity, region_quality, shrunk_connectivity
 from bids_neurossm.signal.strategy import Strategy

@@ -15,10 +15,11 @@ from bids_neurossm.files.portable import portable_settings
 from bids_neurossm.files.toml_files import read_toml
 from bids_neurossm.files.write import write_text
 from bids_neurossm.registry import blaming, installed_entry, resolved
-from bids_neurossm.reports.canvas import Picture
-from bids_neurossm.reports.explanation_figures import deletion_curve, pathway_importance, reference_matrix
+from bids_neurossm.reports.figures.canvas import Picture
+from bids_neurossm.reports.figures.explanations import deletion_curve, pathway_importance, reference_matrix
+from bids_neurossm.reports.figures.predictions import calibration_curve, confusion_matrix, roc_curves, scatter
+from bids_neurossm.reports.figures.results import controls_figure, differences, learning_curve, metric_intervals
 from bids_neurossm.reports.group_cohort import cohort_tables, fold_table, site_table
-from bids_neurossm.reports.group_figures import calibration_curve, confusion_matrix, roc_curves, scatter
 from bids_neurossm.reports.group_maps import expert_maps, find_maps, group_viewer, map_sections, pathway_colours
 from bids_neurossm.reports.group_tables import (
     check_verdicts,
@@ -39,7 +40,6 @@ from bids_neurossm.reports.group_tables import (
 from bids_neurossm.reports.group_text import glance, headline, limits, metric_table, primary_metric, summary_table
 from bids_neurossm.reports.methods import group_methods, series_text, write_citations
 from bids_neurossm.reports.page import checked_label, error_table, markdown_card, render
-from bids_neurossm.reports.result_figures import controls_figure, differences, learning_curve, metric_intervals
 from bids_neurossm.reports.tables import Table, gathered_tables, pairs_table, read_json, read_table
 from bids_neurossm.reports.words import metric_range, model_name, set_name, target_name
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bids_neurossm.files.write import write_text
-from bids_neurossm.reports import run_figures
-from bids_neurossm.reports.canvas import Picture
+from bids_neurossm.reports.figures import runs
+from bids_neurossm.reports.figures.canvas import Picture
 from bids_neurossm.reports.methods import make_methods, series_text, write_citations
 from bids_neurossm.reports.page import checked_label, error_table, render
 from bids_neurossm.reports.run_files import RunFiles, find_runs, past_failures
@@ -146,7 +146,7 @@ def _carpet(run: RunFiles, series: pd.DataFrame, facts: dict[str, Any], networks
         displacement = pd.to_numeric(table["framewise_displacement"], errors="coerce").to_numpy(dtype=np.float64)
         if "kept" in table.columns:
             kept = is_true(table["kept"]).to_numpy()
-    return run_figures.carpet(
+    return runs.carpet(
         series,
         networks,
         _positive(facts.get("RepetitionTime")),
@@ -180,7 +180,7 @@ def _coverage(out_dir: Path, run: RunFiles, coverage: pd.DataFrame | None) -> di
     columns |= {"n_voxels": "Voxels", "coverage": "Coverage", "mean": "Mean signal", "tsnr": "tSNR"}
     missing = len(used) - int(used.sum())
     return {
-        "coverage": run_figures.coverage_histogram(shares, used),
+        "coverage": runs.coverage_histogram(shares, used),
         "covered_share": f"{int(used.sum())} of {len(used)}",
         "coverage_maps": _coverage_maps(out_dir, run, coverage),
         "region_table": as_table(
@@ -200,7 +200,7 @@ def _coverage_maps(out_dir: Path, run: RunFiles, coverage: pd.DataFrame) -> list
     path = find_labels(out_dir, run.prefix)
     if path is None:
         return []
-    from bids_neurossm.reports.brain import MapStyle, brain_map, surface_map
+    from bids_neurossm.reports.figures.brain import MapStyle, brain_map, surface_map
 
     labels = label_grid(path)
     index = coverage["index"].to_numpy(dtype=np.int64)
@@ -233,7 +233,7 @@ def _connectivity(run: RunFiles, networks: list[str]) -> list[Picture]:
         names, matrix = found
         measure = str((read_json(path.with_suffix(".json")) or {}).get("RelationshipMeasure") or "Pearson correlation")
         groups = networks if len(networks) == len(names) else [""] * len(names)
-        pictures.append(run_figures.connectivity(matrix.to_numpy(dtype=np.float64), groups, measure))
+        pictures.append(runs.connectivity(matrix.to_numpy(dtype=np.float64), groups, measure))
     return pictures
 
 
@@ -246,7 +246,7 @@ def _prediction(run: RunFiles) -> dict[str, Any]:
         label = path.name.removeprefix(run.prefix + "_desc-").removesuffix("_prediction.tsv")
         bars = None
         if {"class", "probability"} <= set(table.columns) and table["probability"].notna().any():
-            bars = run_figures.class_probabilities(
+            bars = runs.class_probabilities(
                 [str(name) for name in table["class"]], table["probability"].to_numpy(dtype=np.float64)
             )
         columns = {name: name.replace("_", " ").capitalize() for name in table.columns}
@@ -259,8 +259,8 @@ def _prediction_maps(run: RunFiles) -> list[Picture]:
     paths = run.first(r"stat-cpa_desc-[0-9A-Za-z+]+_boldmap\.nii(\.gz)?")
     if not paths:
         return []
-    from bids_neurossm.reports.brain import MapStyle, brain_map, surface_map
-    from bids_neurossm.reports.display import on_display_grid
+    from bids_neurossm.reports.figures.brain import MapStyle, brain_map, surface_map
+    from bids_neurossm.reports.figures.display import on_display_grid
 
     maps = []
     for path in paths:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from bids_neurossm.reports.figures.runs import segment_starts, z_scored
 from bids_neurossm.reports.packing import packed
-from bids_neurossm.reports.run_figures import segment_starts, z_scored
 
 #: Standard deviations at the ends of what one byte holds.
 _RANGE = 4.0

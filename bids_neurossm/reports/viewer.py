@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 
-from bids_neurossm.reports.canvas import MAGNITUDE, SIGNED
-from bids_neurossm.reports.display import ORIGIN, SHAPE, STEP, background, on_display_grid
+from bids_neurossm.reports.figures.canvas import MAGNITUDE, SIGNED
+from bids_neurossm.reports.figures.display import ORIGIN, SHAPE, STEP, background, on_display_grid
 from bids_neurossm.reports.packing import packed
 
 

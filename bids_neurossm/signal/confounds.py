@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bids_neurossm.errors import RunError
 from bids_neurossm.signal.confounds_table import column, first_steady_volume, listed, numbers, read_table
-from bids_neurossm.signal.ica import ComponentFiles, Components, read_components
+from bids_neurossm.signal.ica_aroma import ComponentFiles, Components, read_components
 from bids_neurossm.signal.strategy import Strategy
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bids_neurossm.errors import RunError
 from bids_neurossm.signal.confounds import Confounds
-from bids_neurossm.signal.ica import without_noise
+from bids_neurossm.signal.ica_aroma import without_noise
 from bids_neurossm.signal.strategy import Strategy
 
 #: Samples that scipy's forward and backward filter adds at each end, for nilearn's filter of order 5 with one cut-off

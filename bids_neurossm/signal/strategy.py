@@ -12,7 +12,7 @@ from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.dataset.query import PREPROCESSED
 from bids_neurossm.errors import UsageError
 from bids_neurossm.files.json_files import read_json
-from bids_neurossm.signal.components import checked_arguments
+from bids_neurossm.signal.nilearn_confounds import checked_arguments
 
 _SHIPPED = Path(str(files("bids_neurossm"))) / "data" / "denoise"
 _KEYS = {"Description", "Confounds", "NonAggressive", "Image", "Detrend", "HighPass", "LowPass", "Citation", "Name"}

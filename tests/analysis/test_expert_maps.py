@@ -14,7 +14,7 @@ from bids_neurossm.analysis.expert_maps import (
     matched_cells,
     usage_table,
 )
-from bids_neurossm.reports.expert_figures import weights_by_network
+from bids_neurossm.reports.figures.experts import weights_by_network
 
 REGIONS, EXPERTS, RUNS = 12, 3, 4
 

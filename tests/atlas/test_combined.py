@@ -10,7 +10,7 @@ import pytest
 
 from bids_neurossm.atlas import Parcellation, load_parcellation
 from bids_neurossm.atlas.catalogue import atlas_entities
-from bids_neurossm.dataset.description import write_atlas
+from bids_neurossm.atlas.output_files import write_atlas
 from bids_neurossm.errors import UsageError
 
 C2009, ASYM6 = "MNI152NLin2009cAsym", "MNI152NLin6Asym"

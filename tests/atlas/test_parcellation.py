@@ -10,8 +10,8 @@ import pytest
 
 from bids_neurossm.atlas import Parcellation, load_parcellation
 from bids_neurossm.atlas.drawing import Drawing
+from bids_neurossm.atlas.output_files import write_atlas
 from bids_neurossm.atlas.parcellation import read_label_image
-from bids_neurossm.dataset.description import write_atlas
 from bids_neurossm.errors import ResourceMissingError
 
 ASYM6 = "MNI152NLin6Asym"

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.atlas import load_parcellation
-from bids_neurossm.signal.ica import Components, without_noise
+from bids_neurossm.signal.ica_aroma import Components, without_noise
 from bids_neurossm.signal.parcels import parcel_means
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from bids_neurossm import __version__
 from bids_neurossm.atlas import load_parcellation
-from bids_neurossm.dataset.description import read_description, write_atlas, write_desc_labels, write_description
+from bids_neurossm.atlas.output_files import write_atlas
+from bids_neurossm.dataset.description import read_description, write_desc_labels, write_description
 from bids_neurossm.dataset.outputs import BIDSIGNORE
 from bids_neurossm.errors import UsageError
 from bids_neurossm.files import shared

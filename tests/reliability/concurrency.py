@@ -96,7 +96,7 @@ def _dataset_faults(out: Path, strategies: tuple[str, ...]) -> list[str]:
 def dataset_files(folder: Path, n: int) -> Row:
     """Let processes write the dataset's own files at the same moment, each with a strategy and a source of its own."""
     from bids_neurossm.atlas import load_parcellation
-    from bids_neurossm.dataset.description import write_atlas as write_atlas_files
+    from bids_neurossm.atlas.output_files import write_atlas as write_atlas_files
     from bids_neurossm.dataset.description import write_desc_labels, write_description
 
     parcellation = load_parcellation(write_atlas(folder), SPACE)

@@ -273,7 +273,7 @@ _SEAM = b"\n# settings\n"
 def _binary(arrays: Callable[[Path], object]) -> list[Parser]:
     """Name the parsers whose files are sound ones that were changed."""
     from bids_neurossm.analysis.cells import Cell
-    from bids_neurossm.atlas.dense import read_dense_labels
+    from bids_neurossm.atlas.grayordinates import read_dense_labels
     from bids_neurossm.estimators.load import load_estimator
     from bids_neurossm.estimators.neurossm import model_config
     from bids_neurossm.training.checkpoint import load_checkpoint

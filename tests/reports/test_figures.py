@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.errors import RunError
-from bids_neurossm.reports.display import on_display_grid
-from bids_neurossm.reports.explanation_figures import reference_matrix
-from bids_neurossm.reports.group_figures import confusion_matrix, roc_curves
+from bids_neurossm.reports.figures.display import on_display_grid
+from bids_neurossm.reports.figures.explanations import reference_matrix
+from bids_neurossm.reports.figures.predictions import confusion_matrix, roc_curves
+from bids_neurossm.reports.figures.runs import carpet, network_order, segment_starts, z_scored
 from bids_neurossm.reports.group_maps import find_maps
-from bids_neurossm.reports.run_figures import carpet, network_order, segment_starts, z_scored
 from bids_neurossm.reports.tables import number, read_matrix, read_table, with_interval
 
 

@@ -14,12 +14,12 @@ import pandas as pd
 from bids_neurossm.evaluation.calibration import temperatures
 from bids_neurossm.evaluation.comparison import compare
 from bids_neurossm.evaluation.metric_tables import metric_table
-from bids_neurossm.reports import surface
 from bids_neurossm.reports.bibliography import cited_in, references
-from bids_neurossm.reports.canvas import CATEGORIES
-from bids_neurossm.reports.display import ORIGIN, SHAPE, STEP, background
+from bids_neurossm.reports.figures import surface
+from bids_neurossm.reports.figures.canvas import CATEGORIES
+from bids_neurossm.reports.figures.display import ORIGIN, SHAPE, STEP, background
+from bids_neurossm.reports.figures.predictions import calibration_curve
 from bids_neurossm.reports.group_cohort import cohort_tables, fold_table, site_table
-from bids_neurossm.reports.group_figures import calibration_curve
 from bids_neurossm.reports.group_tables import checks_table, comparison_table, region_tables
 from bids_neurossm.reports.group_text import headline
 from bids_neurossm.reports.methods import group_methods, series_text
@@ -258,7 +258,7 @@ def test_the_shades_are_told_apart_by_those_who_do_not_see_red_and_green() -> No
 
 
 def test_the_display_grid_takes_any_orientation(tmp_path: Path) -> None:
-    from bids_neurossm.reports.display import on_display_grid
+    from bids_neurossm.reports.figures.display import on_display_grid
 
     generator = np.random.default_rng(0)
     data = generator.random((20, 22, 24)).astype(np.float32)

@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console as RichConsole
 
-from bids_neurossm.cli import console as module
+from bids_neurossm.cli.terminal import console as module
 from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.cli.terminal.watch import TrainingWatch
 from bids_neurossm.interfaces.progress import CellProgress, ProgressFile, read_progress, take_notices

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_neurossm.atlas.dense import grayordinate_counts, on_grayordinates
+from bids_neurossm.atlas.grayordinates import grayordinate_counts, on_grayordinates
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.files.nifti import check_nifti, load_nifti

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.reports.canvas import CATEGORIES, Picture, new_figure, picture, themed
+from bids_neurossm.reports.figures.canvas import CATEGORIES, Picture, new_figure, picture, themed
 from bids_neurossm.reports.tables import gathered_tables
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.reports.canvas import CATEGORIES, FAINT, Picture, new_figure, picture, themed
+from bids_neurossm.reports.figures.canvas import CATEGORIES, FAINT, Picture, new_figure, picture, themed
 from bids_neurossm.reports.tables import number
 
 

@@ -10,8 +10,8 @@ from grayordinates import brain_models, striped, write_labels, write_scalars
 
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.atlas.catalogue import atlas_entities
+from bids_neurossm.atlas.output_files import write_atlas
 from bids_neurossm.atlas.tables import read_label_table
-from bids_neurossm.dataset.description import write_atlas
 from bids_neurossm.errors import ResourceMissingError, UsageError
 
 NAMES = {label: f"7Networks_LH_Vis_{label}" for label in range(1, 11)} | {11: "Thalamus_L"}

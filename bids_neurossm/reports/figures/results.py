@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.reports.canvas import CATEGORIES, FAINT, INK, Picture, new_figure, picture, themed
+from bids_neurossm.reports.figures.canvas import CATEGORIES, FAINT, INK, Picture, new_figure, picture, themed
 from bids_neurossm.reports.tables import number
 from bids_neurossm.reports.words import comparison_verdict, metric_name, model_name
 

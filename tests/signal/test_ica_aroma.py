@@ -20,7 +20,7 @@ from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.signal.confounds import load_confounds
 from bids_neurossm.signal.denoise import degrees_of_freedom, denoise
-from bids_neurossm.signal.ica import ComponentFiles, Components, read_components, without_noise
+from bids_neurossm.signal.ica_aroma import ComponentFiles, Components, read_components, without_noise
 from bids_neurossm.signal.parcels import parcel_means
 from bids_neurossm.signal.strategy import Strategy, load_strategy
 

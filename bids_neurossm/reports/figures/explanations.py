@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.reports.canvas import CATEGORIES, FAINT, SIGNED, Picture, new_figure, picture, themed
-from bids_neurossm.reports.group_figures import name_cells
+from bids_neurossm.reports.figures.canvas import CATEGORIES, FAINT, SIGNED, Picture, new_figure, picture, themed
+from bids_neurossm.reports.figures.predictions import name_cells
 from bids_neurossm.reports.tables import number
 
 

@@ -23,8 +23,8 @@ from nibabel.cifti2 import BrainModelAxis
 
 from bids_neurossm.atlas import Parcellation, load_parcellation
 from bids_neurossm.errors import RunError
-from bids_neurossm.signal import dense
-from bids_neurossm.signal.dense import dense_series
+from bids_neurossm.signal import grayordinates
+from bids_neurossm.signal.grayordinates import dense_series
 
 NAMES = {label: f"7Networks_{'LH' if label <= 5 else 'RH'}_Vis_{label}" for label in range(1, 11)}
 NAMES |= {11: "Thalamus_L", 12: "Nowhere"}
@@ -91,14 +91,14 @@ def test_the_size_of_the_pieces_changes_nothing(
 ) -> None:
     file = bold(tmp_path, series)
     whole = dense_series(file, atlas)
-    monkeypatch.setattr(dense, "_PIECE_BYTES", 1 << 18)
+    monkeypatch.setattr(grayordinates, "_PIECE_BYTES", 1 << 18)
     np.testing.assert_allclose(dense_series(file, atlas).series, whole.series, rtol=1e-12)
 
 
 def test_memory_does_not_grow_with_the_length_of_the_run(
     tmp_path: Path, atlas: Parcellation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dense, "_PIECE_BYTES", 1 << 20)
+    monkeypatch.setattr(grayordinates, "_PIECE_BYTES", 1 << 20)
     peaks = []
     for n_volumes in (10, 200):
         file = bold(tmp_path / str(n_volumes), np.ones((n_volumes, len(brain_models())), dtype=np.float32))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.reports.canvas import CATEGORIES, FAINT, SIGNED, Picture, new_figure, picture, themed
+from bids_neurossm.reports.figures.canvas import CATEGORIES, FAINT, SIGNED, Picture, new_figure, picture, themed
 
 
 def network_order(networks: Sequence[str]) -> tuple[np.ndarray, list[tuple[str, int, int]]]:

@@ -16,8 +16,8 @@ from nilearn.interfaces.fmriprep.load_confounds_strategy import preset_strategie
 from nilearn.interfaces.fmriprep.load_confounds_utils import add_suffix
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.signal import components
-from bids_neurossm.signal.components import COMPONENTS, checked_arguments, expected_columns
+from bids_neurossm.signal import nilearn_confounds
+from bids_neurossm.signal.nilearn_confounds import COMPONENTS, checked_arguments, expected_columns
 from bids_neurossm.signal.strategy import load_strategy
 
 # The package hides the module behind its function of the same name.
@@ -36,15 +36,15 @@ def test_arguments_and_their_defaults_are_those_of_nilearn() -> None:
     known = {name for names in COMPONENTS.values() for name in names}
     assert known | {"strategy", "demean", "img_files"} == set(SIGNATURE)
     # tedana is refused whole, so its argument is not known either.
-    assert set(components._ALLOWED) == known - {"tedana"} | {"demean"}
-    assert {name: SIGNATURE[name].default for name in components._DEFAULTS} == components._DEFAULTS
+    assert set(nilearn_confounds._ALLOWED) == known - {"tedana"} | {"demean"}
+    assert {name: SIGNATURE[name].default for name in nilearn_confounds._DEFAULTS} == nilearn_confounds._DEFAULTS
 
 
 def test_kinds_of_compcor_are_those_of_nilearn() -> None:
-    assert set(components._COMPCOR) == set(prefix_compcor)
+    assert set(nilearn_confounds._COMPCOR) == set(prefix_compcor)
 
 
-@pytest.mark.parametrize("expansion", components._EXPANSIONS)
+@pytest.mark.parametrize("expansion", nilearn_confounds._EXPANSIONS)
 def test_expansions_are_those_of_nilearn(expansion: str) -> None:
     axes = ["trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"]
     found = expected_columns({"strategy": ["motion"], "motion": expansion})

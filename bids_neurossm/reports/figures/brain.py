@@ -22,9 +22,18 @@ from matplotlib.patches import Patch
 from matplotlib.path import Path as Curve
 from matplotlib.transforms import Affine2D
 
-from bids_neurossm.reports import surface
-from bids_neurossm.reports.canvas import CATEGORIES, FAINT, MAGNITUDE, SIGNED, Picture, new_figure, picture, themed
-from bids_neurossm.reports.display import ORIGIN, SHAPE, STEP, background, nilearn_file
+from bids_neurossm.reports.figures import surface
+from bids_neurossm.reports.figures.canvas import (
+    CATEGORIES,
+    FAINT,
+    MAGNITUDE,
+    SIGNED,
+    Picture,
+    new_figure,
+    picture,
+    themed,
+)
+from bids_neurossm.reports.figures.display import ORIGIN, SHAPE, STEP, background, nilearn_file
 
 SLICES = (-24, -12, 0, 12, 24, 36, 48, 60)
 
