@@ -37,10 +37,11 @@ docs: $(STAMP)  ## The pages of docs/ as a site; a warning is an error
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python -m mkdocs build --strict
 
-lint: $(STAMP)  ## Style and types
+lint: $(STAMP)  ## Style, types, and which floor may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(STAMP)  ## The tables of docs/benchmarks.md
 	$(BIN)/python benchmarks/selective_scan.py

@@ -1,13 +1,15 @@
-"""What the page on Python says runs, from top to bottom, in an empty folder."""
+"""What the page on Python says runs, from top to bottom, in an empty folder; the page of floors is the contract."""
 
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "python.md"
 CLASSES = ("NeuroSSMClassifier", "NeuroSSMRegressor", "NeuroSSM", "NeuroSSMConfig", "Mamba")
 FUNCTIONS = ("simulate_derivatives", "load_parcellation", "parcel_means", "selective_scan", "cpa", "class_maps")
 
@@ -31,3 +33,13 @@ def test_the_examples_run(blocks, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     printed = done.stdout.splitlines()
     assert any(re.fullmatch(r"accuracy (0\.[89]\d*|1\.0)", line) for line in printed), printed
+
+
+def test_the_page_has_the_floors_of_the_contract():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    floors = [line.split(" : ") for line in contracts[0]["layers"]]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+) \| [^|]+ \|$", text.partition("## Rules")[0], flags=re.MULTILINE)
+    assert [re.findall(r"`(\w+)`", row) for row in rows] == floors
