@@ -134,7 +134,7 @@ class LmaeRwmoeEstimator(NeuralEstimator):
             Weights of the experts of time in the patches of a run's windows, one window after the other; NaN behind
             the last.
         """
-        found, facts = self._fitted()
+        found, facts = self.fitted()
         model = cast(LmaeRwmoe, found)
         inputs = self._checked(cohort, indices)
         device = next(model.parameters()).device

@@ -220,7 +220,7 @@ class NeuralEstimator(ABC):
         from bids_neurossm.attribution.inputs import series_attribution
 
         return series_attribution(
-            self._fitted()[0], batch.series, target, batch.lengths, batch.owners, localisation,
+            self.fitted()[0], batch.series, target, batch.lengths, batch.owners, localisation,
             repetition_times=batch.repetition_times,
         )  # fmt: skip
 
@@ -299,7 +299,7 @@ class NeuralEstimator(ABC):
         UsageError
             If scales are in seconds, and a repetition time is not known or longer than the smallest scale.
         """
-        model, facts = self._fitted()
+        model, facts = self.fitted()
         values = predict_logits(model, self._checked(cohort, indices), facts.window)
         if self.static is not None:
             values = values + self.static.term(cohort, np.asarray(indices, dtype=np.int64))
@@ -331,7 +331,7 @@ class NeuralEstimator(ABC):
         """
         from bids_neurossm.attribution.cpa import concatenated
 
-        model, facts = self._fitted()
+        model, facts = self.fitted()
         inputs = self._checked(cohort, indices)
         terms = None if self.static is None else self.static.term(cohort, np.asarray(indices, dtype=np.int64))
         if target is None:
@@ -357,7 +357,7 @@ class NeuralEstimator(ABC):
 
     def save(self, path: Path) -> None:
         """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it."""
-        model, facts = self._fitted()
+        model, facts = self.fitted()
         static = {} if self.static is None else self.static.tensors()
         save_checkpoint(path, {**model.state_dict(), **static}, facts)
 
@@ -380,14 +380,21 @@ class NeuralEstimator(ABC):
         model = restored_module(lambda: self._model(config), state, path)
         self.model, self.facts = model.to(torch_device(self.execution.device)).eval(), facts
 
-    def _fitted(self) -> tuple[PathwayModel, CheckpointMetadata]:
+    def fitted(self) -> tuple[PathwayModel, CheckpointMetadata]:
+        """Return the network and what its checkpoint says.
+
+        Raises
+        ------
+        UsageError
+            If it was not fitted.
+        """
         if self.model is None or self.facts is None:
             raise UsageError(f"The model {self.name} has not been fitted; call fit or restore first.")
         return self.model, self.facts
 
     def _checked(self, cohort: Cohort, indices: NDArray[np.int64]) -> RunSet:
         """Return the runs, once it is known that they fit the model."""
-        model, facts = self._fitted()
+        model, facts = self.fitted()
         indices = np.asarray(indices, dtype=np.int64)
         check_cohort(facts, Path(self.spec.recipe), cohort, indices, model.config.in_seconds)
         return cohort_run_set(cohort, indices, model.config, facts.repetition_time)

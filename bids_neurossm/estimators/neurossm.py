@@ -13,19 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from bids_neurossm.attribution.cpa import PathwayAttribution, cpa
-from bids_neurossm.checkpoint import CheckpointMetadata
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.estimators.data_parallel import Job, stored, trained_together
 from bids_neurossm.estimators.load import load_trained
 from bids_neurossm.estimators.neural import NeuralEstimator
 from bids_neurossm.files.toml_files import section_from
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.windows import Batch
-
-#: What checkpoints call it.
-FAMILY = "neurossm"
 
 
 class NeuroSSMEstimator(NeuralEstimator):
@@ -73,22 +68,6 @@ def neurossm_config(settings: Mapping[str, Any], cohort: Cohort) -> NeuroSSMConf
     """
     shape = {**settings, "n_regions": len(cohort.regions), "n_outputs": max(len(cohort.classes), 1)}
     return section_from(NeuroSSMConfig, shape, "[model]")
-
-
-def model_config(facts: CheckpointMetadata, path: Path) -> NeuroSSMConfig:
-    """Return the configuration of the model in a checkpoint.
-
-    Raises
-    ------
-    CheckpointError
-        If it is that of another model, or of a later version.
-    """
-    if facts.family != FAMILY:
-        raise CheckpointError(f"{path} holds a model of the family {facts.family}; a NeuroSSM is expected.")
-    try:
-        return section_from(NeuroSSMConfig, facts.model, "model")
-    except (UsageError, TypeError) as error:
-        raise CheckpointError(f"{path} holds a model that this version does not know: {error}") from error
 
 
 def methods(settings: Mapping[str, Any], cohort: Cohort, training: Training) -> str:

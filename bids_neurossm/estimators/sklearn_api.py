@@ -1,38 +1,38 @@
-"""NeuroSSM for arrays, in the manner of scikit-learn."""
+"""Models for arrays, in the manner of scikit-learn: the same estimators as on the command line."""
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
-import torch
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from bids_neurossm.checkpoint import CheckpointMetadata, check_fit
-from bids_neurossm.cohort.store import standardise
-from bids_neurossm.config import Execution, Training
-from bids_neurossm.errors import CheckpointError, LabelError, UsageError
-from bids_neurossm.estimators.neurossm import model_config
+from bids_neurossm.cohort.store import Cohort
+from bids_neurossm.config import Execution, ModelSpec, TargetType, Training
+from bids_neurossm.errors import LabelError, UsageError
+from bids_neurossm.estimators.load import load_trained
+from bids_neurossm.estimators.neural import NeuralEstimator
+from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.files.toml_files import section_from
-from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.training.checkpoint import load_checkpoint, restored_module, save_checkpoint
-from bids_neurossm.training.data import RunSet, Targets, TrainingSet, run_amplitude, usable_times
-from bids_neurossm.training.device import torch_device
-from bids_neurossm.training.fit import fit
-from bids_neurossm.training.inference import predict_logits
 from bids_neurossm.training.recipes import load_recipe
 
 Series = NDArray[np.floating[Any]] | Sequence[NDArray[np.floating[Any]]]
 
 
 class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
-    """What classifier and regressor share; a subclass says what its targets are, in `_target_facts` and back."""
+    """What classifier and regressor share: arrays are laid into a cohort, which an estimator of the package takes."""
 
-    _target_type: ClassVar[str]
+    _target_type: ClassVar[TargetType]
+    estimator_: NeuralEstimator
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         device: str = "auto",
         repetition_time: float | None = None,
         precision: str = "float32",
+        model: str = "neurossm",
     ) -> None:
         self.recipe = recipe
         self.model_settings = model_settings
@@ -51,79 +52,26 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         self.device = device
         self.repetition_time = repetition_time
         self.precision = precision
+        self.model = model
 
-    def _fit(
-        self, X: Series, targets: Targets, n_outputs: int, times: ArrayLike | None, groups: ArrayLike | None
-    ) -> None:
-        """Train on standardised series."""
-        runs, names = _runs(X)
-        if len(runs) != len(targets):
-            raise UsageError(f"There are {len(runs)} series and {len(targets)} targets.")
-        together = None if groups is None else [str(group) for group in np.asarray(groups)]
-        if together is not None and len(together) != len(runs):
-            raise UsageError(f"There are {len(runs)} series and {len(together)} groups.")
-        Execution(precision=self.precision)  # refuses one that is not known
-        model_table, training = load_recipe(self.recipe)
-        if self.training_settings:
-            table = {**vars(training), **self.training_settings}
-            training = section_from(Training, table, "training_settings")
-        settings = {**model_table, **(self.model_settings or {})}
-        self.n_regions_ = int(runs[0].shape[1])
-        config = section_from(
-            NeuroSSMConfig, {**settings, "n_regions": self.n_regions_, "n_outputs": n_outputs}, "model_settings"
-        )
-        of_runs = usable_times(config, self._times(times, len(runs)), names)
-        inputs = RunSet.in_memory(runs, names, None, of_runs, None, _amplitude(X, config, names))
-        self.reference_time_ = self.repetition_time if of_runs is None else inputs.reference
-        self.window_ = inputs.chosen_window(training.window)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.random_state)
-            self.model_ = NeuroSSM(config).to(torch_device(self.device))
-        data = TrainingSet(inputs, targets, together)
-        self.history_ = fit(self.model_, data, training, self.window_, self.random_state, self.precision)
-        self.metrics_ = self.history_.metrics()
+    @property
+    def model_(self) -> Any:
+        """The network."""
+        return self._fitted().model
 
-    def _times(self, times: ArrayLike | None, n_runs: int) -> NDArray[np.float64] | None:
-        """Return the repetition time of each series, or None where none was told."""
-        told = self.repetition_time if times is None else times
-        if told is None:
-            return None
-        values = np.asarray(told, dtype=np.float64)
-        return np.full(n_runs, values) if values.ndim == 0 else values
+    @property
+    def metrics_(self) -> dict[str, float]:
+        """Numbers that a checkpoint keeps of the training."""
+        return dict(self._facts().metrics)
 
-    def _logits(self, X: Series, times: ArrayLike | None) -> NDArray[np.float64]:
-        """Return the outputs (n, C) for each run."""
-        self._require_fitted()
-        runs, names = _runs(X)
-        if runs[0].shape[1] != self.n_regions_:
-            raise UsageError(f"X has {runs[0].shape[1]} regions; the model was fitted with {self.n_regions_}.")
-        config = self.model_.config
-        of_runs = usable_times(config, self._times(times, len(runs)), names)
-        inputs = RunSet.in_memory(runs, names, None, of_runs, self.reference_time_, _amplitude(X, config, names))
-        inputs.check_lengths(config)
-        return predict_logits(self.model_, inputs, self.window_)
-
-    def _require_fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise UsageError(f"{type(self).__name__} has not been fitted; call fit or load first.")
+    @property
+    def window_(self) -> int | None:
+        """Time points per window."""
+        return self._facts().window
 
     def save(self, path: Path | str) -> None:
         """Write the checkpoint: ``path`` (.safetensors) and a TOML file beside it. Classes are kept as text."""
-        self._require_fitted()
-        config = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.model_.config).items()}
-        facts = CheckpointMetadata(
-            model=config,
-            target="y",
-            target_type=self._target_type,
-            regions=tuple(f"region-{r + 1}" for r in range(self.n_regions_)),
-            repetition_time=self.reference_time_,
-            window=self.window_,
-            seed=self.random_state,
-            precision=self.precision,
-            metrics=self.metrics_,
-            **self._target_facts(),
-        )
-        save_checkpoint(Path(path), self.model_.state_dict(), facts)
+        self._fitted().save(Path(path))
 
     @classmethod
     def load(cls, path: Path | str, device: str = "auto", repetition_time: float | None = None) -> Self:
@@ -134,34 +82,75 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         CheckpointError
             If it is damaged, foreign, or of the other kind of target.
         """
-        estimator = cls(device=device, repetition_time=repetition_time)
-        estimator._recall_target(estimator._restore(Path(path)))
-        return estimator
+        found = load_trained(Path(path), Execution(device=device))
+        facts = found.fitted()[1]
+        check_fit(facts, Path(path), target_type=cls._target_type)
+        made = cls(device=device, repetition_time=repetition_time, model=found.name)
+        made.estimator_ = found
+        made._recall(facts.classes)
+        return made
 
     @abstractmethod
-    def _target_facts(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the target."""
+    def _recall(self, classes: Sequence[str]) -> None:
+        """Take over the classes of a checkpoint."""
 
-    @abstractmethod
-    def _recall_target(self, facts: CheckpointMetadata) -> None:
-        """Take the target back from a checkpoint."""
+    def _fit(self, X: Series, labels: Sequence[Any], times: ArrayLike | None, groups: ArrayLike | None) -> None:
+        """Learn from the series."""
+        model_table, training = load_recipe(self.recipe)
+        if self.training_settings:
+            training = section_from(Training, {**asdict(training), **self.training_settings}, "training_settings")
+        spec = ModelSpec(self.model, self.recipe, {**model_table, **(self.model_settings or {})})
+        execution = Execution(device=self.device, precision=self.precision)
+        found = cast(NeuralEstimator, create_estimator(self.model, spec, training, execution))
+        with self._laid_out(X, labels, times, groups) as cohort:
+            found.fit(cohort, np.arange(len(cohort.runs)), self.random_state)
+        self.estimator_ = found
 
-    def _restore(self, path: Path) -> CheckpointMetadata:
-        """Read model and window from a checkpoint."""
-        state, facts = load_checkpoint(path)
-        check_fit(facts, path, target_type=self._target_type)
-        config = model_config(facts, path)
-        self.model_ = restored_module(lambda: NeuroSSM(config), state, path)
-        self.model_.to(torch_device(self.device)).eval()
-        if facts.window is None:
-            raise CheckpointError(f"{path} does not tell the window that it was trained with.")
-        self.n_regions_, self.window_, self.reference_time_ = config.n_regions, facts.window, facts.repetition_time
-        self.metrics_ = dict(facts.metrics)
-        return facts
+    def _predicted(self, X: Series, times: ArrayLike | None) -> NDArray[np.float64]:
+        """Return logits (n, C), or values (n, 1)."""
+        estimator = self._fitted()
+        known = len(self._facts().regions)
+        if len(X) and np.shape(X[0])[1:] != (known,):
+            raise UsageError(f"X has {np.shape(X[0])[-1]} regions; the model was fitted with {known}.")
+        nothing: list[Any] = [0.0 if self._target_type == "continuous" else ""] * len(X)
+        with self._laid_out(X, nothing, times, None) as cohort:
+            return estimator.predict(cohort, np.arange(len(X)))
+
+    def _fitted(self) -> NeuralEstimator:
+        if not hasattr(self, "estimator_"):
+            raise UsageError(f"{type(self).__name__} has not been fitted; call fit or load first.")
+        return self.estimator_
+
+    def _facts(self) -> CheckpointMetadata:
+        return self._fitted().fitted()[1]
+
+    @contextmanager
+    def _laid_out(
+        self, X: Series, labels: Sequence[Any], times: ArrayLike | None, groups: ArrayLike | None
+    ) -> Iterator[Cohort]:
+        """Lay series into a cohort that is there while the context lasts; each is one contiguous piece."""
+        if not len(X):
+            raise UsageError("X holds no series.")
+        shapes = {np.shape(series)[1:] for series in X}
+        if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+            raise UsageError("X must be an array (n, T, R) or a list of arrays (T_i, R) with the same R.")
+        told = self.repetition_time if times is None else times
+        seconds = np.full(len(X), np.nan) if told is None else np.asarray(told, dtype=np.float64)
+        seconds = np.full(len(X), seconds) if seconds.ndim == 0 else seconds
+        together = np.arange(len(X)) if groups is None else np.asarray(groups)
+        for what, each in (("targets", labels), ("repetition times", seconds), ("groups", together)):
+            if len(each) != len(X):
+                raise UsageError(f"There are {len(X)} series and {len(each)} {what}.")
+        names = [f"X[{number}]" for number in range(len(X))]
+        table = pd.DataFrame({"run": names, "participant_id": names, "label": list(labels)})
+        table = table.assign(group=[str(each) for each in together], repetition_time=seconds)
+        regions = [f"region-{number + 1}" for number in range(shapes.pop()[0])]
+        with tempfile.TemporaryDirectory(prefix="bids-neurossm-arrays-") as folder:
+            yield Cohort.create(folder, table, X, regions, [""] * len(regions), self._target_type, {"target": "y"})
 
 
 class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[misc]
-    """Classify regional time series with a NeuroSSM.
+    """Classify regional time series with a NeuroSSM, or another model of the package.
 
     Parameters
     ----------
@@ -177,15 +166,19 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         Of all series, in s. Models whose scales are in seconds need it here, or of each series where X is given.
     precision : {"float32", "bfloat16", "float16"}
         Of the matrix products in training.
+    model : str
+        Registered model that is trained by gradient descent, for instance ``neurossm-static`` or ``lmae-rwmoe``.
 
     Attributes
     ----------
     classes_ : array
-        Sorted classes.
-    model_ : NeuroSSM
-        The network.
-    history_ : History
-        Loss of each epoch, after `fit`.
+        Sorted classes; text where they come from a checkpoint.
+    estimator_ : NeuralEstimator
+        What was fitted.
+    model_ : Module
+        Its network.
+    window_ : int
+        Time points per window.
     metrics_ : dict
         Numbers that a checkpoint keeps: training loss, epochs; with early stopping the best epoch and its loss.
     """
@@ -205,10 +198,11 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         LabelError
             If there are not two classes.
         """
-        self.classes_, targets = np.unique(np.asarray(y), return_inverse=True)
+        labels = np.asarray(y)
+        self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
             raise LabelError(f"y has {len(self.classes_)} class; two or more are needed.")
-        self._fit(X, targets.astype(np.int64), len(self.classes_), repetition_times, groups)
+        self._fit(X, [str(label) for label in labels], repetition_times, groups)
         return self
 
     def decision_function(self, X: Series, repetition_times: ArrayLike | None = None) -> NDArray[np.float64]:
@@ -229,15 +223,18 @@ class NeuroSSMClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[mis
         chosen: NDArray[Any] = self.classes_[logits.argmax(axis=1)]
         return chosen
 
-    def _target_facts(self) -> dict[str, Any]:
-        return {"classes": tuple(str(name) for name in self.classes_)}
+    def _logits(self, X: Series, times: ArrayLike | None) -> NDArray[np.float64]:
+        """Return the logits in the order of `classes_`: as text, 10 comes before 9."""
+        values = self._predicted(X, times)
+        place = {name: number for number, name in enumerate(self._facts().classes)}
+        return values[:, [place[str(name)] for name in self.classes_]]
 
-    def _recall_target(self, facts: CheckpointMetadata) -> None:
-        self.classes_ = np.array(facts.classes)
+    def _recall(self, classes: Sequence[str]) -> None:
+        self.classes_ = np.array(classes)
 
 
 class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
-    """Predict a number from regional time series with a NeuroSSM.
+    """Predict a number from regional time series with a NeuroSSM, or another model of the package.
 
     Parameters
     ----------
@@ -253,15 +250,17 @@ class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
         Of all series, in s. Models whose scales are in seconds need it here, or of each series where X is given.
     precision : {"float32", "bfloat16", "float16"}
         Of the matrix products in training.
+    model : str
+        Registered model that is trained by gradient descent, for instance ``neurossm-static`` or ``lmae-rwmoe``.
 
     Attributes
     ----------
-    mean_, scale_ : float
-        Of the targets that it learnt from; the network predicts in units of the scale.
-    model_ : NeuroSSM
-        The network.
-    history_ : History
-        Loss of each epoch, after `fit`.
+    estimator_ : NeuralEstimator
+        What was fitted.
+    model_ : Module
+        Its network.
+    window_ : int
+        Time points per window.
     metrics_ : dict
         Numbers that a checkpoint keeps: training loss, epochs; with early stopping the best epoch and its loss.
     """
@@ -282,36 +281,14 @@ class NeuroSSMRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
             If y does not vary.
         """
         values = np.asarray(y, dtype=np.float64)
-        self.mean_, self.scale_ = float(values.mean()), float(values.std())
-        if not self.scale_ > 0:
+        if not values.std() > 0:
             raise LabelError("y must be finite and vary.")
-        self._fit(X, (values - self.mean_) / self.scale_, 1, repetition_times, groups)
+        self._fit(X, values.tolist(), repetition_times, groups)
         return self
 
     def predict(self, X: Series, repetition_times: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return the predicted numbers (n,)."""
-        return self._logits(X, repetition_times)[:, 0] * self.scale_ + self.mean_
+        return self._predicted(X, repetition_times)[:, 0]
 
-    def _target_facts(self) -> dict[str, Any]:
-        return {"classes": (), "target_mean": self.mean_, "target_scale": self.scale_}
-
-    def _recall_target(self, facts: CheckpointMetadata) -> None:
-        self.mean_, self.scale_ = facts.target_mean, facts.target_scale
-
-
-def _amplitude(X: Series, config: NeuroSSMConfig, names: Sequence[str]) -> NDArray[np.float32] | None:
-    """Return what the amplitude term needs of the series as extracted, where the model has one."""
-    if not config.amplitude:
-        return None
-    return np.stack([run_amplitude(run, [(0, len(run))], name) for run, name in zip(X, names, strict=True)])
-
-
-def _runs(X: Series) -> tuple[list[NDArray[np.float32]], list[str]]:
-    """Standardise the series, and name them."""
-    if not len(X):
-        raise UsageError("X holds no series.")
-    shapes = {np.shape(series)[1:] for series in X}
-    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-        raise UsageError("X must be an array (n, T, R) or a list of arrays (T_i, R) with the same R.")
-    runs = [standardise(series) for series in X]
-    return runs, [f"X[{number}]" for number in range(len(runs))]
+    def _recall(self, classes: Sequence[str]) -> None:
+        """Numbers have no classes."""

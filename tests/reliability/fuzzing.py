@@ -275,7 +275,6 @@ def _binary(arrays: Callable[[Path], object]) -> list[Parser]:
     from bids_neurossm.analysis.cells import Cell
     from bids_neurossm.atlas.grayordinates import read_dense_labels
     from bids_neurossm.estimators.load import load_estimator
-    from bids_neurossm.estimators.neurossm import model_config
     from bids_neurossm.training.checkpoint import load_checkpoint
 
     tensors, settings = sound_files.checkpoint()
@@ -297,7 +296,7 @@ def _binary(arrays: Callable[[Path], object]) -> list[Parser]:
 
     def facts(path: Path) -> object:
         path.with_suffix(".safetensors").write_bytes(tensors)
-        return model_config(load_checkpoint(path.with_suffix(".safetensors"))[1], path)
+        return load_estimator(path.with_suffix(".safetensors"))
 
     return [
         ("changed .npz", "series.npz", _changed(*sound_files.npz()), arrays),

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save
 
 from bids_neurossm.checkpoint import CheckpointMetadata, check_fit
+from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, OutputNotWritableError
-from bids_neurossm.estimators.neurossm import model_config
+from bids_neurossm.estimators.neurossm import NeuroSSMEstimator
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 from bids_neurossm.training.checkpoint import load_checkpoint, restored_module, save_checkpoint
 
@@ -25,6 +26,12 @@ FACTS = CheckpointMetadata(
 def _state():
     torch.manual_seed(0)
     return NeuroSSM(NeuroSSMConfig(n_regions=3, n_outputs=2, width=8, scales=(1, 2))).state_dict()
+
+
+def _restored(facts, path):
+    estimator = NeuroSSMEstimator("neurossm", ModelSpec(), Training(), Execution(device="cpu"))
+    estimator.restore({name: tensor.numpy() for name, tensor in _state().items()}, facts, path)
+    return estimator
 
 
 @pytest.fixture
@@ -72,8 +79,8 @@ def test_a_truncated_file_is_refused(path):
 )
 def test_a_model_of_another_version_is_refused(path, model, words):
     with pytest.raises(CheckpointError, match=rf"holds a model that this version does not know.*{words}"):
-        model_config(replace(FACTS, model=model), path)
-    assert model_config(FACTS, path).scales == (1, 2)
+        _restored(replace(FACTS, model=model), path)
+    assert _restored(FACTS, path).model.config.scales == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -182,9 +189,8 @@ def test_values_that_make_no_sense_are_refused(path, changed, words):
 def test_shapes_are_compared_before_memory_is_set_aside(path):
     """A model of this width would take 300 GB."""
     facts = replace(FACTS, model={**FACTS.model, "width": 200_000})
-    config = model_config(facts, path)
     with pytest.raises(CheckpointError, match="does not fit its own architecture"):
-        restored_module(lambda: NeuroSSM(config), _state(), path)
+        _restored(facts, path)
 
 
 @pytest.mark.parametrize("text", ["x = " + "[" * 100_000, "a." * 100_000 + "a = 1", "x = " + "1" * 10_000])

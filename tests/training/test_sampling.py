@@ -149,7 +149,7 @@ def test_arrays_take_a_repetition_time_for_all_or_for_each(tmp_path):
     assert each.predict_proba(X, repetition_times=TIMES).shape == (8, 2)
     with pytest.raises(UsageError, match=r"X\[0\]: the repetition time is not known"):
         each.predict(X)
-    with pytest.raises(UsageError, match="8 pieces"):
+    with pytest.raises(UsageError, match="8 series and 3 repetition times"):
         each.predict(X, repetition_times=TIMES[:3])
     same = [series[:60] for series in X[1::3]] * 2
     one = NeuroSSMClassifier(**settings, repetition_time=1.1).fit(same, [0, 1, 0, 1, 0, 1][: len(same)])
