@@ -15,9 +15,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import util
+from multiprocessing import get_context, util
 from pathlib import Path
 from typing import IO, Any
 
@@ -70,6 +71,20 @@ _NO_MAPS: dict[str, Any] = {"coverage_maps": []}
 
 def _save_blank(self: Any, stream: IO[bytes], **_: Any) -> None:
     stream.write(b"<svg></svg>")
+
+
+def fresh(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a new process, and return what it returns, an iterator as a list.
+
+    A process that has trained a model has threads that its forked children lack, and one of them may wait for ever.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_called, function, arguments).result()
+
+
+def _called(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    found = function(*arguments)
+    return list(found) if isinstance(found, Iterator) else found
 
 
 def start(arguments: Sequence[str | Path], output: Path, tell_modules: Path | None = None) -> Child:

@@ -6,35 +6,36 @@ from pathlib import Path
 
 import pytest
 from reliability import concurrency, disks, fuzzing, inputs, kills, kills_of_reruns, security, spoilt_runs
+from reliability.commands import fresh
 
-# Each of these starts commands by forking; the imports are made once.
+# Each of these starts commands by forking, from a process that has done nothing else; the imports are made once.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_jobs_that_write_one_dataset_at_once_lose_nothing(tmp_path: Path) -> None:
-    result = concurrency.dataset_files(tmp_path, 24)
+    result = fresh(concurrency.dataset_files, tmp_path, 24)
     assert result.tried == 25
     assert not result.faults
 
 
 def test_six_participants_at_once_give_what_each_gives_alone(tmp_path: Path) -> None:
-    assert not concurrency.participants(tmp_path, 6, 6).faults
+    assert not fresh(concurrency.participants, tmp_path, 6, 6).faults
 
 
 def test_what_was_killed_is_completed_byte_for_byte(tmp_path: Path) -> None:
-    (result,) = kills.rows(tmp_path, False)
+    (result,) = fresh(kills.rows, tmp_path, False)
     assert result.tried >= 3
     assert not result.faults
 
 
 def test_a_killed_command_with_other_settings_is_completed_byte_for_byte(tmp_path: Path) -> None:
-    for result in kills_of_reruns.rows(tmp_path, False):
+    for result in fresh(kills_of_reruns.rows, tmp_path, False):
         assert result.tried == 4
         assert not result.faults
 
 
 def test_full_disks_and_places_that_can_not_be_written(tmp_path: Path) -> None:
-    assert not [fault for row in disks.rows(tmp_path, False) for fault in row.faults]
+    assert not [fault for row in fresh(disks.rows, tmp_path, False) for fault in row.faults]
 
 
 @pytest.fixture(scope="module")
@@ -71,5 +72,5 @@ def test_the_source_has_no_pickle_eval_shell_or_network() -> None:
 
 
 def test_names_and_claims_stay_within_the_dataset_and_memory(tmp_path: Path) -> None:
-    told = [*security.paths(tmp_path / "paths"), *security.bombs(tmp_path / "bombs")]
+    told = [*fresh(security.paths, tmp_path / "paths"), *fresh(security.bombs, tmp_path / "bombs")]
     assert [fault for case in told for fault in case] == []
