@@ -37,7 +37,7 @@ from bids_neurossm.controls.probes import probes
 from bids_neurossm.errors import LabelError
 from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.evaluation.comparison import compare
-from bids_neurossm.evaluation.metric_tables import score, summarise
+from bids_neurossm.evaluation.metric_tables import score
 from bids_neurossm.evaluation.metrics import prediction_frame, unit_predictions
 from bids_neurossm.interfaces.cohort import refuse_leaks
 
@@ -234,7 +234,7 @@ def judged(cohort: Cohort, seed: int) -> tuple[dict[str, float], dict[str, str]]
         said["refused"] = str(error)
     model = "pearson-connectivity"
     units = predictions(cohort, splits, (model, "covariates"))
-    means = summarise(score(units, cohort.classes)).set_index(["model", "metric"])["mean"]
+    means = score(units, cohort.classes).groupby(["model", "metric"])["value"].mean()
     figures = {
         "AUC": means[model, "auc"],
         "within sites": means[model, "auc_within_site"],

@@ -67,11 +67,6 @@ class Splits:
         sides = table["set"] if final else table["fold"].astype(str)
         return hash_content(sorted(zip(table["participant_id"], sides, strict=True)))
 
-    @property
-    def has_holdout(self) -> bool:
-        """Whether anybody is set aside."""
-        return bool((self.table["set"] == "holdout").any())
-
     def fold_indices(self, runs: pd.DataFrame, fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of ``runs`` to train on and to test on in one fold; the holdout is in neither.
 

@@ -222,25 +222,6 @@ def score(units: pd.DataFrame, classes: Sequence[str], covariates: Sequence[str]
     return pd.DataFrame(rows, columns=[*KEYS, "metric", "value", "n_units"])
 
 
-def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean of every metric over the folds (and re-splits) where it is defined.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        From :func:`score`.
-
-    Returns
-    -------
-    DataFrame
-        ``model``, ``set``, ``metric``, ``mean``, ``sd`` (over folds), ``n_folds`` (that entered) and ``n_undefined``.
-    """
-    by = scores.groupby(["model", "set", "metric"], sort=False)["value"]
-    table = by.agg(mean="mean", sd="std", n_folds="count", size="size").reset_index()
-    table["n_undefined"] = table.pop("size") - table["n_folds"]
-    return table
-
-
 def auc_within_site(units: pd.DataFrame, classes: Sequence[str]) -> float:
     """AUC over pairs from one site only, so that a site's share of patients can not earn anything.
 

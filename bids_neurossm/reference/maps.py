@@ -27,7 +27,7 @@ from bids_neurossm.files.write import replacing
 from bids_neurossm.reference.studies import Studies
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+    pass
 
 RADIUS = 10.0
 """Radius of the sphere around a peak in mm, as in Neurosynth and NiMARE."""
@@ -95,33 +95,6 @@ def peaks_outside(studies: Studies, mask: BrainMask) -> int:
     indices = np.round(studies.peaks @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.int64)
     near = ((indices >= 0) & (indices < mask.inside.shape)).all(axis=1)
     return len(indices) - int(mask.inside[tuple(indices[near].T)].sum())
-
-
-def modelled_activation(studies: Studies, mask: BrainMask | None = None) -> csr_matrix:
-    """Mark the voxels near the peaks of each study.
-
-    Parameters
-    ----------
-    studies : Studies
-        S studies.
-    mask : BrainMask, optional
-        V voxels; by default those of :func:`default_mask`.
-
-    Returns
-    -------
-    csr_matrix of bool, shape (S, V)
-        True within 10 mm of a peak. The whole of Neurosynth takes about a gigabyte;
-        :func:`association_maps` never holds that much.
-    """
-    from scipy.sparse import csr_matrix
-
-    mask = mask or default_mask()
-    parts = [(np.diff(starts), voxels.copy()) for _, starts, voxels in _marked(studies, mask)]
-    starts = np.concatenate([[0], *[lengths for lengths, _ in parts]]).cumsum()
-    voxels = np.concatenate([np.empty(0, dtype=np.int32), *[part for _, part in parts]])
-    matrix = csr_matrix((np.ones(voxels.size, dtype=bool), voxels, starts), shape=(len(studies), mask.n_voxels))
-    matrix.sort_indices()
-    return matrix
 
 
 def association_maps(

@@ -93,11 +93,6 @@ def map_sections(maps: list[ClassMaps], pathways: pd.DataFrame | None, tones: di
     return sections
 
 
-def draw_maps(maps: ClassMaps, n: float | None, tones: dict[str, str]) -> list[Picture]:
-    """Draw the maps of one class on the cortex: CPA, reference, their top quarters, the dominant pathway."""
-    return [surface_map(values, style, caption) for values, style, caption in _layers(maps, n, tones)]
-
-
 def expert_maps(folder: Path) -> list[Picture]:
     """Draw the mean weight of each expert of the second family on the cortex, all on one scale from 0 to 1."""
     pictures = []

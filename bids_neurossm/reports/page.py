@@ -20,9 +20,6 @@ from bids_neurossm.reports.tables import Table, number
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "data" / "report"
 
-#: A page larger than this opens slowly on a phone.
-MOST_BYTES = 15_000_000
-
 
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:

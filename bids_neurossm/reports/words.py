@@ -9,9 +9,9 @@ from bids_neurossm.evaluation.metric_names import METRIC_NAMES, lower_is_better,
 from bids_neurossm.registry import installed_entry
 
 #: Names of models in results that are none of the registry.
-_OTHER_MODELS = {"mean": "guessing (mean)", "static": "static connectivity"}
+_OTHER_MODELS = {"static": "static connectivity"}
 
-_SETS = {"development": "out-of-fold", "test": "out-of-fold", "holdout": "holdout"}
+_SETS = {"development": "out-of-fold", "holdout": "holdout"}
 
 
 def metric_name(metric: str, explain: bool = False) -> str:

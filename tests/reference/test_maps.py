@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from bids_neurossm.reference.maps import (
     BrainMask,
     association_maps,
     default_mask,
-    modelled_activation,
     peaks_outside,
 )
 from bids_neurossm.reference.studies import Studies
@@ -48,6 +48,15 @@ def test_two_selections_equal_two_fits_of_nimare(some_studies: Studies) -> None:
         np.testing.assert_allclose(row, theirs, atol=1e-5, rtol=0)
 
 
+def marked_voxels(studies: Studies, mask: BrainMask) -> list[np.ndarray]:
+    """Which voxels each study marks, (V,) bool."""
+    found = []
+    for _, starts, voxels in maps_module._marked(studies, mask):
+        for begin, end in itertools.pairwise(starts):
+            found.append(np.isin(np.arange(mask.n_voxels), voxels[begin:end]))
+    return found
+
+
 def test_the_mask_is_nimares_own_at_2_mm() -> None:
     mask = default_mask()
     assert mask.inside.shape == (91, 109, 91)
@@ -58,22 +67,20 @@ def test_the_mask_is_nimares_own_at_2_mm() -> None:
 def test_a_study_marks_exactly_the_voxels_within_10_mm_of_its_peaks() -> None:
     mask = default_mask()
     peaks = [(0, 0, 0, 0), (0, 4, 0, 0), (2, -40, -20, 50)]
-    matrix = modelled_activation(made_up(peaks, 3), mask)
-    assert matrix.dtype == bool
-    for study in range(3):
+    for study, found in enumerate(marked_voxels(made_up(peaks, 3), mask)):
         expected = np.zeros(mask.n_voxels, dtype=bool)
         for index, *centre in peaks:
             if index == study:
                 expected |= np.linalg.norm(mask.coordinates - centre, axis=1) <= 10 + 1e-9
-        np.testing.assert_array_equal(matrix[study].toarray().ravel(), expected)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_peak_at_or_beyond_the_edge_marks_what_its_sphere_still_reaches() -> None:
     mask = BrainMask(np.ones((10, 11, 12), dtype=bool), np.diag([2.0, 2.0, 2.0, 1.0]))
-    matrix = modelled_activation(made_up([(0, 0, 0, 0), (1, -6, 4, 4), (2, 500, 0, 0), (3, 18, 20, 30)], 4), mask)
-    for study, centre in enumerate([(0, 0, 0), (-6, 4, 4), (500, 0, 0), (18, 20, 30)]):
+    found = marked_voxels(made_up([(0, 0, 0, 0), (1, -6, 4, 4), (2, 500, 0, 0), (3, 18, 20, 30)], 4), mask)
+    for voxels, centre in zip(found, [(0, 0, 0), (-6, 4, 4), (500, 0, 0), (18, 20, 30)], strict=True):
         expected = np.linalg.norm(mask.coordinates - centre, axis=1) <= 10
-        np.testing.assert_array_equal(matrix[study].toarray().ravel(), expected)
+        np.testing.assert_array_equal(voxels, expected)
 
 
 def test_blocks_do_not_change_the_result(some_studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
