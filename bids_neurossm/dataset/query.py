@@ -122,17 +122,6 @@ def index_runs(
     return RunIndex(runs, left_out, tuple(notes))
 
 
-def find_participants(dataset: Path, selection: Selection) -> list[str]:
-    """List the participants of a dataset that a selection admits.
-
-    Raises
-    ------
-    NoInputError
-        If the folder has no participant, a wanted one is not there, or all are excluded.
-    """
-    return _participants(dataset, _root(dataset, IgnoreRules.read(dataset)), selection)
-
-
 def _root(dataset: Path, rules: IgnoreRules) -> Root:
     if not dataset.is_dir():
         raise NoInputError(f"{dataset} is not a folder: fMRIPrep derivatives with sub-* folders are expected there.")

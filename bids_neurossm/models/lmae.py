@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -229,8 +230,7 @@ class Encoder(nn.Module):
         counts = valid // config.patch
         n_patches = max(int(counts.max()), 1)
         samples = functional.pad(samples, (0, 0, 0, max(n_patches * config.patch - samples.shape[1], 0)))
-        cut = samples[:, : n_patches * config.patch].mT
-        cut = cut.reshape(len(series), -1, n_patches, config.patch)
+        cut = rearrange(samples[:, : n_patches * config.patch], "b (n p) r -> b r n p", p=config.patch)
         whole = whole_patches(counts, n_patches)
         return torch.where(whole[:, None, :, None], cut, 0), counts
 

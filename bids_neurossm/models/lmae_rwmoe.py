@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -299,7 +300,8 @@ class LmaeRwmoe(PathwayModel):
         # (B, E, R J) times (B, R J, D N): what each asked expert made goes where it belongs.
         places = which.to(inner.dtype).flatten(1, 2)
         summed = torch.matmul(places.mT, values.flatten(3, 5).flatten(1, 2))
-        return summed.view(*summed.shape[:2], self.config.width, -1).permute(0, 3, 1, 2)
+        pooled: Tensor = rearrange(summed, "b e (w n) -> b n e w", w=self.config.width)
+        return pooled
 
     def _times(
         self, pooled: Tensor, counts: Tensor, runs: Tensor, held: Routed | None

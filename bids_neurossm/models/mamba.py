@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from bids_neurossm.ops import causal_convolution, selective_scan
@@ -120,8 +121,8 @@ def run_together(layers: Sequence[Mamba], sequences: Tensor) -> Tensor:
         x.mT,
         _side_by_side(delta).mT,
         -torch.exp(torch.cat([layer.A_log for layer in layers])),
-        B.permute(1, 0, 3, 2),
-        C.permute(1, 0, 3, 2),
+        rearrange(B, "group b l state -> b group state l"),
+        rearrange(C, "group b l state -> b group state l"),
         torch.cat([layer.D for layer in layers]),
         _side_by_side(gate).mT,
         torch.cat([layer.dt_proj.bias for layer in layers]),

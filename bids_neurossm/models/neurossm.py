@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -304,7 +305,7 @@ class NeuroSSM(PathwayModel):
             sequences = stacks_together(layers, sequences, stacked)
             means.append(_run_means(sequences, stacked, membership))
         # Scales first, streams second, as they were taken; pathways are counted streams first.
-        features = torch.stack(means).transpose(0, 1).flatten(0, 1).transpose(0, 1)
+        features = rearrange(torch.stack(means), "scale stream n w -> (stream scale) n w").transpose(0, 1)
         return functional.layer_norm(features, (self.config.width,))
 
     def gates(self, features: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from einops import reduce
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,7 +29,7 @@ def bins_of_time_points(series: Tensor, lengths: Tensor, size: int) -> tuple[Ten
     # At least two bins, so that no pathway is empty; what is added is not valid.
     series = functional.pad(series, (0, 0, 0, max(2 * size - series.shape[1], 0)))
     n_bins = series.shape[1] // size
-    return series[:, : n_bins * size].reshape(len(series), n_bins, size, -1).mean(dim=2), lengths // size
+    return reduce(series[:, : n_bins * size], "b (k size) r -> b k r", "mean", size=size), lengths // size
 
 
 def bins_of_seconds(series: Tensor, lengths: Tensor, repetition_times: Tensor, seconds: float) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -56,7 +57,7 @@ def selective_scan_cpu(
         last(u),
         last(delta),
         A.to("cpu", kind).t().contiguous(),
-        *(matrix.to("cpu", kind).permute(0, 3, 1, 2).contiguous() for matrix in (inputs, outputs)),
+        *(rearrange(matrix.to("cpu", kind), "b g n l -> b l g n").contiguous() for matrix in (inputs, outputs)),
         vector(D),
         torch.zeros(0, 0, 0, dtype=kind) if z is None else last(z),
         vector(delta_bias),

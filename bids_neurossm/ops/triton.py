@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
+from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -68,7 +69,7 @@ def selective_scan_triton(
         last(u),
         last(delta),
         A.contiguous(),
-        *(matrix.permute(0, 3, 1, 2).contiguous() for matrix in (inputs, outputs)),
+        *(rearrange(matrix, "b g n l -> b l g n").contiguous() for matrix in (inputs, outputs)),
         None if D is None else D.contiguous(),
         None if z is None else last(z),
         None if delta_bias is None else delta_bias.contiguous(),
