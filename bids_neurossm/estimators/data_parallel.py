@@ -1,109 +1,74 @@
-"""Training one model on several devices of a machine: one process for each, and this one that watches over them.
+"""Data-parallel training of one model: one process per device of this machine, started by `torch.multiprocessing`.
 
-The processes read the cohort from disk and hand over files; they end with the process that started them, and all of
-them end when one does not end well.
+The launcher of ``torch.distributed.run`` is made for several machines: its agent opens ports on all network interfaces
+and replaces the signal handlers of the command. Here the processes find each other through a file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
-import subprocess
 import sys
 import tempfile
-import time
+import threading
+import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from multiprocessing import parent_process
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.multiprocessing.spawn import ProcessException, start_processes
 
-import bids_neurossm
 from bids_neurossm import errors
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import DeviceUnavailableError, NeuroSSMError, RunError, WorkerLostError
-from bids_neurossm.files.toml_files import section_from
+from bids_neurossm.estimators.protocol import create_estimator
+from bids_neurossm.files.write import write_json
+from bids_neurossm.training.process_group import Ranks
 from bids_neurossm.training.progress import Callbacks, Epoch
 
-#: Names of the files that the processes hand over.
-MODEL, INDICES, JOB, PROGRESS, RENDEZVOUS = "model.safetensors", "indices.npy", "job.json", "progress.jsonl", "store"
+#: Names of the files that the processes exchange.
+MODEL, PROGRESS, RENDEZVOUS, ERROR, LOG = "model.safetensors", "progress.jsonl", "store", "error-{}.json", "rank-{}.log"
 _POLL_SECONDS = 0.1
+# A process that waits for another one is ended from outside when that one fails, so no wait is too long.
+_TIMEOUT = timedelta(days=30)
+_STARTING = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the processes are to do.
+    """What every process receives.
 
     Attributes
     ----------
-    cohort, cohort_hash : str
-        Folder and identity of the cohort; which of its runs are meant stands in a file of its own.
-    classes : tuple of str
-        Of the cohort.
-    name, seed : str, int
-        Of the estimator and the training.
-    keep : str
-        File that the state is kept in after every epoch; empty for none.
-    device : {"cpu", "cuda"}
-        With ``cuda`` each process takes the GPU of its own number.
-    precision : str
-        Of the matrix products.
-    devices : int
-        How many processes.
-    spec, training : ModelSpec, Training
-        Of the estimator.
+    cohort, indices : Cohort, array (n,) of int64
+        The training runs; their series stay on disk.
+    seed : int
+        Of the training.
+    name, spec, training, execution : str, ModelSpec, Training, Execution
+        Of the estimator. The device is ``cpu`` or ``cuda``; with the latter, each process takes the GPU of its number.
+    state_file : Path or None
+        Where the training state is kept after every epoch.
     """
 
-    cohort: str
-    cohort_hash: str
-    classes: tuple[str, ...]
-    name: str
+    cohort: Cohort
+    indices: NDArray[np.int64]
     seed: int
-    keep: str
-    device: str
-    precision: str
-    devices: int
+    name: str
     spec: ModelSpec
     training: Training
-
-    def write(self, folder: Path) -> None:
-        """Lay the job into a folder."""
-        (folder / JOB).write_text(json.dumps(asdict(self)), encoding="utf-8")
-
-    @classmethod
-    def read(cls, folder: Path) -> Job:
-        """Read what `write` wrote."""
-        table = json.loads((folder / JOB).read_text(encoding="utf-8"))
-        spec = section_from(ModelSpec, table.pop("spec"), "model")
-        training = section_from(Training, table.pop("training"), "training")
-        return cls(**{**table, "classes": tuple(table["classes"])}, spec=spec, training=training)
-
-    def open_cohort(self) -> Cohort:
-        """Open the cohort under its own identity."""
-        return replace(Cohort.open(self.cohort), hash=self.cohort_hash, classes=list(self.classes))
-
-    def execution(self, rank: int) -> Execution:
-        """Return where one of the processes works."""
-        device = f"cuda:{rank}" if self.device == "cuda" else self.device
-        return Execution(device=device, precision=self.precision)
-
-
-def stored(cohort: Cohort, indices: NDArray[np.int64], scratch: Path) -> tuple[Path, NDArray[np.int64]]:
-    """Return a folder where other processes find the runs `indices`, and which rows of it they are.
-
-    A cohort that was altered in memory (time shuffled, labels permuted) is written out to `scratch`.
-    """
-    if type(cohort) is Cohort and Cohort.open(cohort.folder).hash == cohort.hash:
-        return cohort.folder.absolute(), indices
-    series = (cohort.raw(int(index)) for index in indices)
-    runs = cohort.runs.iloc[indices]
-    Cohort.create(scratch, runs, series, cohort.regions, cohort.networks, cohort.target_type, cohort.extra)
-    return scratch, np.arange(len(indices))
+    execution: Execution
+    state_file: Path | None
 
 
 def check_devices(device: str, wanted: int) -> None:
@@ -114,15 +79,13 @@ def check_devices(device: str, wanted: int) -> None:
     DeviceUnavailableError
         With the number that was found.
     """
-    import torch
-
     found = torch.cuda.device_count()
     if device == "cuda" and found < wanted:
         raise DeviceUnavailableError(f"--devices {wanted}: {found} usable GPU{'s' * (found != 1)} found here.")
 
 
 @contextlib.contextmanager
-def trained_together(job: Job, indices: NDArray[np.int64], follow: Callbacks) -> Iterator[Path]:
+def trained_together(job: Job, follow: Callbacks) -> Iterator[Path]:
     """Train, and give the checkpoint while the context lasts.
 
     Raises
@@ -134,61 +97,51 @@ def trained_together(job: Job, indices: NDArray[np.int64], follow: Callbacks) ->
     RunError
         If one of them failed in another way.
     """
-    check_devices(job.device, job.devices)
+    check_devices(job.execution.device, job.execution.devices)
     with tempfile.TemporaryDirectory(prefix="bids-neurossm-ranks-") as name:
         folder = Path(name)
-        np.save(folder / INDICES, indices, allow_pickle=False)
-        job.write(folder)
-        (folder / PROGRESS).touch()
-        _watched(folder, job.devices, follow)
+        for file in (PROGRESS, *map(LOG.format, range(job.execution.devices))):
+            (folder / file).touch()
+        _run(job, folder, follow)
         yield folder / MODEL
 
 
-def _watched(folder: Path, devices: int, follow: Callbacks) -> None:
-    """Start the processes and wait for them; the failure of one ends all."""
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        # One by one, so that those that have been started are ended when the next one can not be.
-        processes.extend(_started(folder, rank) for rank in range(devices))
-        with (folder / PROGRESS).open(encoding="utf-8") as told:
-            begun = ""
-            while True:
-                codes = [process.poll() for process in processes]
-                # The last line may still be under way.
-                *whole, begun = (begun + told.read()).split("\n")
-                _relay(whole, follow)
-                if any(codes):
-                    time.sleep(_POLL_SECONDS)  # the first that is seen to fail need not be the first that did
-                    raise failure(folder, [process.poll() for process in processes])
-                if all(code == 0 for code in codes):
-                    return
-                time.sleep(_POLL_SECONDS)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
-
-
-def _started(folder: Path, rank: int) -> subprocess.Popen[bytes]:
-    """Start one process; it ends when the pipe to its standard input does, and so with us."""
-    package = str(Path(bids_neurossm.__file__).parents[1])
-    environment = {"GLOO_SOCKET_IFNAME": "lo", **os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    with (folder / f"rank-{rank}.log").open("wb") as log:
-        return subprocess.Popen(
-            # -P: what lies in the working folder must not pass for a module.
-            [sys.executable, "-P", "-m", "bids_neurossm.estimators.data_parallel_worker", str(folder), str(rank)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=environment,
+def _run(job: Job, folder: Path, follow: Callbacks) -> None:
+    """Run the processes to their end and relay their progress; none of them outlives this call."""
+    # What torch logs about processes that fail is in the error that is raised.
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+    with _main_script_hidden():
+        started = start_processes(  # type: ignore[no-untyped-call]
+            _process, (job, folder), job.execution.devices, join=False, daemon=True
         )
+    try:
+        with (folder / PROGRESS).open(encoding="utf-8") as stream:
+            ended, partial = False, ""
+            while not ended:
+                ended = started.join(_POLL_SECONDS)
+                *lines, partial = (partial + stream.read()).split("\n")
+                _relay(lines, follow)
+    except ProcessException as error:
+        raise failure(folder, [each.exitcode for each in started.processes], error.error_index) from None
+    finally:
+        for process in started.processes:
+            process.kill()
+            process.join()
+
+
+@contextlib.contextmanager
+def _main_script_hidden() -> Iterator[None]:
+    """Keep new processes from running the main script again; those that Nipype submits to clusters have no guard."""
+    with _STARTING:
+        main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _relay(lines: Sequence[str], follow: Callbacks) -> None:
-    """Pass on what the first process tells."""
+    """Pass on what the first process reports."""
     for line in lines:
         told: dict[str, Any] = json.loads(line)
         if "notice" in told:
@@ -197,22 +150,86 @@ def _relay(lines: Sequence[str], follow: Callbacks) -> None:
             follow.epoch(Epoch(**told))
 
 
-def failure(folder: Path, codes: Sequence[int | None]) -> NeuroSSMError:
-    """Say why they did not end well: what one of them said, else who was killed, else the last line of a log."""
+def failure(folder: Path, codes: Sequence[int], first: int) -> NeuroSSMError:
+    """Return the error to raise: what a process raised, else which one was killed, else the last line of a log.
+
+    Parameters
+    ----------
+    folder : Path
+        With the files of the processes.
+    codes : sequence of int
+        Exit code of each process; torch ends those that are left with SIGTERM.
+    first : int
+        The process that was seen to fail first.
+    """
     for rank in range(len(codes)):
-        said = folder / f"error-{rank}.json"
+        said = folder / ERROR.format(rank)
         if said.is_file():
             table = json.loads(said.read_text(encoding="utf-8"))
             kind: type[NeuroSSMError] = getattr(errors, table["type"])
             return kind(table["message"])
-    for rank, code in enumerate(codes):
-        if code is not None and code < 0:
-            return WorkerLostError(
-                f"The process of device {rank + 1} of {len(codes)} was killed from outside "
-                f"({signal.Signals(-code).name}), most often by the kernel for want of memory; the others were ended. "
-                "Run the same command to go on with the last whole epoch."
-            )
-    rank = next(rank for rank, code in enumerate(codes) if code)
-    log = (folder / f"rank-{rank}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    killed = [rank for rank, code in enumerate(codes) if code < 0 and (rank == first or code != -signal.SIGTERM)]
+    if killed:
+        return WorkerLostError(
+            f"The process of device {killed[0] + 1} of {len(codes)} was killed from outside "
+            f"({signal.Signals(-codes[killed[0]]).name}), most likely by the out-of-memory killer; the others were "
+            "stopped. Rerun the same command to resume from the last complete epoch."
+        )
+    log = (folder / LOG.format(first)).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     reason = log[-1] if log else "it left no message"
-    return RunError(f"The process of device {rank + 1} of {len(codes)} failed: {reason}; the others were ended.")
+    return RunError(f"The process of device {first + 1} of {len(codes)} failed: {reason}; the others were stopped.")
+
+
+def _process(rank: int, job: Job, folder: Path) -> None:
+    """Be one of the processes: train, and leave with an exit code, and a file that says what was wrong."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with (folder / LOG.format(rank)).open("wb") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    code = 1
+    try:
+        _train(rank, job, folder)
+        code = 0
+    except NeuroSSMError as error:
+        write_json(folder / ERROR.format(rank), {"type": type(error).__name__, "message": str(error)})
+    except Exception:
+        traceback.print_exc()
+    sys.stderr.flush()
+    # Not through the normal end of the interpreter, which may wait for messages from processes that are gone.
+    os._exit(code)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, even if that was killed."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _train(rank: int, job: Job, folder: Path) -> None:
+    """Train with the others; the first process reports progress and leaves the checkpoint in `folder`."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    device, size, backend = job.execution.device, job.execution.devices, "gloo"
+    if device == "cuda":
+        torch.cuda.set_device(rank)
+        device, backend = f"cuda:{rank}", "nccl"
+    rendezvous = f"file://{folder / RENDEZVOUS}"
+    torch.distributed.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=size, timeout=_TIMEOUT)
+    with (folder / PROGRESS).open("a", encoding="utf-8", buffering=1) as stream:
+
+        def epoch(told: Epoch) -> None:
+            stream.write(json.dumps(told._asdict()) + "\n")
+
+        def notice(text: str) -> None:
+            stream.write(json.dumps({"notice": text}) + "\n")
+
+        execution = replace(job.execution, device=device)
+        estimator: Any = create_estimator(job.name, job.spec, job.training, execution)
+        estimator.follow(Callbacks(epoch, notice), job.state_file)
+        estimator.ranks = Ranks(rank, size)
+        estimator.fit(job.cohort, job.indices, job.seed)
+        if rank == 0:
+            estimator.save(folder / MODEL)
+    torch.distributed.destroy_process_group()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from bids_neurossm.attribution.cpa import PathwayAttribution, cpa
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.estimators.data_parallel import Job, stored, trained_together
+from bids_neurossm.estimators.data_parallel import Job, trained_together
 from bids_neurossm.estimators.load import load_trained
 from bids_neurossm.estimators.neural import NeuralEstimator
 from bids_neurossm.files.toml_files import section_from
@@ -38,15 +37,11 @@ class NeuroSSMEstimator(NeuralEstimator):
     def _fit_together(self, cohort: Cohort, indices: NDArray[np.int64], seed: int, device: torch.device) -> None:
         """Learn on several devices; processes of their own do it."""
         execution, spec = self.execution, replace(self.spec, settings=dict(self.spec.settings))
-        with tempfile.TemporaryDirectory(prefix="bids-neurossm-cohort-") as scratch:
-            folder, rows = stored(cohort, indices, Path(scratch))
-            keep = str(self._state_file.absolute()) if self._state_file.name else ""
-            job = Job(
-                str(folder), cohort.hash, tuple(cohort.classes), self.name, seed, keep, device.type,
-                execution.precision, execution.devices, spec, self.training,
-            )  # fmt: skip
-            with trained_together(job, rows, self._follow) as path:
-                trained = load_trained(path, execution)
+        state_file = self._state_file if self._state_file.name else None
+        on_device = replace(execution, device=device.type)
+        job = Job(cohort, indices, seed, self.name, spec, self.training, on_device, state_file)
+        with trained_together(job, self._follow) as path:
+            trained = load_trained(path, execution)
         self.model, self.facts, self.static = trained.model, trained.facts, trained.static
 
     def _explained(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,8 @@ class TrainCell(RecordingInterface):
         if found is None or not self._is_finished(analysis, cohort, splits, found):
             if analysis.execution.overwrite:
                 analysis.remove_states(key)
-            with blaming(key.model, model_entry(key.model).package):
-                cell = self._cell(analysis, cohort, splits, digest)
+            with blaming(key.model, model_entry(key.model).package), ExitStack() as held:
+                cell = self._cell(analysis, cohort, splits, digest, held)
             cell.save(path)
             analysis.remove_states(key)
         self._results["cell"] = str(path)
@@ -83,7 +84,7 @@ class TrainCell(RecordingInterface):
         with_its_files(analysis, cell).save(analysis.cell_file(cell.key))
         return True
 
-    def _cell(self, analysis: Analysis, whole: Cohort, splits: Splits, digest: str) -> Cell:
+    def _cell(self, analysis: Analysis, whole: Cohort, splits: Splits, digest: str, held: ExitStack) -> Cell:
         key: CellKey = self.inputs.key
         cohort = altered(whole, key.variant, analysis.level, analysis.execution.random_seed)
         train, test = _sides(analysis, cohort, splits.repeat(key.split), key)
@@ -97,7 +98,9 @@ class TrainCell(RecordingInterface):
         if isinstance(estimator, Followed):
             # Imported here: it brings torch, which the linear baselines do without.
             from bids_neurossm.ops.engines import device_choice
+            from bids_neurossm.training.device import own_gpu
 
+            held.enter_context(own_gpu(analysis.execution.device, Path(self.inputs.records)))
             ProgressFile(Path(self.inputs.records), "device").notice(device_choice(analysis.execution.device))
             estimator.follow(progress.follow(), analysis.state_file(key))
         try:

@@ -55,7 +55,10 @@ def device_choice(name: str) -> str:
     if name != "auto":
         return f"Models are trained on {name}, as --device says."
     if torch.cuda.is_available():
-        return f"Models are trained on {gpu_names()[0]}, which --device auto found."
+        gpus = gpu_names()
+        if len(gpus) > 1:
+            return f"Models are trained on GPUs; --device auto found {len(gpus)}: {'; '.join(gpus)}."
+        return f"Models are trained on {gpus[0]}, which --device auto found."
     if torch.version.cuda is None and torch.version.hip is None:
         why = f"the installed torch, {torch.__version__}, is built without CUDA"
     else:

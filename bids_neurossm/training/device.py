@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import fcntl
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -28,6 +33,38 @@ def torch_device(name: str) -> torch.device:
     if name.startswith("cuda") and usable:
         return torch.device(name)
     raise DeviceUnavailableError(f"The device {name!r} is not usable here; --device cpu is.")
+
+
+@contextlib.contextmanager
+def own_gpu(name: str, folder: Path) -> Iterator[None]:
+    """Spread trainings that run at the same time over the GPUs: make another one the current device for each.
+
+    Each training holds the lowest free slot, a locked file in `folder`; the system frees it when the process ends,
+    even if it is killed. More trainings than GPUs share them evenly.
+
+    Parameters
+    ----------
+    name : str
+        As for `torch_device`. Nothing is done for ``cpu``, or with fewer than two GPUs.
+    folder : Path
+        Of the command; all its trainings use the same one.
+    """
+    gpus = 0 if name == "cpu" else torch.cuda.device_count()
+    if gpus < 2:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for slot in itertools.count():
+        with (folder / f"gpu-slot-{slot}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            except OSError:  # a file system without locks
+                slot = os.getpid()
+            with torch.cuda.device(slot % gpus):
+                yield
+            return
 
 
 def in_smaller_batches(work: Callable[[int], _Result], batch_size: int, what: str) -> _Result:

@@ -1,8 +1,15 @@
 """Two processes train what one does; the death of one is the end of the other, and is told."""
 
 import json
+import multiprocessing
+import os
 import signal
+import subprocess
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,10 +17,10 @@ import psutil
 import pytest
 
 from bids_neurossm.cohort.store import Cohort
-from bids_neurossm.cohort.surrogates import altered
+from bids_neurossm.cohort.surrogates import without_regions
 from bids_neurossm.config import Execution, ModelSpec, Training
-from bids_neurossm.errors import DeviceUnavailableError, RunError, WorkerLostError
-from bids_neurossm.estimators.data_parallel import check_devices, failure, stored
+from bids_neurossm.errors import DeviceUnavailableError, LabelError, RunError, WorkerLostError
+from bids_neurossm.estimators.data_parallel import check_devices, failure
 from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.training.process_group import Ranks
 from bids_neurossm.training.progress import Callbacks
@@ -67,21 +74,13 @@ def test_two_processes_train_as_one_does_and_the_same_again(cohort, tmp_path):
         assert tensor.numpy().tobytes() == again.model.state_dict()[name].numpy().tobytes(), name
 
 
-def _children():
-    return [
-        each
-        for each in psutil.Process().children()
-        if "bids_neurossm.estimators.data_parallel_worker" in each.cmdline()
-    ]
-
-
 def test_the_death_of_one_ends_the_other_and_is_told(cohort):
     seen, epochs = [], threading.Event()
 
     def kill():
         epochs.wait(120)
-        seen.extend(_children())
-        next(each for each in seen if each.cmdline()[-1] == "1").send_signal(signal.SIGKILL)
+        seen.extend(sorted(multiprocessing.active_children(), key=lambda each: each.pid))
+        seen[1].kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -91,24 +90,89 @@ def test_the_death_of_one_ends_the_other_and_is_told(cohort):
         estimator.fit(cohort, EVERYONE, seed=3)
     killer.join()
     assert len(seen) == 2
-    assert not any(each.is_running() for each in seen)
+    assert not any(psutil.pid_exists(each.pid) for each in seen)
+
+
+def test_what_a_process_raises_is_raised(cohort, capfd):
+    # Only the processes look at the classes of the groups that are kept for early stopping.
+    runs = cohort.runs.assign(group=["one", *cohort.runs["group"][1:]])
+    runs.loc[runs["label"] == "b", "group"] = "other"
+    estimator = _estimator(2)
+    with pytest.raises(LabelError) as raised:
+        estimator.fit(replace(cohort, runs=runs), EVERYONE, seed=3)
+    with pytest.raises(LabelError) as raised_alone:
+        _estimator(1).fit(replace(cohort, runs=runs), EVERYONE, seed=3)
+    assert str(raised.value) == str(raised_alone.value)
+    assert capfd.readouterr() == ("", "")
+
+
+#: Without a guard around what it does, as Nipype's scripts for clusters are.
+SCRIPT = """
+import signal, sys
+import numpy as np
+from bids_neurossm.cli.process.signals import ending_on_signals
+from bids_neurossm.cohort.store import Cohort
+from bids_neurossm.config import Execution, ModelSpec, Training
+from bids_neurossm.estimators.protocol import create_estimator
+from bids_neurossm.training.progress import Callbacks
+
+training = Training(epochs=100_000, batch_size=5)
+estimator = create_estimator("neurossm", ModelSpec(settings={MODEL}), training, Execution(device="cpu", devices=2))
+estimator.follow(Callbacks(epoch=lambda told: print(told.number, flush=True)))
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # as in Nipype's workers
+with ending_on_signals([], lambda number: 0):
+    estimator.fit(Cohort.open(sys.argv[1]), np.arange(17), seed=3)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_processes_end_with_the_one_that_started_them(cohort, tmp_path, number):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace("{MODEL}", repr(MODEL)))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with subprocess.Popen(
+        [sys.executable, script, cohort.folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(scratch)},
+    ) as process:
+        assert [process.stdout.readline() for _ in range(2)] == ["1\n", "2\n"]
+        left = [process.pid, *(each.pid for each in psutil.Process(process.pid).children(recursive=True))]
+        assert len(left) >= 3
+        assert [path.name.rpartition("-")[0] for path in scratch.iterdir()] == ["bids-neurossm-ranks"]
+        began = time.monotonic()
+        process.send_signal(number)
+        process.wait(10)
+        _, alive = psutil.wait_procs([psutil.Process(pid) for pid in left if psutil.pid_exists(pid)], timeout=5)
+        assert (alive, time.monotonic() - began < 5) == ([], True)
+        said = process.stderr.read().strip().splitlines()
+    if number == signal.SIGKILL:
+        assert said == []
+    else:
+        assert said[-1] == "bids_neurossm.cli.process.signals.Terminated"
+        assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("codes", "kind", "words"),
+    ("codes", "first", "kind", "words"),
     [
-        ([None, 1], RunError, "sub-06: no region has a signal"),
-        ([1, -9], RunError, "sub-06: no region has a signal"),
-        ([1, 0], RunError, "device 1 of 2 failed: RuntimeError: what the log ends with"),
-        ([1, -11], WorkerLostError, "device 2 of 2 was killed from outside (SIGSEGV)"),
+        ([-15, 1], 1, RunError, "sub-06: no region has a signal"),
+        ([1, -9], 0, RunError, "sub-06: no region has a signal"),
+        ([1, -15], 0, RunError, "device 1 of 2 failed: RuntimeError: what the log ends with"),
+        ([1, -11], 0, WorkerLostError, "device 2 of 2 was killed from outside (SIGSEGV)"),
+        ([-15, -15], 1, WorkerLostError, "device 2 of 2 was killed from outside (SIGTERM)"),
+        ([-15, 3], 1, RunError, "device 2 of 2 failed: it left no message"),
     ],
 )
-def test_the_reason_that_says_most_is_given(tmp_path, codes, kind, words):
+def test_the_reason_that_says_most_is_given(tmp_path, codes, first, kind, words):
     if "sub-06" in words:
         said = {"type": "RunError", "message": "sub-06: no region has a signal"}
         (tmp_path / "error-1.json").write_text(json.dumps(said))
     (tmp_path / "rank-0.log").write_text("Traceback\n  ...\nRuntimeError: what the log ends with\n")
-    error = failure(tmp_path, codes)
+    (tmp_path / "rank-1.log").touch()
+    error = failure(tmp_path, codes, first)
     assert type(error) is kind
     assert words in str(error)
 
@@ -118,14 +182,13 @@ def test_a_batch_is_shared_out_in_order():
     assert [list(Ranks(rank, 3).share("a")) for rank in range(3)] == [["a"], [], []]
 
 
-def test_a_cohort_that_was_altered_in_memory_is_written_out(cohort, tmp_path):
-    assert stored(cohort, EVERYONE, tmp_path)[0] == cohort.folder
-    shuffled = altered(cohort, "time-shuffle", "participant", 1)
-    folder, rows = stored(shuffled, np.array([4, 2]), tmp_path / "shuffled")
-    found = Cohort.open(folder)
-    assert rows.tolist() == [0, 1]
-    assert found.runs["run"].tolist() == ["sub-04", "sub-02"]
-    np.testing.assert_array_equal(found.raw(1), shuffled.raw(2))
+def test_a_cohort_that_was_altered_in_memory_is_trained_on_as_it_is(cohort):
+    silenced = without_regions(cohort, np.array([True, False, True, True, False]))
+    # In a thread: not only the main one trains.
+    with ThreadPoolExecutor(1) as thread:
+        _, curve = thread.submit(_trained, silenced, 2).result()
+    np.testing.assert_allclose(np.array(curve), np.array(_trained(silenced, 1)[1]), rtol=1e-4)
+    assert not np.allclose(np.array(curve), np.array(_trained(cohort, 1)[1]), rtol=1e-3)
 
 
 def test_more_gpus_than_there_are_are_refused():

@@ -17,6 +17,14 @@ def test_auto_says_what_it_took(monkeypatch):
     assert engines.device_choice("auto") == "Models are trained on A GPU, 9.0, 80 GiB, which --device auto found."
 
 
+def test_auto_names_all_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(engines, "gpu_names", lambda: ["A, 9.0, 80 GiB", "B, 8.0, 40 GiB"])
+    assert engines.device_choice("auto") == (
+        "Models are trained on GPUs; --device auto found 2: A, 9.0, 80 GiB; B, 8.0, 40 GiB."
+    )
+
+
 @pytest.mark.parametrize(
     ("built_for", "reason"), [(None, "is built without CUDA"), ("12.6", "finds no GPU with a driver")]
 )
