@@ -109,6 +109,7 @@ def test_what_a_process_raises_is_raised(cohort, capfd):
 #: Without a guard around what it does, as Nipype's scripts for clusters are.
 SCRIPT = """
 import signal, sys
+from multiprocessing import resource_tracker
 import numpy as np
 from bids_neurossm.cli.process.signals import ending_on_signals
 from bids_neurossm.cohort.store import Cohort
@@ -119,6 +120,7 @@ from bids_neurossm.training.progress import Callbacks
 training = Training(epochs=100_000, batch_size=5)
 estimator = create_estimator("neurossm", ModelSpec(settings={MODEL}), training, Execution(device="cpu", devices=2))
 estimator.follow(Callbacks(epoch=lambda told: print(told.number, flush=True)))
+resource_tracker.ensure_running()  # unblocks the signal
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # as in Nipype's workers
 with ending_on_signals([], lambda number: 0):
     estimator.fit(Cohort.open(sys.argv[1]), np.arange(17), seed=3)
