@@ -1,4 +1,4 @@
-"""Splits keep people together, balance labels and sites, and refuse what leaks."""
+"""Splits come back from their file, and what leaks is refused."""
 
 import numpy as np
 import pandas as pd

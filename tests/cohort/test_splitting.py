@@ -1,4 +1,4 @@
-"""Values that can be judged are left out alone, small ones together, and the rule is told."""
+"""Folds keep people together and balance labels and sites; values that are left out can be judged."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Controls find chance, motion and site where they are, and do not where they are not."""
+"""Permuted labels find chance where it is, and do not where it is not."""
 
 import numpy as np
 import pandas as pd
