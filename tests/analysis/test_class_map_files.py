@@ -31,3 +31,16 @@ def test_a_class_that_is_never_predicted_is_mapped_and_said_to_be_missed(tmp_pat
         "No held-out run of patient was predicted to be patient: its map shows what spoke for it in runs that the "
         "model took for something else, and importance_correct is n/a."
     ]
+
+
+def test_two_classes_have_one_discriminative_map_and_maps_without_importance_are_said_to_be_none() -> None:
+    importance, share = np.array([[1.0], [-1.0]]), np.array([[[0.75, 0.25]]] * 2)
+    maps = class_maps(importance, share, ["a", "b"], ["control", "patient"], ["control", "patient"], 20)
+    assert map_notes(maps, maps, ["control", "patient"], "Of the model.") == [
+        "The map of all classes is not defined: no pathway has a positive importance.",
+        "The map of patient is not defined: no pathway has a positive importance.",
+        "With two classes there is one discriminative map; the maps of the classes are means over their own runs and "
+        "are descriptive.",
+        "Of the model.",
+    ]
+    assert map_notes(maps[1:2], maps, ["control", "patient", "third"], "") == []

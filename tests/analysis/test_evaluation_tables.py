@@ -10,6 +10,7 @@ import pytest
 from coupling_model import analysis_of, carry_out, cohort_of, read
 
 from bids_neurossm.analysis.cells import Cell
+from bids_neurossm.analysis.evaluation_tables import prediction_table
 from bids_neurossm.cohort.store import Cohort
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -82,3 +83,23 @@ def test_gaps_between_predicted_and_true_age_have_tables_of_their_own(tmp_path: 
     np.testing.assert_allclose(gaps["gap"], gaps["predicted"] - gaps["age"], atol=1e-3)
     assert trend["r_gap_age"] < -0.3
     assert abs(trend["r_gap_age_corrected"]) < abs(trend["r_gap_age"]) / 2
+
+
+def test_predictions_have_raw_logits_and_tempered_probabilities() -> None:
+    units = pd.DataFrame(
+        {
+            "model": "m", "set": "development", "split": 1, "fold": [1, 2], "participant_id": ["a", "b"],
+            "group": ["a", "b"], "unit": ["a", "b"], "site": "", "label": ["x", "y"], "logit_0": [0.0, 0.0],
+            "logit_1": [np.log(9.0), -np.log(9.0)],
+        }
+    )  # fmt: skip
+    found = pd.DataFrame({"model": "m", "set": "development", "split": 1, "fold": [1, 2], "temperature": [2.0, 1.0]})
+    table = prediction_table(units, found, ["x", "y"])
+    assert table["predicted"].to_list() == ["y", "x"]
+    assert table["temperature"].to_list() == [2.0, 1.0]
+    np.testing.assert_array_equal(table["logit_y"], units["logit_1"])
+    np.testing.assert_allclose(table["probability_y"], [0.75, 0.1])
+    np.testing.assert_allclose(table["probability_x"], [0.25, 0.9])
+    values = prediction_table(units.rename(columns={"logit_0": "prediction"}), found, [])
+    assert values["predicted"].to_list() == [0.0, 0.0]
+    assert "temperature" not in values
