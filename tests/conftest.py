@@ -42,3 +42,29 @@ def unprivileged() -> Iterator[None]:
     yield
     if root:
         os.seteuid(0)
+
+
+@pytest.fixture
+def checkpoint_file(tmp_path: Path) -> Path:
+    """Write the checkpoint of a small NeuroSSM with random weights."""
+    from stored_checkpoint import FACTS, state_of_model
+
+    from bids_neurossm.training.checkpoint import save_checkpoint
+
+    path = tmp_path / "models" / "fold-1_seed-2.safetensors"
+    save_checkpoint(path, state_of_model(), FACTS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def few_resamples() -> Iterator[None]:
+    """Bootstraps, permutations and probes have tests of their own."""
+    import pandas as pd
+
+    from bids_neurossm.analysis import evaluation_tables
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation_tables, "RESAMPLES", 20)
+        patch.setattr(evaluation_tables, "PERMUTATIONS", 20)
+        patch.setattr(evaluation_tables, "probes", lambda *_, **__: pd.DataFrame())
+        yield

@@ -1,44 +1,19 @@
-"""Tangent connectivity at several scales: its bins, its references, and what may be left undone for speed."""
+"""Pearson and tangent connectivity: dead regions, bins, references, and what may be left undone for speed."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bids_neurossm.baselines.connectivity import TangentSpace, covariances_of, kept_volumes, shrunk_covariance
-from bids_neurossm.baselines.features import MultiscaleTangentFeatures
-from bids_neurossm.baselines.linear import fit_linear, out_of_fold
-from bids_neurossm.cohort.splitting import make_splits
+from bids_neurossm.baselines.connectivity import (
+    TangentSpace,
+    covariances_of,
+    fisher_z_connectivity,
+    kept_volumes,
+    pearson_features,
+    shrunk_covariance,
+)
 from bids_neurossm.cohort.store import Cohort
-from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import RunError
-from bids_neurossm.estimators.load import load_estimator
-from bids_neurossm.estimators.protocol import create_estimator
-
-REGIONS = 6
-
-
-def autoregressive(coefficient, random, length=120):
-    noise = random.normal(size=(length + 10, REGIONS))
-    for t in range(1, len(noise)):
-        noise[t] += coefficient * noise[t - 1]
-    return noise[10:]
-
-
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    """Class "b" couples regions 0 and 1 in what is slow alone: at single time points fast noise hides it."""
-    random = np.random.default_rng(0)
-    series = []
-    for number in range(60):
-        x = autoregressive(0.0, random)
-        slow = np.repeat(random.normal(size=(30, 1)), 4, axis=0)
-        x[:, :1] += slow
-        x[:, 1:2] += slow if number % 2 else np.repeat(random.normal(size=(30, 1)), 4, axis=0)
-        series.append(x)
-    runs = pd.DataFrame({"participant_id": [f"s{i:02d}" for i in range(60)]})
-    runs["run"], runs["label"] = runs["participant_id"], np.array(["a", "b"])[np.arange(60) % 2]
-    names = [f"r{i}" for i in range(REGIONS)]
-    return Cohort.create(tmp_path_factory.mktemp("cohort"), runs, series, names, names, "class")
 
 
 @pytest.fixture(scope="module")
@@ -91,44 +66,46 @@ def test_few_passes_are_enough_by_default(real_covariances, monkeypatch):
     assert 2 <= len(passes) <= 3
 
 
-def test_each_scale_has_its_own_reference_and_the_same_weight(cohort):
-    features = MultiscaleTangentFeatures((1, 4))
-    train = np.arange(40)
-    both = features.fit(cohort, train)
-    cells = REGIONS * (REGIONS + 1) // 2
-    assert both.shape == (40, 2 * cells)
-    for number, size in enumerate((1, 4)):
-        block = both[:, number * cells : (number + 1) * cells].astype(np.float64)
-        np.testing.assert_allclose(block.var(axis=0).sum(), 1.0, rtol=1e-5)
-        alone = TangentSpace().fit_transform(covariances_of(cohort, train, size))
-        np.testing.assert_allclose(block, alone / np.sqrt(alone.astype(np.float64).var(axis=0).sum()), atol=1e-5)
-    # The references are those of the training runs, whoever is transformed.
-    np.testing.assert_allclose(features.transform(cohort, train[:3]), both[:3], atol=1e-5)
+def test_pearson_connectivity_is_fisher_z_with_dead_regions_at_nought():
+    series = np.random.default_rng(0).normal(900, 3, size=(100, 5))
+    series[:, 2], series[:, 4] = 7.5, np.nan
+    z = fisher_z_connectivity(series)
+    assert z.dtype == np.float32
+    expected = np.arctanh(np.corrcoef(series[:, [0, 1, 3]].T)[[0, 0, 1], [1, 2, 2]])
+    np.testing.assert_allclose(z[[0, 2, 5]], expected, rtol=1e-5)
+    assert (np.delete(z, [0, 2, 5]) == 0).all()
+    assert np.isfinite(fisher_z_connectivity(np.tile(series[:, :1], 3))).all()
 
 
-def test_slow_coupling_is_found_and_comes_back_from_disk(cohort, tmp_path):
-    train, test = np.arange(40), np.arange(40, 60)
-    model = create_estimator("multiscale-tangent", ModelSpec(), Training(), Execution())
-    model.fit(cohort, train, seed=0)
-    logits = model.predict(cohort, test)
-    assert (logits.argmax(axis=1) == cohort.labels(test)).mean() >= 0.9
-    model.save(tmp_path / "model.safetensors")
-    np.testing.assert_array_equal(load_estimator(tmp_path / "model.safetensors").predict(cohort, test), logits)
+def test_censored_volumes_do_not_enter(tmp_path):
+    whole = np.random.default_rng(0).normal(size=(100, 4))
+    whole[40:50] = 1e6
+    runs = pd.DataFrame({"run": ["x"], "participant_id": ["s"], "label": ["a"], "segments": ["[[0, 40], [50, 100]]"]})
+    cohort = Cohort.create(tmp_path, runs, [whole], list("abcd"), list("abcd"), "class")
+    expected = fisher_z_connectivity(np.delete(whole, np.s_[40:50], axis=0))
+    np.testing.assert_allclose(pearson_features(cohort, [0])[0], expected, atol=1e-3)
 
 
-def test_out_of_fold_predictions_come_from_models_without_the_participant():
-    random = np.random.default_rng(1)
-    x, y = random.normal(size=(60, 200)), np.arange(60) % 2
-    runs = pd.DataFrame({"participant_id": [f"s{i}" for i in range(60)], "label": y.astype(str)})
-    scores = out_of_fold(x, y, runs, 2, 0, penalty=100.0)
-    # Random features fit their own labels, and tell nothing of others'.
-    seen = fit_linear(x, y, runs, 2, 0).predict(x)
-    assert (seen.argmax(axis=1) == y).mean() > 0.9
-    assert 0.25 < (scores.argmax(axis=1) == y).mean() < 0.75
-    # A row's own label does not move its score.
-    split = make_splits(runs, ["0", "1"], "class", 5, 0.0, None, 0)
-    _, test = split.fold_indices(runs, 1)
-    turned = y.copy()
-    turned[test] = 1 - turned[test]
-    again = out_of_fold(x, turned, runs.assign(label=y.astype(str)), 2, 0, penalty=100.0)
-    np.testing.assert_allclose(again[test], scores[test], atol=1e-8)
+def test_the_tangent_space_is_that_of_nilearn(two_sites):
+    from nilearn.connectome import ConnectivityMeasure
+    from sklearn.covariance import LedoitWolf
+
+    chosen = np.arange(8)
+    series = [two_sites.standardised(i)[:, :20].astype(np.float64) for i in chosen]
+    measure = ConnectivityMeasure(LedoitWolf(store_precision=False), kind="tangent", vectorize=True)
+    expected = measure.fit_transform(series)
+    covariances = np.stack([shrunk_covariance(x) for x in series])
+    found = TangentSpace(tolerance=1e-6).fit(covariances).transform(covariances)
+    np.testing.assert_allclose(found, np.sqrt(2) * expected, atol=1e-4)
+
+
+def test_a_dead_region_stays_apart_in_the_covariance():
+    series = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    series[:, 1] = 0
+    covariance = shrunk_covariance(series)
+    np.testing.assert_array_equal(covariance[1], [0, 1, 0, 0])
+    assert np.linalg.eigvalsh(covariance).min() > 0
+
+
+def test_covariances_of_real_runs_are_positive_definite(two_sites):
+    assert np.linalg.eigvalsh(covariances_of(two_sites, [0, 70])).min() > 0

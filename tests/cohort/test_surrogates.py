@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from autocorrelated import cohort, series_of
 
-from bids_neurossm.cohort.duplicates import refuse_duplicates
-from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.cohort.surrogates import (
     altered,
     nested_part,
@@ -13,17 +12,9 @@ from bids_neurossm.cohort.surrogates import (
     phase_randomised,
     time_shuffled,
 )
-from bids_neurossm.errors import LabelError, UsageError
+from bids_neurossm.errors import UsageError
 
 SEGMENTS = [(0, 40), (45, 60), (60, 101)]
-
-
-def series_of(seed=0):
-    """Smooth series of 101 volumes, five of them censored and far off."""
-    random = np.random.default_rng(seed)
-    values = np.cumsum(random.normal(size=(101, 4)), axis=0)
-    values[40:45] = 1e6
-    return values.astype(np.float32)
 
 
 def kept(values):
@@ -69,14 +60,6 @@ def test_a_region_without_signal_stays_without_and_short_segments_are_no_trouble
         assert np.isnan(changed[:, 2]).all()
         assert np.isfinite(changed[:, [0, 1, 3]]).all()
         np.testing.assert_array_equal(changed[0, :2], values[0, :2]) if change is phase_randomised else None
-
-
-def cohort(folder, n=12):
-    runs = pd.DataFrame({"run": [f"r{i}" for i in range(n)], "participant_id": [f"s{i // 2}" for i in range(n)]})
-    runs["label"] = np.array(["a", "b"])[np.arange(n) // 2 % 2]
-    runs["site"] = np.where(np.arange(n) < n // 2, "A", "B")
-    runs["segments"] = "[[0, 40], [45, 60], [60, 101]]"
-    return Cohort.create(folder, runs, [series_of(i) for i in range(n)], list("wxyz"), list("wxyz"), "class")
 
 
 def test_an_altered_cohort_is_the_same_at_every_reading_and_tells_itself_apart(tmp_path):
@@ -132,16 +115,3 @@ def test_smaller_parts_of_a_training_set_lie_inside_larger_ones_and_keep_the_bal
     numbers = runs.assign(label=np.arange(200.0))
     some = numbers.iloc[nested_part(numbers, 25, "continuous", seed=4)]["label"]
     assert some.mean() == pytest.approx(100, abs=12)
-
-
-def test_a_recording_that_went_through_another_program_is_found_under_its_second_name(tmp_path):
-    whole = cohort(tmp_path / "whole")
-    refuse_duplicates(whole)
-    series = [series_of(i) for i in range(12)]
-    noise = np.random.default_rng(5).normal(size=series[3].shape)
-    series[8] = (series[3] * 0.1 + 700 + 0.01 * noise).astype(np.float32)
-    with pytest.raises(LabelError, match=r"r3 \(s1\) and r8 \(s4\) are the same recording"):
-        refuse_duplicates(Cohort.create(tmp_path / "copied", whole.runs, series, list("wxyz"), list("wxyz"), "class"))
-    same_person = whole.runs.assign(participant_id=["s1" if run == "r8" else "x" + run for run in whole.runs["run"]])
-    same_person.loc[same_person["run"] == "r3", "participant_id"] = "s1"
-    refuse_duplicates(Cohort.create(tmp_path / "own", same_person, series, list("wxyz"), list("wxyz"), "class"))

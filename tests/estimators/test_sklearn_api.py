@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from several_times import SECONDS, TIMES, runs_of
 from sklearn.base import clone
 
 from bids_neurossm import NeuroSSMClassifier, NeuroSSMRegressor
@@ -86,3 +87,19 @@ def test_what_does_not_fit_is_named(classifier):
         NeuroSSMClassifier().predict(series)
     with pytest.raises(UsageError, match="unknown setting 'epoch'"):
         NeuroSSMClassifier(training_settings={"epoch": 1}).fit(series, y)
+
+
+def test_arrays_take_a_repetition_time_for_all_or_for_each(tmp_path):
+    X, y = [series for series, _ in runs_of()], np.arange(8) % 2
+    settings = {"recipe": "demo", "model_settings": SECONDS, "training_settings": {"epochs": 1}, "device": "cpu"}
+    each = NeuroSSMClassifier(**settings).fit(X, y, repetition_times=TIMES)
+    assert each.predict_proba(X, repetition_times=TIMES).shape == (8, 2)
+    with pytest.raises(UsageError, match=r"X\[0\]: the repetition time is not known"):
+        each.predict(X)
+    with pytest.raises(UsageError, match="8 series and 3 repetition times"):
+        each.predict(X, repetition_times=TIMES[:3])
+    same = [series[:60] for series in X[1::3]] * 2
+    one = NeuroSSMClassifier(**settings, repetition_time=1.1).fit(same, [0, 1, 0, 1, 0, 1][: len(same)])
+    one.save(tmp_path / "one.safetensors")
+    again = NeuroSSMClassifier.load(tmp_path / "one.safetensors", "cpu", repetition_time=1.1)
+    np.testing.assert_array_equal(again.predict_proba(same), one.predict_proba(same))

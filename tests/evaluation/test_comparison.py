@@ -7,8 +7,6 @@ import pytest
 from bids_neurossm.errors import UsageError
 from bids_neurossm.evaluation.comparison import COLUMNS, compare, ratio_of_test_to_train, verdict
 from bids_neurossm.evaluation.intervals import Interval
-from bids_neurossm.evaluation.metric_names import METRIC_NAMES
-from bids_neurossm.evaluation.metrics import METRICS
 
 
 def units(strengths, n=200, folds=5, set_name="development", seed=0):
@@ -115,7 +113,3 @@ def test_a_large_difference_with_a_wide_interval_is_not_called_none():
     assert "-0.020 to +0.180" in said
     few_sites = Interval(0.08, 0.01, 0.15, 0.95, "of the procedure", "sign-flip over 5 sites", 0.0625, 5)
     assert verdict("m", "b", "auc", 0.70, 0.62, few_sites).startswith("m is not shown to differ from b (AUC")
-
-
-def test_every_metric_has_words():
-    assert set(METRICS) <= set(METRIC_NAMES)

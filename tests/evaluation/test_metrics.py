@@ -4,38 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
+from predicted_units import predictions
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 
 from bids_neurossm.errors import LabelError, UsageError
 from bids_neurossm.evaluation import metrics
-from bids_neurossm.evaluation.metric_tables import auc_within_site, partial_r, r_within_site, score
 
 
 def simulated(classes, n=300, seed=0):
     random = np.random.default_rng(seed)
     labels = random.integers(0, classes, n)
     return labels, random.normal(size=(n, classes)) + np.eye(classes)[labels]
-
-
-def predictions(n=100, runs=2, folds=5, seed=0, sites=2):
-    """A tidy table with two runs and two seeds per participant."""
-    random = np.random.default_rng(seed)
-    rows = []
-    for person in range(n):
-        label = "ab"[person % 2]
-        for run in range(runs):
-            for number in (1, 2):
-                logits = random.normal(size=2) + (np.arange(2) == person % 2)
-                rows.append(
-                    {
-                        "model": "m", "set": "development", "split": 1, "fold": person // 2 % folds + 1,
-                        "seed": number, "participant_id": f"sub-{person}", "group": f"sub-{person}",
-                        "unit": f"sub-{person}_run-{run}", "site": f"s{person // 4 % sites}", "label": label,
-                        "logit_0": logits[0], "logit_1": logits[1],
-                    }
-                )  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -134,52 +114,6 @@ def test_runs_of_several_classes_are_not_averaged():
     table.loc[0, "label"] = "b"
     with pytest.raises(LabelError, match="sub-0 has runs of several classes"):
         metrics.unit_predictions(table, "participant")
-
-
-def test_the_auc_is_averaged_over_folds_and_never_pooled():
-    """Each fold ranks perfectly but on its own scale: pooled scores would look poor."""
-    rows = [
-        {"fold": fold, "label": "ab"[person % 2], "logit_1": shift + person % 2, "unit": f"{fold}{person}"}
-        for fold, shift in ((1, -10.0), (2, 10.0))
-        for person in range(10)
-    ]
-    units = pd.DataFrame(rows).assign(model="m", set="development", split=1, logit_0=0.0, site="", group="")
-    found = score(units, ["a", "b"]).groupby("metric")["value"]
-    assert found.mean()["auc"] == 1.0
-    assert found.count()["auc"] == 2
-    labels, logits = metrics.labels_and_scores(units, ["a", "b"])
-    assert metrics.auc(labels, logits) < 0.8
-
-
-def test_a_fold_with_one_class_is_left_out_and_counted():
-    units = metrics.unit_predictions(predictions(), "participant")
-    units = units[~((units["fold"] == 3) & (units["label"] == "a"))]
-    found = score(units, ["a", "b"]).groupby("metric")["value"]
-    assert (found.count()["auc"], found.size()["auc"]) == (4, 5)
-    assert (found.count()["accuracy"], found.size()["accuracy"]) == (5, 5)
-
-
-def test_within_a_site_nothing_is_earned_from_the_site():
-    """The score knows the site only, and the sites differ in their share of patients."""
-    site = np.repeat(["x", "y"], 100)
-    label = np.where(np.random.default_rng(0).random(200) < np.where(site == "x", 0.9, 0.1), "b", "a")
-    units = pd.DataFrame({"site": site, "label": label, "logit_0": 0.0, "logit_1": np.where(site == "x", 1.0, 0.0)})
-    labels, logits = metrics.labels_and_scores(units, ["a", "b"])
-    assert metrics.auc(labels, logits) > 0.85
-    assert auc_within_site(units, ["a", "b"]) == 0.5
-
-
-def test_correlation_within_sites_and_given_covariates():
-    random = np.random.default_rng(0)
-    site, age = np.repeat(["x", "y"], 200), random.normal(size=400)
-    truth = 5 * (site == "x") + age + random.normal(size=400)
-    guess = 5 * (site == "x") + age + random.normal(size=400)
-    units = pd.DataFrame({"site": site, "label": truth, "prediction": guess, "unit": np.arange(400)})
-    assert metrics.pearson_r(truth, guess[:, None]) > 0.8
-    assert r_within_site(units) == pytest.approx(0.5, abs=0.1)
-    given = pd.DataFrame({"age": age, "site": site})
-    assert abs(partial_r(truth, guess, given)) < 0.12
-    assert np.isnan(partial_r(truth, age, given))
 
 
 def test_an_estimator_that_returns_another_shape_is_refused():

@@ -13,12 +13,9 @@ import pytest
 from grayordinates import brain_models, striped, write_labels
 
 from bids_neurossm.analysis.cells import ATTRIBUTION_FIELDS, Analysis, Cell, CellKey
-from bids_neurossm.analysis.class_map_files import map_notes
 from bids_neurossm.analysis.held_out import held_out_attributions
-from bids_neurossm.analysis.map_checks import PARTICIPANTS_PER_CLASS, check_run, permutation_p
-from bids_neurossm.analysis.map_tables import region_table
+from bids_neurossm.analysis.map_checks import PARTICIPANTS_PER_CLASS, check_run
 from bids_neurossm.atlas import load_parcellation
-from bids_neurossm.attribution.maps import class_maps
 from bids_neurossm.cohort.splits import write_splits
 from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
@@ -151,10 +148,6 @@ def test_each_map_has_its_checks_and_a_verdict_in_words(continuous: dict[str, An
     assert any("Map of discriminative: failed: nothing learned" in note for note in continuous["notes"])
 
 
-def test_without_controls_it_is_not_known_whether_anything_was_learned() -> None:
-    assert np.isnan(permutation_p(pd.DataFrame({"control": ["probe: site"], "p": [0.01]})))
-
-
 def test_surfaces_are_written_beside(continuous: dict[str, Any]) -> None:
     name = "hemi-L_space-fsLR_atlas-Mine_scale-11_den-32k_stat-cpa_boldmap"
     sidecar = json.loads((continuous["out"] / f"{name}.json").read_text())
@@ -172,26 +165,6 @@ def test_one_run_is_checked_where_a_checkpoint_is_applied(continuous: dict[str, 
     assert complete.passed
     assert 1 / 21 <= deletion.p <= 1
     assert [each.check for each in check_run(estimator, cohort, found, np.full(R, np.nan))] == [complete.check]
-
-
-def test_a_class_that_is_never_predicted_is_mapped_and_said_to_be_missed(tmp_path: Path) -> None:
-    """Four runs, two of them patients, all taken for controls."""
-    random = np.random.default_rng(0)
-    names = [f"{number:02d}" for number in range(4)]
-    runs = pd.DataFrame({"run": names, "participant_id": names, "label": ["control", "patient"] * 2})
-    cohort = Cohort.create(tmp_path, runs, random.normal(size=(4, 9, 3)), list("abc"), ["n/a"] * 3, "class")
-    importance, share = random.uniform(0.1, 1, (4, 2)), random.uniform(size=(4, 2, 3))
-    every = class_maps(importance, share, names, runs["label"].tolist(), cohort.classes, 20)
-    right = class_maps(importance[::2], share[::2], names[::2], ["control"] * 2, ["control"], 20)
-    table = region_table(every, right, None, cohort, [1, 2, 3], ("raw-1", "raw-2")).set_index("label")
-    assert table.loc["patient", "importance"].notna().all()
-    assert table.loc["patient", "importance_correct"].isna().all()
-    assert table.loc["control", "importance_correct"].notna().all()
-    said = [note for note in map_notes(every, right, cohort.classes, ("raw-1", "raw-2")) if "was predicted" in note]
-    assert said == [
-        "No held-out run of patient was predicted to be patient: its map shows what spoke for it in runs that the "
-        "model took for something else, and importance_correct is n/a."
-    ]
 
 
 def test_a_map_without_a_positive_importance_is_nan_and_said_to_be_none(continuous: dict[str, Any]) -> None:

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from experts_of_regions import REGIONS, small_model, white_series
 
-from bids_neurossm.errors import UsageError
-from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
 from bids_neurossm.models.rwmoe import (
     Experts,
     GraphProfiles,
@@ -17,28 +16,13 @@ from bids_neurossm.models.rwmoe import (
     z_loss,
 )
 
-REGIONS = 10
-
-
-def _config(**settings):
-    return LmaeRwmoeConfig(REGIONS, **{"n_outputs": 3, "width": 8, "nodes": 4, "state": 2, **settings})
-
-
-def _model(seed=0, **settings):
-    torch.manual_seed(seed)
-    return LmaeRwmoe(_config(**settings)).eval()
-
-
-def _series(batch=3, length=48, seed=1):
-    return torch.randn(batch, length, REGIONS, generator=torch.Generator().manual_seed(seed))
-
 
 def _alone(batch):
     return torch.arange(batch)
 
 
 def test_the_graph_is_that_of_the_largest_positive_correlations():
-    series = _series(batch=1, length=60)
+    series = white_series(batch=1, length=60)
     graph = connectivity_graph(series, torch.tensor([60]), _alone(1), edges=0.2)[0].numpy()
     correlation = np.corrcoef(series[0].numpy().T)
     pairs = correlation[np.triu_indices(REGIONS, 1)]
@@ -51,7 +35,7 @@ def test_the_graph_is_that_of_the_largest_positive_correlations():
 
 
 def test_an_isolated_region_stays_where_it_is():
-    series = _series(batch=1, length=60)
+    series = white_series(batch=1, length=60)
     series[0, :, 4] = 0.0
     graph = connectivity_graph(series, torch.tensor([60]), _alone(1), edges=0.3)[0]
     assert float(graph[4, 4]) == 1.0
@@ -67,11 +51,11 @@ def test_a_run_without_a_positive_edge_is_left_as_it_is():
     tokens = torch.randn(1, REGIONS, 5, 8)
     walked = random_walk(tokens, graph, 3, 0.2)
     torch.testing.assert_close(walked, tokens.repeat(1, 1, 1, 4))
-    assert _model()(series, torch.tensor([40])).isfinite().all()
+    assert small_model()(series, torch.tensor([40])).isfinite().all()
 
 
 def test_pieces_of_a_run_share_one_graph_and_padding_does_not_count():
-    series = _series(batch=2, length=30)
+    series = white_series(batch=2, length=30)
     spoilt = torch.cat([series, torch.full((2, 10, REGIONS), 1e3)], dim=1)
     together = connectivity_graph(spoilt, torch.tensor([30, 30]), torch.tensor([0, 0]), 0.3)
     joined = connectivity_graph(series.reshape(1, 60, REGIONS), torch.tensor([60]), _alone(1), 0.3)
@@ -97,7 +81,7 @@ def test_two_experts_are_asked_and_their_weights_add_up_to_one():
 
 
 def test_profiles_tell_what_is_special_of_a_graph_in_the_size_of_the_differences_between_runs():
-    series, lengths = _series(6, 60), torch.full((6,), 60)
+    series, lengths = white_series(6, 60), torch.full((6,), 60)
     graphs = connectivity_graph(series, lengths, _alone(6), edges=0.3)
     signal = regions_with_signal(series, lengths, _alone(6))
     torch.manual_seed(3)
@@ -115,7 +99,7 @@ def test_profiles_tell_what_is_special_of_a_graph_in_the_size_of_the_differences
 
 
 def test_a_region_without_signal_has_no_profile():
-    series = _series(2, 60)
+    series = white_series(2, 60)
     series[1, :, 4] = 0
     series[0, 50:, 3] = 1e3  # padding
     signal = regions_with_signal(series, torch.tensor([50, 60]), _alone(2))
@@ -161,69 +145,3 @@ def test_the_losses_of_a_router_are_what_their_definition_says():
     half[4:] = 0
     logits[4:] = 50  # what is not present costs nothing
     assert float(z_loss(logits, half)) == pytest.approx(np.log(4) ** 2)
-
-
-def test_bias_and_the_terms_of_the_experts_add_up_to_the_logits():
-    model, series, lengths = _model(), _series(), torch.tensor([48, 40, 33])
-    features = model.features(series, lengths)
-    assert features.shape == (3, 4, 8 + 64)
-    torch.testing.assert_close(model.bias + model.terms(features).sum(dim=1), model(series, lengths))
-
-
-def test_an_expert_that_no_region_asks_has_no_part_in_the_decision():
-    model, series, lengths = _model(), _series(), torch.tensor([48, 48, 48])
-    _, routed = model.routed(series, lengths)
-    without = routed.of_regions.clone()
-    without[:, :, 2] = 0
-    features, _ = model.routed(series, lengths, held=routed._replace(of_regions=without))
-    assert not features[:, 2].any()
-    assert features[:, [0, 1, 3]].any(dim=2).all()
-
-
-def test_padding_and_the_order_of_pieces_change_nothing():
-    model, series = _model(), _series()
-    lengths = torch.tensor([48, 29, 20])
-    spoilt = series.clone()
-    spoilt[1, 29:], spoilt[2, 20:] = 1e3, -1e3
-    together = model(spoilt, lengths)
-    for row, length in enumerate(lengths):
-        alone = model(series[row : row + 1, :length], lengths[row : row + 1])
-        torch.testing.assert_close(together[row], alone[0], rtol=1e-3, atol=1e-4)
-    pieces = model(series[:2], torch.tensor([48, 48]), torch.tensor([0, 0]))
-    torch.testing.assert_close(
-        model(series[:2].flip(0), torch.tensor([48, 48]), torch.tensor([0, 0])), pieces, rtol=1e-3, atol=1e-4
-    )
-
-
-def test_a_frozen_encoder_gets_no_gradient_and_the_rest_does():
-    model = _model()
-    model.freeze_encoder(True)
-    loss = model(_series(), torch.tensor([48, 48, 48])).square().mean() + model.auxiliary_loss()
-    loss.backward()
-    assert all(each.grad is None for each in model.encoder.parameters())
-    assert model.region_router.choice.weight.grad.abs().sum() > 0
-    assert model.head.grad.abs().sum() > 0
-    model.freeze_encoder(False)
-    model(_series(), torch.tensor([48, 48, 48])).square().mean().backward()
-    assert model.encoder.embedding.weight.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"heads": 3}, "must divide model.width"),
-        ({"edges": 0.0}, "model.edges"),
-        ({"experts": 0}, "experts must be at least 1"),
-        ({"walk_steps": 0}, "walk_steps must be at least 1"),
-        ({"balance": -1.0}, "balance must be 0 or more"),
-        ({"predictor_dropout": 1.0}, "predictor_dropout"),
-    ],
-)
-def test_impossible_shapes_are_refused(settings, words):
-    with pytest.raises(UsageError, match=words):
-        _config(**settings)
-
-
-def test_the_routers_have_no_losses_before_they_decided():
-    with pytest.raises(UsageError, match="call the model first"):
-        _model().auxiliary_loss()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bids_neurossm.errors import DeviceUnavailableError, UsageError
-from bids_neurossm.ops import dispatch, selective_scan
+from bids_neurossm.ops import selective_scan
 
 pytest.importorskip("triton", reason="the GPU kernels need Triton")
 
@@ -158,37 +158,6 @@ def test_shapes_that_do_not_fit_are_named(monkeypatch):
     arguments = _draw("shared")
     with pytest.raises(UsageError, match="z has shape"):
         selective_scan(**{**arguments, "z": arguments["z"][:1]}, backend="triton")
-
-
-class _OnGpu:
-    is_cuda = True
-
-
-def test_a_cuda_tensor_is_never_sent_to_the_cpu_kernels(monkeypatch):
-    monkeypatch.setattr(dispatch, "_mamba_function", lambda: ImportError("not here"))
-    assert dispatch._chosen(_OnGpu()) == "triton"
-    monkeypatch.setattr(dispatch, "_mamba_function", lambda: max)
-    assert dispatch._chosen(_OnGpu()) == "mamba-ssm"
-    assert dispatch._chosen(torch.ones(1)) == "cpu"
-
-
-def test_without_triton_the_reason_and_the_remedy_are_told():
-    script = (
-        "import sys; sys.modules['triton'] = None\n"
-        "import torch; from bids_neurossm.ops import selective_scan as scan\n"
-        "x = torch.ones(1, 2, 3)\n"
-        "try: scan(x, x, -torch.ones(2, 1), x[:, :1], x[:, :1], backend='triton')\n"
-        "except Exception as error: print(type(error).__name__, error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("DeviceUnavailableError The GPU kernels need Triton"), done.stderr
-    assert "bids-neurossm[cuda]" in done.stdout
-
-
-def test_triton_is_imported_only_when_it_is_asked_for():
-    script = "import sys, bids_neurossm.ops.dispatch, bids_neurossm.models.neurossm; print('triton' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "False", done.stderr
 
 
 @pytest.mark.gpu

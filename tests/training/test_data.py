@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from several_times import BRIEF, RUNS, TIMES, config_in_seconds, run_set, runs_of
 
 from bids_neurossm import NeuroSSMClassifier
 from bids_neurossm.errors import RunError, UsageError
-from bids_neurossm.training.data import RunSet, run_amplitude
+from bids_neurossm.models import NeuroSSM
+from bids_neurossm.training.data import RunSet, TrainingSet, run_amplitude, usable_times
+from bids_neurossm.training.fit import fit
 
 GENERATOR = np.random.default_rng(0)
 
@@ -65,3 +68,28 @@ def test_a_run_without_signal_is_named():
     inputs = RunSet.in_memory([np.zeros((40, 2), dtype=np.float32)], ["sub-03"])
     with pytest.raises(RunError, match="sub-03: no region has a finite signal that varies"):
         inputs.series(0)
+
+
+def test_the_window_is_chosen_by_time():
+    runs = [(np.ones((length, 5), np.float32), [(0, length)]) for length in (50, 125, 100)]
+    assert run_set(runs, TIMES[:3], 1.0).chosen_window(600) == 100
+    assert run_set(runs, TIMES[:3], 2.0).chosen_window(600) == 50
+    assert run_set(runs, TIMES[:3], 2.0).chosen_window(30) == 30
+    assert run_set(runs, TIMES[:3]).reference == 1.0
+
+
+def test_a_model_of_time_points_asks_for_no_repetition_time():
+    assert usable_times(config_in_seconds(scales=(1, 2), scale_unit="time points"), None, RUNS) is None
+
+
+def test_a_run_without_a_repetition_time_is_named():
+    unknown = TIMES.copy()
+    unknown[3] = np.nan
+    with pytest.raises(UsageError, match=r"sub-3_bold: the repetition time is not known.* scales in seconds"):
+        usable_times(config_in_seconds(), unknown, RUNS)
+    with pytest.raises(UsageError, match="sub-0_bold"):
+        usable_times(config_in_seconds(), None, RUNS)
+    with pytest.raises(UsageError, match=r"2 s is shorter than the longest repetition time, 2\.5 s"):
+        usable_times(config_in_seconds(), np.where(TIMES == 2.0, 2.5, TIMES), RUNS)
+    with pytest.raises(UsageError, match="without a repetition time"):
+        fit(NeuroSSM(config_in_seconds()), TrainingSet(run_set(runs_of()), np.arange(8) % 2), BRIEF, 40, 3)

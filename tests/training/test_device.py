@@ -1,4 +1,4 @@
-"""Trainings that run at the same time take GPUs of their own."""
+"""Devices by name, smaller batches where memory ends, and a GPU of its own for each training of a command."""
 
 import contextlib
 import errno
@@ -8,7 +8,8 @@ import os
 import pytest
 import torch
 
-from bids_neurossm.training.device import own_gpu
+from bids_neurossm.errors import DeviceUnavailableError, RunError
+from bids_neurossm.training.device import first_line, in_smaller_batches, own_gpu, torch_device
 
 
 @pytest.fixture
@@ -64,3 +65,46 @@ def test_what_a_training_raises_is_raised(current, tmp_path):
         raise OSError("disk")
     with own_gpu("auto", tmp_path):
         assert current == [0, 0]
+
+
+def test_a_device_that_is_not_there_is_refused_and_auto_takes_what_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert torch_device("auto") == torch_device("cpu") == torch.device("cpu")
+    for name in ("cuda", "cuda:1", "tpu"):
+        with pytest.raises(DeviceUnavailableError, match=f"The device '{name}'"):
+            torch_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert torch_device("auto") == torch.device("cuda")
+    assert torch_device("cuda:1") == torch.device("cuda:1")
+    assert torch_device("cpu") == torch.device("cpu")
+    with pytest.raises(DeviceUnavailableError):
+        torch_device("tpu")
+
+
+def test_the_batch_is_halved_until_memory_holds_it():
+    tried = []
+
+    def work(size):
+        tried.append(size)
+        if size > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return f"done with {size}"
+
+    assert in_smaller_batches(work, 21, "runs are predicted") == "done with 3"
+    assert tried == [21, 11, 6, 3]
+
+
+def test_one_window_that_memory_does_not_hold_is_an_error_and_other_errors_are_handed_on():
+    def too_large(size):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    expected = r"does not hold one window while runs are predicted: CUDA out of memory\.$"
+    with pytest.raises(RunError, match=expected):
+        in_smaller_batches(too_large, 4, "runs are predicted")
+    with pytest.raises(ZeroDivisionError):
+        in_smaller_batches(lambda size: 1 // 0, 4, "runs are predicted")
+
+
+def test_the_first_sentence_of_a_library_is_enough():
+    assert first_line(ValueError("No space left. Free some.\nDetails")) == "No space left."
+    assert first_line(ValueError("")) == "ValueError."

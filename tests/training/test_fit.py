@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from several_times import BRIEF, RUNS, config_in_seconds, run_set, runs_of
 
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.training.data import RunSet, TrainingSet
+from bids_neurossm.training.data import RunSet, TrainingSet, usable_times
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import predict_logits, run_features
 from bids_neurossm.training.progress import Callbacks
@@ -136,3 +137,14 @@ def test_losses_are_cross_entropy_for_classes_and_smooth_l1_for_numbers():
     torch.testing.assert_close(run_losses(logits, torch.tensor([0, 0]), 0.0), expected)
     numbers = run_losses(torch.tensor([[0.5], [3.0]]), torch.tensor([0.0, 0.0]), 0.1)
     torch.testing.assert_close(numbers, torch.tensor([0.125, 2.5]))
+
+
+def test_two_seconds_per_time_point_train_the_same_model_as_time_points():
+    runs, times = runs_of(np.full(8, 2.0)), np.full(8, 2.0)
+    logits = []
+    for config in (config_in_seconds(), config_in_seconds(scales=(1, 2, 4), scale_unit="time points")):
+        torch.manual_seed(0)
+        model, inputs = NeuroSSM(config), run_set(runs, usable_times(config, times, RUNS))
+        fit(model, TrainingSet(inputs, np.arange(8) % 2), BRIEF, 40, 3)
+        logits.append(predict_logits(model, inputs, 40))
+    np.testing.assert_array_equal(*logits)

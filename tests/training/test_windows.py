@@ -64,3 +64,12 @@ def test_runs_that_are_too_short_are_named():
         check_length([(0, 31)], 4, "sub-01_bold")
     with pytest.raises(RunError, match=r"longest piece .* 7 time points"):
         check_length([(10 * i, 10 * i + 7) for i in range(9)], 4, "sub-01_bold")
+
+
+def test_length_is_asked_for_in_seconds():
+    check_length([(0, 32)], 8.0, "sub-01_bold", 2.0)
+    check_length([(0, 80)], 8.0, "sub-01_bold", 0.8)
+    with pytest.raises(RunError, match=r"79 time points of 0\.8 s are left; 8 x the largest scale, 64 s"):
+        check_length([(0, 79)], 8.0, "sub-01_bold", 0.8)
+    with pytest.raises(RunError, match=r"longest piece .* 7 time points of 2 s; 2 x the largest scale, 16 s"):
+        check_length([(10 * i, 10 * i + 7) for i in range(9)], 8.0, "sub-01_bold", 2.0)
