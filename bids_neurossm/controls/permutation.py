@@ -170,7 +170,7 @@ def null_verdict(result: AgainstNull, yes: str, no: str) -> str:
     """Say which of two sentences a null bears out, with p and the number of permutations behind it."""
     if not np.isfinite(result.p):
         return "can not be tested: the metric is not defined in any fold"
-    return f"{yes if result.p < SIGNIFICANCE else no} (p = {result.p:.3g}, {result.n} permutations)"
+    return f"{yes if result.p <= SIGNIFICANCE else no} (p = {result.p:.3g}, {result.n} permutations)"
 
 
 def control_table(rows: Sequence[tuple[str, str, AgainstNull, str]]) -> pd.DataFrame:

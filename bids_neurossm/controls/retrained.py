@@ -103,9 +103,9 @@ def retrained_null_control(observed: float, null: Sequence[float], metric: str, 
     least = 1 / (1 + found.n)
     if not np.isfinite(found.p):
         verdict = "can not be tested: not defined in any fold"
-    elif found.p < SIGNIFICANCE:
+    elif found.p <= SIGNIFICANCE:
         verdict = f"the labels are predicted better than chance (p = {found.p:.3g}, {found.n} retrained nulls)"
-    elif least >= SIGNIFICANCE:
+    elif least > SIGNIFICANCE:
         verdict = (
             f"too few nulls to tell: with {found.n} of them p can not fall below {least:.2g}; it is {found.p:.3g} "
             "(--retrained-nulls 19 is the least for .05, 99 are better)"

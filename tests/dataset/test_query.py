@@ -12,7 +12,7 @@ import pytest
 
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.bold_run import BoldRun
-from bids_neurossm.dataset.query import _layout, find_bold_runs, find_participants, index_runs
+from bids_neurossm.dataset.query import _layout, find_bold_runs, index_runs
 from bids_neurossm.errors import NoInputError, UsageError
 
 C2009, ASYM6 = "space-MNI152NLin2009cAsym", "space-MNI152NLin6Asym"
@@ -184,7 +184,7 @@ def test_an_unfinished_fmriprep_is_told_from_a_narrow_selection(make_tree: Any) 
 def test_participants_that_are_not_there_are_named(make_tree: Any) -> None:
     dataset = make_tree(*(bold(f"sub-{i:02d}_task-rest", C2009) for i in range(1, 9)))
     with pytest.raises(NoInputError, match=r"no folder sub-99 \(and 1 more.*01, 02.*\(8 in all\)"):
-        find_participants(dataset, Selection(participant_label=("99", "98", "01")))
+        find_bold_runs(dataset, Selection(participant_label=("99", "98", "01")))
 
 
 def test_excluding_everyone_is_said_so(make_tree: Any) -> None:
@@ -195,9 +195,9 @@ def test_excluding_everyone_is_said_so(make_tree: Any) -> None:
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoInputError, match="holds no sub-"):
-        find_participants(tmp_path, Selection())
+        find_bold_runs(tmp_path, Selection())
     with pytest.raises(NoInputError, match="is not a folder"):
-        find_participants(tmp_path / "absent", Selection())
+        find_bold_runs(tmp_path / "absent", Selection())
 
 
 def test_figures_and_anatomy_are_not_indexed(make_tree: Any) -> None:
