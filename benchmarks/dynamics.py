@@ -264,7 +264,9 @@ def estimated(name: str, shape: dict[str, Any], epochs: int = 40, steps: int = 1
                 return np.asarray(estimator.predict(asked, np.arange(len(new)))).argmax(axis=1)
 
         network = getattr(estimator, "model", None)
-        return predict, 0 if network is None else sum(each.numel() for each in network.parameters())
+        if isinstance(network, nn.Module):
+            return predict, sum(each.numel() for each in network.parameters())
+        return predict, X.shape[2] * (X.shape[2] - 1) // 2 + 1
 
     return fit
 
