@@ -94,6 +94,20 @@ def kurtosis(series: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray((series.astype(np.float64) ** 4).mean(axis=1))
 
 
+def tangent(setting: dict[str, Any], X: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> tuple[Any, int]:
+    """Fit logistic regression to tangent vectors of plain covariances: shrinkage would read moments of fourth order."""
+    from nilearn.connectome import ConnectivityMeasure
+    from sklearn.covariance import EmpiricalCovariance
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    space = ConnectivityMeasure(EmpiricalCovariance(), kind="tangent", vectorize=True, standardize=False)
+    values = space.fit_transform(list(X))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=setting["C"], max_iter=2000)).fit(values, y)
+    return (lambda new: model.predict(space.transform(list(new)))), values.shape[1] + 1
+
+
 def linear(features: Callable[[NDArray[np.float32]], NDArray[np.float64]]) -> Any:
     """Fit logistic regression to features."""
 
@@ -289,7 +303,8 @@ PEERS: dict[str, Peer] = {
         "mean-pooled MLP", tuple({"learning_rate": rate} for rate in (1e-3, 3e-3, 1e-2, 3e-2)),
         estimated("mean-pooled-mlp", {}),
     ),
-    "tangent": Peer("tangent connectivity", ({},), estimated("tangent-connectivity", {})),
+    "tangent": Peer("tangent connectivity", _C, tangent),
+    "shrunk-tangent": Peer("tangent connectivity, Ledoit-Wolf", ({},), estimated("tangent-connectivity", {})),
     "multiscale-tangent": Peer("multiscale tangent", ({},), estimated("multiscale-tangent", {})),
     "lagged-linear": Peer("covariances at lags 1 and 2, linear", _C, linear(lagged_covariances)),
     "lagged-quadratic": Peer("covariances at lags 1 and 2, quadratic", _MARGINS, quadratic(lagged_covariances)),
