@@ -184,7 +184,7 @@ def test_an_unfinished_fmriprep_is_told_from_a_narrow_selection(make_tree: Any) 
 def test_participants_that_are_not_there_are_named(make_tree: Any) -> None:
     dataset = make_tree(*(bold(f"sub-{i:02d}_task-rest", C2009) for i in range(1, 9)))
     with pytest.raises(NoInputError, match=r"no folder sub-99 \(and 1 more.*01, 02.*\(8 in all\)"):
-        find_bold_runs(dataset, Selection(participant_label=("99", "98", "01")))
+        found(dataset, participant_label=("99", "98", "01"))
 
 
 def test_excluding_everyone_is_said_so(make_tree: Any) -> None:
@@ -195,9 +195,9 @@ def test_excluding_everyone_is_said_so(make_tree: Any) -> None:
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoInputError, match="holds no sub-"):
-        find_bold_runs(tmp_path, Selection())
+        found(tmp_path)
     with pytest.raises(NoInputError, match="is not a folder"):
-        find_bold_runs(tmp_path / "absent", Selection())
+        found(tmp_path / "absent")
 
 
 def test_figures_and_anatomy_are_not_indexed(make_tree: Any) -> None:
