@@ -1,7 +1,6 @@
 """Experts are matched over models before anything is averaged, counted, and painted."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from bids_neurossm.analysis.cells import Cell, CellKey
@@ -14,7 +13,6 @@ from bids_neurossm.analysis.expert_maps import (
     matched_cells,
     usage_table,
 )
-from bids_neurossm.reports.figures.experts import weights_by_network
 
 REGIONS, EXPERTS, RUNS = 12, 3, 4
 
@@ -85,14 +83,3 @@ def test_the_table_of_usage_has_a_row_per_expert_of_each_mixture():
     assert by.loc[("time", "expert-2"), "entropy"] == 0.0
     assert (by.loc["time", "collapsed"] == 1).all()
     assert (by.loc["regions", "collapsed"] == 0).all()
-
-
-def test_the_report_shows_which_networks_the_experts_are_given():
-    regions = pd.DataFrame({"network": ["Vis", "Vis", "Default"], "expert-1": [1, 0.5, 0], "expert-2": [0, 0.5, 1]})
-    drawn = weights_by_network(regions)
-    assert drawn is not None
-    assert "2 experts in 2 networks" in drawn.alt
-    assert weights_by_network(regions[["network"]]) is None
-    nameless = weights_by_network(regions.assign(network=""))
-    assert nameless is not None
-    assert "1 networks" in nameless.alt

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from reported import CLASSES, FAILURES, HOSTILE
+from reported import CLASSES, FAILURES, HOSTILE, Page
 
 from bids_neurossm.reports.group import write_group_report
 from bids_neurossm.reports.participant import write_participant_report
@@ -105,7 +105,7 @@ def _predictions(classes: list[str], generator: np.random.Generator, n: int) -> 
             logits[truth] += skill
             probability = np.exp(logits) / np.exp(logits).sum()
             row = {
-                "model": model, "set": "test", "fold": str(person % 5 + 1), "participant_id": f"sub-{person:03d}",
+                "model": model, "set": "development", "fold": str(person % 5 + 1), "participant_id": f"sub-{person:03d}",
                 "unit": "participant", "site": "NYU" if person % 3 else "UM",
                 "label": classes[truth], "predicted": classes[int(probability.argmax())],
             }  # fmt: skip
@@ -116,7 +116,7 @@ def _predictions(classes: list[str], generator: np.random.Generator, n: int) -> 
 def _metrics() -> pd.DataFrame:
     models = (("neurossm", 0.81), ("tangent", 0.79), ("covariates", 0.58), ("majority", 0.5))
     rows = [
-        (model, "test", fold, metric, value + shift, value + shift - 0.05, value + shift + 0.05)
+        (model, "development", fold, metric, value + shift, value + shift - 0.05, value + shift + 0.05)
         for model, value in models
         for metric, shift in (("auc", 0.0), ("balanced_accuracy", -0.08), ("log_loss", -0.2))
         for fold in ("1", "2", "all")
@@ -211,6 +211,21 @@ def three_classes_file(make_group: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def hostile_file(make_group: Callable[..., Path]) -> Path:
     return write_group_report(make_group(["Control", HOSTILE], hostile=True), "task")
+
+
+@pytest.fixture(scope="session")
+def participant_page(participant_file: Path) -> Page:
+    return Page(participant_file)
+
+
+@pytest.fixture(scope="session")
+def three_classes(three_classes_file: Path) -> Page:
+    return Page(three_classes_file)
+
+
+@pytest.fixture(scope="session")
+def two_hostile_classes(hostile_file: Path) -> Page:
+    return Page(hostile_file)
 
 
 def _attributions(folder: Path, classes: list[str], generator: np.random.Generator, hostile: bool) -> None:
