@@ -105,8 +105,8 @@ def _predictions(classes: list[str], generator: np.random.Generator, n: int) -> 
             logits[truth] += skill
             probability = np.exp(logits) / np.exp(logits).sum()
             row = {
-                "model": model, "set": "development", "fold": str(person % 5 + 1), "participant_id": f"sub-{person:03d}",
-                "unit": "participant", "site": "NYU" if person % 3 else "UM",
+                "model": model, "set": "development", "fold": str(person % 5 + 1),
+                "participant_id": f"sub-{person:03d}", "unit": "participant", "site": "NYU" if person % 3 else "UM",
                 "label": classes[truth], "predicted": classes[int(probability.argmax())],
             }  # fmt: skip
             rows.append(row | {f"probability_{name}": value for name, value in zip(classes, probability, strict=True)})

@@ -47,8 +47,9 @@ def test_a_continuous_target_gets_a_scatter_and_a_sentence_of_its_own(tmp_path: 
     folder.mkdir(parents=True)
     truth = np.linspace(20, 70, 40)
     rows = {
-        "model": "neurossm", "set": ["development"] * 40, "fold": "1", "participant_id": [f"sub-{i}" for i in range(40)],
-        "unit": "participant", "label": truth, "predicted": truth + 5,
+        "model": "neurossm", "set": ["development"] * 40, "fold": "1",
+        "participant_id": [f"sub-{i}" for i in range(40)], "unit": "participant",
+        "label": truth, "predicted": truth + 5,
     }  # fmt: skip
     pd.DataFrame(rows).to_csv(folder / "predictions.tsv", sep="\t", index=False)
     metric = {"model": ["neurossm"], "set": "development", "fold": "all", "metric": "r", "value": 1.0}

@@ -8,24 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from roi_sources import constant_record, save_objects
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.roi_arrays.discovery import find_arrays
 from bids_neurossm.roi_arrays.pickled_records import Reading
-from bids_neurossm.roi_arrays.published import published_by_name, read_task_codes
+from bids_neurossm.roi_arrays.published import published_by_name
 
 LENGTHS = published_by_name(Path("dataset_hcpTask_schaefer.npy")).volumes
-
-
-def _record(subject: object, rows: int, columns: int, **facts: object) -> dict[str, object]:
-    return {"roiTimeseries": np.full((rows, columns), 1, "f4"), "pheno": {"subjectId": subject, **facts}}
-
-
-def _objects(path: Path, records: list[object]) -> Path:
-    array = np.empty(len(records), dtype=object)
-    array[:] = records
-    np.save(path, array, allow_pickle=True)
-    return path
 
 
 def _pickled(path: Path, content: object) -> Path:
@@ -33,68 +23,10 @@ def _pickled(path: Path, content: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("name", "atlas", "task", "study"),
-    [
-        ("dataset_hcpRest_schaefer.npy", "Schaefer400", "REST", "HCP"),
-        ("dataset_hcpTask_schaefer.npy", "Schaefer400", None, "HCP"),
-        ("dataset_hcpTask_schaefer7_400.save", "Schaefer400", None, "HCP"),
-        ("dataset_ppmi_atlas-AAL-3V2.pickle", "AAL3", "rest", "PPMI"),
-        ("dataset_abide_schaefer17_200.save", "Schaefer200_17Networks", None, ""),
-        ("hcpRest_aal.save", None, "REST", "HCP"),
-        ("my_schaefer_series.npz", None, None, ""),
-    ],
-)
-def test_the_published_names_state_atlas_task_and_study(name, atlas, task, study):
-    found = published_by_name(Path(name))
-    assert (found.atlas, found.task, found.study) == (atlas, task, study)
-
-
-def test_the_codes_of_the_hcps_tasks_are_in_the_order_of_the_public_code():
-    codes = published_by_name(Path("dataset_hcpTask_schaefer.npy")).codes
-    assert codes == dict(zip("0123456", LENGTHS, strict=True))
-    assert list(LENGTHS) == ["EMOTION", "GAMBLING", "LANGUAGE", "MOTOR", "RELATIONAL", "SOCIAL", "WM"]
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("code\tname\n0\tx\n", "code and task are expected"),
-        ("code\ttask\n0\tx\n0\ty\n", "the code '0' is there twice"),
-        ("code\ttask\n0.5\tx\n", "the code '0.5' is no whole number"),
-        ("code\ttask\n0\tn-back\n", "the task 'n-back' is not a BIDS label"),
-    ],
-)
-def test_a_table_of_task_codes_that_could_mislead_is_refused(tmp_path, text, told):
-    (tmp_path / "codes.tsv").write_text(text)
-    with pytest.raises(UsageError, match=told):
-        read_task_codes(tmp_path / "codes.tsv")
-
-
-@pytest.mark.parametrize("task", [2, np.int64(2), 2.0, "2", np.array(2), "tfMRI_LANGUAGE_LR", "language"])
-def test_a_task_is_understood_however_it_is_written(tmp_path, task):
-    path = _objects(tmp_path / "dataset_hcpTask_schaefer.npy", [_record(1, 316, 400, task=task)])
-    (run,) = find_arrays(path).runs
-    assert (run.entities, run.facts) == ({"task": "LANGUAGE"}, {})
-
-
-@pytest.mark.parametrize("task", ["STROOP", "WM and MOTOR", 2.5])
-def test_a_task_that_is_none_of_the_study_is_refused(tmp_path, task):
-    path = _objects(tmp_path / "dataset_hcpTask_schaefer.npy", [_record(1, 316, 400, task=task)])
-    with pytest.raises(UsageError, match=r"one of EMOTION, GAMBLING, .* is expected"):
-        find_arrays(path)
-
-
 def test_codes_of_the_user_replace_those_that_are_known(tmp_path):
-    path = _objects(tmp_path / "dataset_hcpTask_schaefer.npy", [_record(1, 405, 400, task=0)])
+    path = save_objects(tmp_path / "dataset_hcpTask_schaefer.npy", [constant_record(1, 405, 400, task=0)])
     (run,) = find_arrays(path, reading=Reading(task_codes={"0": "WM"})).runs
     assert run.entities == {"task": "WM"}
-
-
-def test_a_run_of_no_known_length_needs_a_stated_task(tmp_path):
-    path = _objects(tmp_path / "dataset_hcpTask_schaefer.npy", [_record(2, 400, 180)])
-    (failure,) = find_arrays(path).failures
-    assert "states no task, and 400 x 180 fits no single one of the known lengths" in str(failure)
 
 
 def test_tasks_are_read_off_the_keys_that_series_are_filed_under(tmp_path):
@@ -112,8 +44,8 @@ def test_tasks_are_read_off_the_keys_that_series_are_filed_under(tmp_path):
 
 
 def test_the_hcp_rest_layout_gives_subjects_and_their_facts(tmp_path):
-    path = _objects(
-        tmp_path / "dataset_hcpRest_schaefer.npy", [_record(100307, 400, 1200, gender=np.int64(1), age="26-30")]
+    path = save_objects(
+        tmp_path / "dataset_hcpRest_schaefer.npy", [constant_record(100307, 400, 1200, gender=np.int64(1), age="26-30")]
     )
     (run,) = find_arrays(path).runs
     assert (run.key, run.shape, dict(run.facts)) == ("100307", (400, 1200), {"gender": "1", "age": "26-30"})
@@ -127,7 +59,9 @@ def test_the_ppmi_layout_may_have_its_facts_next_to_the_series(tmp_path):
 
 
 def test_several_runs_of_one_participant_and_task_are_numbered(tmp_path):
-    path = _objects(tmp_path / "dataset_hcpTask_schaefer.npy", [_record(1, 400, 176), _record(1, 400, 176)])
+    path = save_objects(
+        tmp_path / "dataset_hcpTask_schaefer.npy", [constant_record(1, 400, 176), constant_record(1, 400, 176)]
+    )
     assert [dict(run.entities) for run in find_arrays(path).runs] == [
         {"task": "EMOTION", "run": "1"},
         {"task": "EMOTION", "run": "2"},
