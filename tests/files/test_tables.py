@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import random
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bids_neurossm.errors import LabelError
+from bids_neurossm.errors import LabelError, RunError
+from bids_neurossm.files.content import read_gzip
 from bids_neurossm.files.tables import read_delimited, read_first_rows, read_output, read_table
 from bids_neurossm.files.write import write_tsv
 
@@ -191,3 +194,28 @@ def test_text_of_others_is_read_row_by_row_or_refused(tmp_path: Path, start: int
         assert table["id"].tolist() == [row[0] for row in cells]
         assert table["label"].tolist() == [row[3] for row in cells]
     assert 0 < refused < total
+
+
+def test_a_table_of_very_many_columns_is_a_sentence(tmp_path):
+    (tmp_path / "x.tsv").write_text("\t".join(f"c{number}" for number in range(100_001)) + "\n")
+    with pytest.raises(RunError, match="has 100001 columns; at most 100000 are read"):
+        read_table(tmp_path / "x.tsv", RunError)
+
+
+def test_names_of_very_many_columns_are_compared_in_seconds(tmp_path):
+    header = "\t".join(f"c{number}" for number in range(100_000))
+    (tmp_path / "x.tsv").write_text(f"{header}\n{header}\n")
+    began = time.process_time()
+    assert read_table(tmp_path / "x.tsv", RunError).shape == (1, 100_000)
+    assert time.process_time() - began < 20
+
+
+def test_a_gzipped_table_is_read_as_far_as_it_may_unpack(tmp_path):
+    path = tmp_path / "x.tsv.gz"
+    path.write_bytes(gzip.compress(b"x" * 2 * 1024**2))
+    assert len(read_gzip(path, RunError, 2 * 1024**2)) == 2 * 1024**2
+    with pytest.raises(RunError, match="unpacks to more than 1 MiB"):
+        read_gzip(path, RunError, 1024**2)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(RunError, match="the file is damaged"):
+        read_gzip(path, RunError, 2 * 1024**2)

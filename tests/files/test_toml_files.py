@@ -95,3 +95,10 @@ class TestReadToml:
         for path in (tmp_path / "absent.toml", tmp_path):
             with pytest.raises(UsageError, match=r"cannot be read|is a folder"):
                 read_toml(path)
+
+
+@pytest.mark.parametrize("text", ["a." * 100_000 + "a = 1", "[" + "a." * 100_000 + "a]", "x = " + "{a=" * 50_000])
+def test_toml_that_would_hang_its_parser_is_a_sentence(tmp_path, text):
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(UsageError, match="is not valid TOML"):
+        read_toml(tmp_path / "x.toml")
