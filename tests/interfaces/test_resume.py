@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +13,10 @@ import pytest
 from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.outputs import RunOutputs
-from bids_neurossm.errors import RunError
 from bids_neurossm.files import record_format
 from bids_neurossm.files.vouching import OUTPUT_HASHES, stated_hashes, text_hash
 from bids_neurossm.interfaces import participant
-from bids_neurossm.interfaces.inputs import hashes_after_reading, input_hashes, states_before_reading
+from bids_neurossm.interfaces.inputs import input_hashes
 from bids_neurossm.interfaces.participant import _Table, _write
 from bids_neurossm.interfaces.provenance import requested_settings
 from bids_neurossm.interfaces.resume import input_hash, is_finished, read_sidecar
@@ -140,60 +138,6 @@ def test_a_sidecar_of_the_first_release_states_no_hashes_and_is_taken_as_it_is(o
     assert finished(outputs, "one")
     outputs.motion.unlink()
     assert not finished(outputs, "one")
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> BoldRun:
-    """An image with a mask and confounds; nothing looks into them."""
-    folder = tmp_path / "inputs"
-    folder.mkdir()
-    paths = {name: folder / name for name in ("bold.nii.gz", "mask.nii.gz", "confounds.tsv")}
-    for path in paths.values():
-        path.write_text(path.name)
-    return BoldRun(*paths.values(), entities={"sub": "01"}, dataset=folder, repetition_time=2.0)
-
-
-def read_after(run: BoldRun, before: Mapping[str, str]) -> dict[Path, str]:
-    return hashes_after_reading(run, (), before, text_hash("bold.nii.gz"))
-
-
-def test_inputs_that_stayed_the_same_have_the_hashes_that_a_plan_computes(run: BoldRun) -> None:
-    before = states_before_reading(run, ())
-    assert read_after(run, before) == input_hashes(run, None)
-    assert len(before) == 3
-
-
-def test_an_input_that_was_replaced_while_it_was_read_fails_the_run(run: BoldRun) -> None:
-    before = states_before_reading(run, ())
-    assert run.mask is not None
-    run.mask.write_text("mask.nii.GZ")  # of the same size
-    with pytest.raises(RunError, match=r"mask\.nii\.gz changed while the run was being read, so its series were not"):
-        read_after(run, before)
-
-
-def test_an_image_that_was_written_while_it_was_read_fails_the_run(run: BoldRun) -> None:
-    before = states_before_reading(run, ())
-    run.bold.write_text("bold.nii.gz, and more")
-    with pytest.raises(RunError, match=r"bold\.nii\.gz changed while"):
-        read_after(run, before)
-
-
-def test_a_sidecar_that_appeared_or_a_file_that_disappeared_fails_the_run(run: BoldRun) -> None:
-    before = states_before_reading(run, ())
-    assert run.confounds is not None
-    sidecar = run.confounds.with_suffix(".json")
-    sidecar.write_text("{}")
-    with pytest.raises(RunError, match=r"confounds\.json changed"):
-        read_after(run, before)
-    sidecar.unlink()
-    run.confounds.unlink()
-    with pytest.raises(RunError, match=r"confounds\.tsv changed"):
-        read_after(run, before)
-
-
-def test_a_run_without_mask_and_confounds_has_one_input(run: BoldRun) -> None:
-    alone = replace(run, mask=None, confounds=None)
-    assert list(states_before_reading(alone, ())) == [str(run.bold)]
 
 
 def test_the_input_hash_is_the_one_that_0_1_0_wrote(run: BoldRun) -> None:

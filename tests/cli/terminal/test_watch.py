@@ -9,31 +9,11 @@ from rich.console import Console as RichConsole
 from bids_neurossm.cli.terminal import console as module
 from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.cli.terminal.watch import TrainingWatch
-from bids_neurossm.interfaces.progress import CellProgress, ProgressFile, read_progress, take_notices
-from bids_neurossm.interfaces.records import Record, read_records, write_record
+from bids_neurossm.interfaces.progress import ProgressFile
 
 
 def _told(capsys):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-
-def test_progress_is_written_at_most_once_a_second_and_taken_back(tmp_path):
-    cell = ProgressFile(tmp_path, "neurossm fold-1 seed-1")
-    cell.epoch(1, 30, 0.7, 58.0)
-    cell.epoch(2, 30, 0.6, 56.0)
-    assert read_progress(tmp_path) == [CellProgress("neurossm fold-1 seed-1", 1, 30, 0.7, 58.0)]
-    cell.end()
-    cell.end()
-    assert read_progress(tmp_path) == []
-
-
-def test_progress_is_no_record_of_failure(tmp_path):
-    ProgressFile(tmp_path, "a").epoch(1, 30, 0.7, 58.0)
-    ProgressFile(tmp_path, "a").notice("smaller batches")
-    write_record(tmp_path, Record("a", "TrainCell", "no", 1))
-    assert [record.unit for record in read_records(tmp_path)] == ["a"]
-    assert take_notices(tmp_path) == [("a", "smaller batches")]
-    assert take_notices(tmp_path) == []
 
 
 def test_json_has_a_line_now_and_then_and_every_notice(tmp_path, capsys, monkeypatch):
