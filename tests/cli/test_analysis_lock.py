@@ -15,7 +15,6 @@ from cubes import group_options, make_dataset, participant_options
 
 from bids_neurossm.cli import analysis_lock as module
 from bids_neurossm.cli.analysis_lock import analysis_folder, analysis_lock
-from bids_neurossm.cli.analysis_settings import keep_settings
 from bids_neurossm.errors import UsageError
 
 
@@ -125,27 +124,6 @@ def test_without_proc_a_process_of_another_user_counts_as_alive(
 
     monkeypatch.setattr(os, "kill", kill)
     assert bool(module._runs(7)) == runs
-
-
-def test_other_settings_need_overwrite(tmp_path: Path) -> None:
-    first = {"training": {"epochs": 2, "rate": 0.1}, "model": {"name": "neurossm"}}
-    keep_settings(tmp_path, "g", first, overwrite=False)
-    keep_settings(tmp_path, "g", first, overwrite=False)
-    second = {**first, "training": {"epochs": 3, "rate": 0.1}}
-    words = r"\(training.epochs 2 instead of 3\): give another --analysis-id, or --overwrite"
-    with pytest.raises(UsageError, match=words):
-        keep_settings(tmp_path, "g", second, overwrite=False)
-    keep_settings(tmp_path, "other", second, overwrite=False)
-    keep_settings(tmp_path, "g", second, overwrite=True)
-    keep_settings(tmp_path, "g", second, overwrite=False)
-
-
-def test_a_damaged_record_of_settings_is_written_again(tmp_path: Path) -> None:
-    keep_settings(tmp_path, "g", {"model": "a"}, overwrite=False)
-    (analysis_folder(tmp_path, "g") / "settings.json").write_text("{")
-    keep_settings(tmp_path, "g", {"model": "b"}, overwrite=False)
-    with pytest.raises(UsageError, match="model b instead of a"):
-        keep_settings(tmp_path, "g", {"model": "a"}, overwrite=False)
 
 
 def test_two_group_commands_at_once_leave_one_analysis(command, environment: dict[str, str], tmp_path: Path) -> None:

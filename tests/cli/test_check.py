@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from bids_neurossm.cli.process.machine import cores_seen, memory_seen
-
 
 def rows(done: Any) -> dict[str, dict[str, str]]:
     events = [json.loads(line) for line in done.stdout.splitlines()]
@@ -87,23 +85,3 @@ def test_the_code_is_that_of_what_is_wrong(
     assert done.returncode == code, done.stdout + done.stderr
     assert [name for name, row in rows(done).items() if row["state"] == "bad"] == [what]
     assert "Traceback" not in done.stderr
-
-
-class TestMachine:
-    def test_a_control_group_limits_cores_and_memory(self, tmp_path: Path) -> None:
-        (tmp_path / "cpu.max").write_text("50000 100000\n")
-        (tmp_path / "memory.max").write_text("1073741824\n")
-        assert cores_seen(tmp_path)[0] == 0.5
-        assert memory_seen(tmp_path) == (2**30, f"limited by {tmp_path / 'memory.max'}")
-
-    def test_no_limit_is_the_machine(self, tmp_path: Path) -> None:
-        (tmp_path / "cpu.max").write_text("max 100000\n")
-        (tmp_path / "memory.max").write_text("max\n")
-        assert cores_seen(tmp_path)[0] >= 1
-        assert memory_seen(tmp_path)[1] == "the machine's"
-
-    def test_the_older_kind_of_control_group(self, tmp_path: Path) -> None:
-        (tmp_path / "cpu").mkdir()
-        (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("50000\n")
-        (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-        assert cores_seen(tmp_path)[0] == 0.5

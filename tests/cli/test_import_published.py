@@ -218,19 +218,3 @@ def test_another_key_of_the_participant_is_named_by_id_key(tmp_path):
     assert main([str(path), str(tmp_path / "out"), *options, "--id-key", "subjId"]) == 0
     assert list(imported(tmp_path / "out")) == ["sub-a0_task-rest", "sub-a1_task-rest"]
     assert list(participants(tmp_path / "out").columns) == ["dx"]
-
-
-def test_the_same_series_under_two_names_is_reported_in_the_first_import_and_in_the_next(tmp_path, capsys):
-    one, other = RNG.normal(size=(30, 5)), RNG.normal(size=(31, 5))
-    np.savez(tmp_path / "x.npz", a=one, b=other, c=one)
-    for _ in range(2):
-        assert main([str(tmp_path / "x.npz"), str(tmp_path / "out"), "--task", "rest", "--atlas", "Five"]) == 0
-        told = capsys.readouterr().out
-        assert "1 series are there more than once" in told
-        assert "sub-a_task-rest_atlas-Five_scale-5_stat-mean_desc-imported = sub-c_task-rest" in told
-
-
-def test_no_line_is_printed_for_a_run_that_was_imported(tmp_path, capsys):
-    np.savez(tmp_path / "x.npz", **{f"s{i}": RNG.normal(size=(30 + i, 5)) for i in range(20)})
-    assert main([str(tmp_path / "x.npz"), str(tmp_path / "out"), "--task", "rest", "--atlas", "Five"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) < 8

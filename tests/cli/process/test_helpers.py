@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import time
-from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from started import Start
-
-from bids_neurossm.cli.process.guard import guarded
 
 
 def participant(simulated: Path, out: Path) -> list[str | Path]:
@@ -86,52 +80,3 @@ def test_none_is_left_after_an_import_and_a_demo(start: Start, tmp_path: Path) -
     code, told, left = demo.end()
     assert code == 143, told
     assert left == []
-
-
-def test_the_fork_server_of_a_program_that_calls_a_command_is_left_alone() -> None:
-    forkserver.ensure_running()
-    server = forkserver._forkserver._forkserver_pid
-    worker = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
-    worker.start()
-    assert guarded(lambda: 0) == 0
-    assert psutil.pid_exists(server)
-    assert worker.is_alive()
-    worker.kill()
-    worker.join()
-
-
-def test_a_worker_that_a_command_forgot_is_ended() -> None:
-    started: list[multiprocessing.process.BaseProcess] = []
-
-    def command() -> int:
-        worker = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
-        worker.start()
-        started.append(worker)
-        return 0
-
-    assert guarded(command) == 0
-    assert not started[0].is_alive()
-
-
-def test_a_worker_whose_start_was_interrupted_is_ended_and_not_waited_for() -> None:
-    """A signal between the fork and the first order: the worker is on no list, and waits for ever."""
-    forkserver._forkserver._stop()  # that of another test
-    pids: list[int] = []
-
-    def command() -> int:
-        forkserver.ensure_running()
-        server = psutil.Process(forkserver._forkserver._forkserver_pid)
-        reading, writing = forkserver.connect_to_new_process(())
-        while not server.children():
-            time.sleep(0.01)
-        pids.extend([server.pid, server.children()[0].pid, reading, writing])
-        return 0
-
-    assert guarded(command) == 0
-    server, worker, reading, writing = pids
-    assert not psutil.pid_exists(server)
-    end = time.monotonic() + 5  # init reaps it
-    while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < end
-    os.close(reading)
-    os.close(writing)
