@@ -1,6 +1,5 @@
 """An encoder is pretrained on one folder and fine-tuned on another, with two commands."""
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,11 +11,7 @@ from published import places
 from bids_neurossm.cli import pretraining
 from bids_neurossm.cli.analysis_lock import analysis_lock
 from bids_neurossm.cli.parser import parse_config
-from bids_neurossm.config import Evaluation, ModelSpec, RunConfig
-from bids_neurossm.errors import CheckpointError, UsageError
-from bids_neurossm.planning.encoder import wants_encoder_only, with_encoder
-from bids_neurossm.planning.group import refuse_checkpoint, shortest_run
-from bids_neurossm.training.recipes import load_recipe
+from bids_neurossm.errors import UsageError
 
 RECIPE = """\
 [model]
@@ -114,60 +109,6 @@ def test_an_encoder_is_pretrained_by_one_command_at_a_time(tmp_path, monkeypatch
         with pytest.raises(UsageError, match="Another command is making the analysis encoder_x"):
             pretraining.with_pretrained(whole, tmp_path)
     assert len(locks) == 3
-
-
-def test_pretraining_alone_needs_no_target(tmp_path):
-    assert wants_encoder_only(_config(tmp_path, "--pretrain"))
-    assert not wants_encoder_only(_config(tmp_path, "--pretrain", "--target", "age"))
-    assert not wants_encoder_only(_config(tmp_path, "--target", "age"))
-
-
-def test_where_the_encoder_comes_from_is_said_once(tmp_path):
-    with pytest.raises(UsageError, match="each say where the encoder comes from: give one"):
-        _config(tmp_path, "--pretrain", "--pretrain-from", str(tmp_path))
-
-
-def test_only_the_second_family_is_pretrained(tmp_path):
-    config = _config(tmp_path, "--pretrain", "--target", "age")
-    settings, _ = load_recipe("hcp-task")
-    with pytest.raises(
-        UsageError, match="--pretrain needs a model with an encoder, such as --model lmae-rwmoe; neurossm has none"
-    ):
-        with_encoder(config, ModelSpec("neurossm", "hcp-task", settings))
-    with pytest.raises(UsageError, match="takes --recipe camcan-age, camcan-fluid"):
-        with_encoder(config, ModelSpec("lmae-rwmoe", "hcp-task", settings))
-    assert with_encoder(config, ModelSpec("lmae-rwmoe", "camcan-age", {})).settings == {"pretrain": True}
-
-
-def test_an_encoder_is_refused_by_other_models_and_when_it_is_not_there(tmp_path):
-    evaluation = Evaluation(target="age", checkpoint=tmp_path / "encoder.safetensors")
-    config = RunConfig(tmp_path / "in", tmp_path / "out", "group", evaluation=evaluation)
-    with pytest.raises(UsageError, match="encoder, such as --model lmae-rwmoe, take a pretrained one"):
-        refuse_checkpoint(config)
-    second = replace(config, model=ModelSpec("lmae-rwmoe", "camcan-age", {}))
-    refuse_checkpoint(second)
-    with pytest.raises(CheckpointError, match="is no pretrained encoder"):
-        with_encoder(second, second.model)
-
-
-@pytest.mark.parametrize(
-    ("times", "words"),
-    [([2.0, float("nan")], "1 of 2 runs state no repetition time"), ([2.0, 3.0], "longest repetition time 3 s")],
-)
-def test_samples_in_seconds_need_repetition_times(times, words):
-    runs = pd.DataFrame({"run": ["a", "b"], "repetition_time": times})
-    settings, _ = load_recipe("camcan-age")
-    with pytest.raises(UsageError, match=words):
-        shortest_run(ModelSpec("lmae-rwmoe", "camcan-age", settings), runs)
-
-
-def test_a_run_has_to_hold_eight_patches():
-    runs = pd.DataFrame({"run": ["a"], "repetition_time": [2.0]})
-    settings, _ = load_recipe("camcan-age")
-    found = shortest_run(ModelSpec("lmae-rwmoe", "camcan-age", settings), runs)
-    assert (found.length, found.unit) == (64.0, "seconds")
-    points = shortest_run(ModelSpec("lmae-rwmoe", "", {"patch": 3}), runs)
-    assert (points.length, points.unit) == (24.0, "volumes")
 
 
 def test_a_pretraining_can_be_looked_at_first(command, participant_results, tmp_path: Path, recipe):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from resting import resting_series
 
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.cli.run import main
@@ -19,34 +20,9 @@ from bids_neurossm.planning.group import GroupPlan, plan_group
 LABELS = [f"{number:02d}" for number in range(1, 41)]
 
 
-def series(root: Path, labels: Sequence[str], sessions: Sequence[str] = ("",)) -> Path:
-    """Make derivatives with one resting run of six regions for each participant and session."""
-    rng = np.random.default_rng(0)
-    root.mkdir(parents=True)
-    (root / "dataset_description.json").write_text(
-        '{"Name": "x", "BIDSVersion": "1.10.0", "DatasetType": "derivative"}'
-    )
-    for number, label in enumerate(labels):
-        for session in sessions:
-            between = f"_ses-{session}" if session else ""
-            stem = (
-                root
-                / f"sub-{label}"
-                / between.removeprefix("_")
-                / "func"
-                / f"sub-{label}{between}_task-rest_timeseries"
-            )
-            stem.parent.mkdir(parents=True)
-            values = rng.standard_normal((60, 6))
-            values[:, 1] += (number % 2) * values[:, 0]  # every second one is connected otherwise
-            pd.DataFrame(values, columns=list("abcdef")).to_csv(stem.with_suffix(".tsv"), sep="\t", index=False)
-            stem.with_suffix(".json").write_text('{"RepetitionTime": 2.0}')
-    return root
-
-
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return series(tmp_path_factory.mktemp("labels") / "series", LABELS)
+    return resting_series(tmp_path_factory.mktemp("labels") / "series", LABELS)
 
 
 def table(path: Path, columns: dict[str, Sequence[Any]], separator: str = "\t") -> Path:
@@ -156,7 +132,7 @@ def test_zeros_that_a_spreadsheet_lost_cost_nobody_and_are_reported(
 
 
 def test_1_and_01_are_two_people(tmp_path: Path) -> None:
-    dataset = series(tmp_path / "series", ["1", "01", "2", "3"])
+    dataset = resting_series(tmp_path / "series", ["1", "01", "2", "3"])
     people = table(tmp_path / "p.tsv", {"participant_id": ["1", "2", "3"], "dx": ["a", "b", "a"]})
     with pytest.raises(LabelError, match=r"the series has both (1 and 01|01 and 1)"):
         plan(dataset, tmp_path / "out", "--target", "dx", "--participants-file", people)
@@ -242,7 +218,7 @@ def test_an_odd_age_is_set_aside_where_nobody_asked_for_it_and_named_where_someb
 
 
 def test_labels_of_sessions(tmp_path: Path) -> None:
-    dataset = series(tmp_path / "series", LABELS[:8], ("1", "2"))
+    dataset = resting_series(tmp_path / "series", LABELS[:8], ("1", "2"))
     raw = tmp_path / "raw"
     table(raw / "participants.tsv", {"participant_id": [f"sub-{each}" for each in LABELS[:8]], "sex": ["M", "F"] * 4})
     for number, label in enumerate(LABELS[:8]):
@@ -295,7 +271,7 @@ def test_participants_who_are_nowhere_are_refused(cohort: Path, tmp_path: Path) 
 
 
 def test_a_diagnosis_that_changes_between_sessions_is_refused_before_training(tmp_path: Path) -> None:
-    dataset = series(tmp_path / "series", LABELS[:8], ("1", "2"))
+    dataset = resting_series(tmp_path / "series", LABELS[:8], ("1", "2"))
     columns = {
         "participant_id": [each for each in LABELS[:8] for _ in range(2)],
         "session_id": ["1", "2"] * 8,
