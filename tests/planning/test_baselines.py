@@ -49,7 +49,7 @@ def test_what_is_named_is_taken_once_and_in_its_order() -> None:
     assert choose(RUNS, "majority", "tangent-connectivity", "majority") == ("majority", "tangent-connectivity")
     assert choose(RUNS, "none") == ()
     assert choose(RUNS, "neurossm", "majority") == ("majority",)  # the model is not its own
-    with pytest.raises(UsageError, match="--baselines tangents is not known; known are none, .*, neurossm, "):
+    with pytest.raises(UsageError, match=r"--baselines tangents is not known; known are none, .*, neurossm, "):
         choose(RUNS, "tangents")
 
 
