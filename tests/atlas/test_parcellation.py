@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 
 from bids_neurossm.atlas import Parcellation, load_parcellation
-from bids_neurossm.atlas.drawing import Drawing
-from bids_neurossm.atlas.output_files import write_atlas
 from bids_neurossm.atlas.parcellation import read_label_image
 from bids_neurossm.errors import ResourceMissingError
 
@@ -154,63 +152,3 @@ def test_absent_empty_and_damaged_images_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "c.nii.gz").write_bytes(whole.read_bytes()[:-200])
     with pytest.raises(ResourceMissingError, match="is not a readable label image"):
         read_label_image(tmp_path / "c.nii.gz")
-
-
-def drawn(folder: Path, labels: np.ndarray, space: str = ASYM6, affine: np.ndarray | None = None) -> Parcellation:
-    """Write a label image of two regions and load it."""
-    folder.mkdir()
-    affine = np.diag([2.0, 2, 2, 1]) if affine is None else affine
-    image = folder / f"tpl-{space}_atlas-Two_dseg.nii.gz"
-    nib.save(nib.Nifti1Image(labels, affine), image)
-    (folder / f"tpl-{space}_atlas-Two_dseg.tsv").write_text("index\tname\n1\ta\n2\tb\n")
-    return load_parcellation(image)
-
-
-@pytest.fixture
-def two() -> np.ndarray:
-    labels = np.zeros((4, 4, 4), dtype=np.int16)
-    labels[1], labels[2] = 1, 2
-    return labels
-
-
-def test_a_file_of_the_same_labels_is_the_same_drawing_however_it_is_stored(tmp_path: Path, two: np.ndarray) -> None:
-    first = drawn(tmp_path / "a", two)
-    again = drawn(tmp_path / "b", two.astype(np.float32))
-    assert first.sha256 != again.sha256
-    assert first.drawing == again.drawing
-    assert (first.drawing.space, first.drawing.resolution) == (ASYM6, "2x2x2")
-    assert not first.drawing.conflicts_with(again.drawing)
-
-
-def test_the_atlas_that_an_output_dataset_keeps_is_the_same_drawing(tmp_path: Path, two: np.ndarray) -> None:
-    first = drawn(tmp_path / "a", two)
-    write_atlas(tmp_path / "out", [first])
-    kept = load_parcellation(next((tmp_path / "out").glob("tpl-*/*dseg.nii.gz")))
-    assert kept.sha256 != first.sha256
-    assert kept.drawing == first.drawing
-
-
-def test_moved_regions_are_another_drawing_within_one_space_and_resolution(tmp_path: Path, two: np.ndarray) -> None:
-    first = drawn(tmp_path / "a", two)
-    swapped = drawn(tmp_path / "b", np.where(two > 0, 3 - two, 0).astype(np.int16))
-    shifted = np.diag([2.0, 2, 2, 1])
-    shifted[0, 3] = 2
-    assert first.drawing.conflicts_with(swapped.drawing)
-    assert first.drawing.conflicts_with(drawn(tmp_path / "c", two, affine=shifted).drawing)
-    assert not first.drawing.conflicts_with(drawn(tmp_path / "d", two, "MNI152NLin2009cAsym").drawing)
-    assert not first.drawing.conflicts_with(drawn(tmp_path / "e", two, affine=np.diag([1.0, 1, 1, 1])).drawing)
-
-
-def test_the_facts_of_a_drawing_can_be_read_back(tmp_path: Path, two: np.ndarray) -> None:
-    drawing = drawn(tmp_path / "a", two).drawing
-    assert Drawing.of_record(drawing.facts()) == drawing
-    assert Drawing.of_record({"Space": ASYM6, "SHA256": "of 0.1.0"}) is None
-
-
-def test_another_drawing_under_one_name_replaces_the_atlas_of_the_dataset(tmp_path: Path, two: np.ndarray) -> None:
-    out = tmp_path / "out"
-    first = drawn(tmp_path / "a", two)
-    swapped = drawn(tmp_path / "b", np.where(two > 0, 3 - two, 0).astype(np.int16))
-    for atlas in (first, swapped):
-        write_atlas(out, [atlas])
-        assert load_parcellation(next(out.glob("tpl-*/*dseg.nii.gz"))).drawing == atlas.drawing
