@@ -25,7 +25,7 @@ import pandas as pd
 from scipy.signal import lfilter
 
 from bids_neurossm.baselines.connectivity import pearson_features
-from bids_neurossm.cohort.splits import Splits
+from bids_neurossm.cohort.split_table import Splits
 from bids_neurossm.cohort.splitting import wanted_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Evaluation, Execution, ModelSpec, Training

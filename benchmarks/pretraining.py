@@ -36,8 +36,8 @@ from bids_neurossm.models.lmae_rwmoe import LmaeRwmoe, LmaeRwmoeConfig
 from bids_neurossm.models.masks import Masking, homologues
 from bids_neurossm.pretraining.pretrain import Pretraining, hidden_tokens, pretrain
 from bids_neurossm.pretraining.settings import Settings
+from bids_neurossm.training.callbacks import Callbacks
 from bids_neurossm.training.data import RunSet, cohort_run_set
-from bids_neurossm.training.progress import Callbacks
 
 BATCH = 1
 WIDTH, NODES = 16, 32

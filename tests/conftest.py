@@ -47,9 +47,9 @@ def unprivileged() -> Iterator[None]:
 @pytest.fixture
 def checkpoint_file(tmp_path: Path) -> Path:
     """Write the checkpoint of a small NeuroSSM with random weights."""
-    from stored_checkpoint import FACTS, state_of_model
+    from helpers.stored_checkpoint import FACTS, state_of_model
 
-    from bids_neurossm.training.checkpoint import save_checkpoint
+    from bids_neurossm.training.checkpoint_tensors import save_checkpoint
 
     path = tmp_path / "models" / "fold-1_seed-2.safetensors"
     save_checkpoint(path, state_of_model(), FACTS)

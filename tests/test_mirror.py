@@ -19,16 +19,16 @@ EXCEPTIONS = {
     "ops/convolution_kernels": ("ops/test_convolution.py", "bids_neurossm.ops.convolution"),
     "ops/kernels": ("ops/test_cpu.py", "bids_neurossm.ops.selective_scan"),
     "ops/lanes": ("ops/test_cpu.py", "bids_neurossm.ops.selective_scan"),
-    "training/cohort": ("test_moved.py", "bids_neurossm.training.cohort"),
-    "training/estimator": ("test_moved.py", "bids_neurossm.training.estimator"),
-    "training/estimators": ("test_moved.py", "bids_neurossm.training.estimators"),
+    "training/cohort": ("test_deprecated.py", "bids_neurossm.training.cohort"),
+    "training/estimator": ("test_deprecated.py", "bids_neurossm.training.estimator"),
+    "training/estimators": ("test_deprecated.py", "bids_neurossm.training.estimators"),
     # Names, fields and constants, tested by what uses them; the plugin, by the tests of reliability.
     "config/checking": ("config/test_extraction.py", "bids_neurossm.config"),
     "files/record_format": ("interfaces/test_resume.py", "bids_neurossm.files.record_format"),
     "interfaces/plan": ("workflows/test_participant.py", "bids_neurossm.interfaces.plan"),
     "planning/cohort_plan": ("workflows/test_group.py", "bids_neurossm.planning.group"),
     "reports/packing": ("reports/test_series.py", "bids_neurossm.reports.series"),
-    "workflows/plugins": ("reliability/workers.py", "bids_neurossm.workflows.plugins"),
+    "workflows/worker_pool": ("reliability/workers.py", "bids_neurossm.workflows.worker_pool"),
 }
 
 
@@ -60,7 +60,7 @@ def imported(text: str) -> set[str]:
 
 def test_every_module_has_a_test_file_of_its_name_or_is_an_exception() -> None:
     found = modules()
-    assert {"checkpoint", "ops/kernels", "workflows/plugins"} <= set(found)
+    assert {"checkpoint_format", "ops/kernels", "workflows/worker_pool"} <= set(found)
     assert [module for module in found if not file_of(module).is_file() and module not in EXCEPTIONS] == []
 
 

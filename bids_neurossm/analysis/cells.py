@@ -21,9 +21,9 @@ import numpy.typing as npt
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training
 from bids_neurossm.dataset.outputs import GroupOutputs
 from bids_neurossm.errors import RunError
-from bids_neurossm.files.archives import read_archive
 from bids_neurossm.files.hashing import hash_content, hash_file
 from bids_neurossm.files.json_files import parse_json
+from bids_neurossm.files.numpy_files import read_archive
 from bids_neurossm.files.record_format import format_stamp
 from bids_neurossm.files.write import replacing
 from bids_neurossm.registry import model_entry

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from bids_neurossm.analysis.cells import FINAL, Analysis, Cell
 from bids_neurossm.analysis.holdout_ledger import look_sentence, record_look
 from bids_neurossm.baselines.connectivity import pearson_features
-from bids_neurossm.cohort.splits import Splits
+from bids_neurossm.cohort.split_table import Splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.cohort.surrogates import NULL, TRAINED_ON, altered
 from bids_neurossm.controls.confounds import confounds

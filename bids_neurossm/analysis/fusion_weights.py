@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bids_neurossm.analysis.cells import FINAL, Analysis
-from bids_neurossm.checkpoint import read_checkpoint
+from bids_neurossm.checkpoint_format import read_checkpoint
 from bids_neurossm.registry import model_entry
 
 COLUMNS = ("model", "seed", "static_weight", "dynamic_weight")

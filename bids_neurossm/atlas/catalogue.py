@@ -23,7 +23,7 @@ from bids_neurossm.atlas.tables import LabelTable, read_label_table
 from bids_neurossm.dataset.companions import LABEL_TABLE, Folders, find_companion
 from bids_neurossm.dataset.names import parse_name, sanitised_label
 from bids_neurossm.errors import ResourceMissingError, UsageError
-from bids_neurossm.files.content import is_listed, missing_content
+from bids_neurossm.files.safe_reading import is_listed, missing_content
 
 _DATA = Path(str(files("bids_neurossm"))) / "data" / "atlases"
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from bids_neurossm.atlas.drawing import Drawing, labels_hash
 from bids_neurossm.errors import ResourceMissingError, UsageError
-from bids_neurossm.files.content import missing_content
 from bids_neurossm.files.hashing import hash_content, hash_file
 from bids_neurossm.files.nifti import check_nifti, load_nifti
+from bids_neurossm.files.safe_reading import missing_content
 
 #: Names that other software gives to the spaces of TemplateFlow.
 SPACE_ALIASES = {

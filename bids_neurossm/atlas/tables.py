@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from bids_neurossm.errors import ResourceMissingError, UsageError
-from bids_neurossm.files.content import MAX_TABLE_BYTES, MAX_XML_BYTES, missing_content, read_content, read_utf8
+from bids_neurossm.files.safe_reading import MAX_TABLE_BYTES, MAX_XML_BYTES, missing_content, read_content, read_utf8
 from bids_neurossm.files.tables import read_table
 
 _INDEX_COLUMNS = ("index", "label", "value", "id", "key")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_neurossm.baselines.linear import participant_weights
-from bids_neurossm.baselines.saved import Baseline
-from bids_neurossm.checkpoint import Arrays
+from bids_neurossm.baselines.base import Baseline
+from bids_neurossm.baselines.linear_solver import participant_weights
+from bids_neurossm.checkpoint_format import Arrays
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_neurossm.baselines.base import Baseline
 from bids_neurossm.baselines.combat import harmonised
 from bids_neurossm.baselines.features import Features, PearsonFeatures
-from bids_neurossm.baselines.linear import inner_splits, participant_weights
-from bids_neurossm.baselines.saved import Baseline
-from bids_neurossm.checkpoint import Arrays
+from bids_neurossm.baselines.linear_solver import inner_splits, participant_weights
+from bids_neurossm.checkpoint_format import Arrays
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.evaluation.metrics import fit_temperature

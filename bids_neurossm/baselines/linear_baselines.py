@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_neurossm.baselines.base import Baseline
 from bids_neurossm.baselines.combat import harmonised
 from bids_neurossm.baselines.features import (
     CovariateFeatures,
@@ -19,15 +20,14 @@ from bids_neurossm.baselines.features import (
     PearsonFeatures,
     TangentFeatures,
 )
-from bids_neurossm.baselines.linear import LinearModel, fit_linear
-from bids_neurossm.baselines.saved import Baseline
-from bids_neurossm.checkpoint import Arrays
+from bids_neurossm.baselines.linear_solver import LinearModel, fit_linear
+from bids_neurossm.checkpoint_format import Arrays
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 
 
 class LinearBaseline(Baseline):
-    """An l2 linear model on features of the runs; see :func:`bids_neurossm.baselines.linear.fit_linear`.
+    """An l2 linear model on features of the runs; see :func:`bids_neurossm.baselines.linear_solver.fit_linear`.
 
     Rows are weighted so that every participant counts once per label, however many runs it has.
 

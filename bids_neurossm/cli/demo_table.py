@@ -7,7 +7,7 @@ from pathlib import Path
 from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.errors import RunError
 from bids_neurossm.files.tables import read_output
-from bids_neurossm.reports.words import interval_text
+from bids_neurossm.reports.wording import interval_text
 from bids_neurossm.simulation import PlantedTruth, read_truth
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bids_neurossm.config import Execution
 from bids_neurossm.errors import UsageError
-from bids_neurossm.files.content import MAX_TOML_BYTES, read_utf8
+from bids_neurossm.files.safe_reading import MAX_TOML_BYTES, read_utf8
 from bids_neurossm.interfaces.records import INTERRUPTED, Record, read_records
 
 _STATUS = Callable[[str, str, bool], None]
@@ -76,7 +76,7 @@ def _pass_interrupts_on(records: Path) -> None:
 def _plugin(execution: Execution, without: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     if execution.use_plugin is not None:
         return read_plugin_file(execution.use_plugin)
-    from bids_neurossm.workflows.plugins import ResilientMultiProcPlugin
+    from bids_neurossm.workflows.worker_pool import ResilientMultiProcPlugin
 
     arguments: dict[str, Any] = {"n_procs": execution.nprocs, "without": without}
     arguments["node_seconds"] = 3600 * execution.node_hours

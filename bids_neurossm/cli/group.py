@@ -14,13 +14,13 @@ from bids_neurossm.atlas.output_files import write_atlas
 from bids_neurossm.cli.analysis_lock import analysis_lock
 from bids_neurossm.cli.analysis_settings import analysis_settings, keep_settings
 from bids_neurossm.cli.array_script import cells_script
-from bids_neurossm.cli.closing import analysis_record
 from bids_neurossm.cli.engine import run_workflow
-from bids_neurossm.cli.outcome import exit_code
+from bids_neurossm.cli.exit_code import exit_code
 from bids_neurossm.cli.pretraining import pretrain_only, with_pretrained
 from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.cli.terminal.logs import begin, write_crashes
 from bids_neurossm.cli.terminal.watch import TrainingWatch
+from bids_neurossm.cli.written_outputs import analysis_record
 from bids_neurossm.config import Evaluation, RunConfig
 from bids_neurossm.dataset.description import write_description
 from bids_neurossm.dataset.left_out import LeftOut, sentences
@@ -31,7 +31,7 @@ from bids_neurossm.interfaces.records import Record, private_folder
 from bids_neurossm.planning.cohort_plan import CohortPlan, ReferencePlan
 from bids_neurossm.planning.encoder import wants_encoder_only
 from bids_neurossm.planning.group import GroupPlan, plan_group, refuse_checkpoint
-from bids_neurossm.reports.words import interval_text
+from bids_neurossm.reports.wording import interval_text
 from bids_neurossm.workflows.group import init_group_wf
 
 

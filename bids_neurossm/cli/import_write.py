@@ -17,8 +17,8 @@ from bids_neurossm.dataset.description import write_desc_labels, write_descripti
 from bids_neurossm.errors import LabelError, OutputNotWritableError, RunError
 from bids_neurossm.files.record_format import RECORD_FORMAT
 from bids_neurossm.files.series_text import series_text
+from bids_neurossm.files.sidecar_hashes import OUTPUT_HASHES, is_as_stated, stated_hashes, text_hash
 from bids_neurossm.files.tables import read_table
-from bids_neurossm.files.vouching import OUTPUT_HASHES, is_as_stated, stated_hashes, text_hash
 from bids_neurossm.files.write import write_json, write_text, write_tsv
 from bids_neurossm.interfaces.provenance import software_versions
 from bids_neurossm.interfaces.resume import read_sidecar

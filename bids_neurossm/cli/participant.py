@@ -13,11 +13,11 @@ from pathlib import Path
 from bids_neurossm.atlas import Parcellation, load_parcellation
 from bids_neurossm.atlas.output_files import write_atlas
 from bids_neurossm.cli.array_script import participant_script
-from bids_neurossm.cli.closing import dataset_record, run_is_there
-from bids_neurossm.cli.outcome import exit_code
-from bids_neurossm.cli.process.helpers import worker_pool
+from bids_neurossm.cli.exit_code import exit_code
+from bids_neurossm.cli.process.child_processes import worker_pool
 from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.cli.terminal.logs import begin, write_crashes
+from bids_neurossm.cli.written_outputs import dataset_record, run_is_there
 from bids_neurossm.config import Extraction, RunConfig
 from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.description import write_desc_labels, write_description

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bids_neurossm.cli.analysis_lock import analysis_lock
 from bids_neurossm.cli.engine import run_workflow
-from bids_neurossm.cli.outcome import exit_code
+from bids_neurossm.cli.exit_code import exit_code
 from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.cli.terminal.logs import begin, write_crashes
 from bids_neurossm.cli.terminal.watch import TrainingWatch

@@ -54,7 +54,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
             read_plugin_file(config.execution.use_plugin)
         if not config.execution.dry_run and config.execution.use_plugin is None:
-            from bids_neurossm.workflows.plugins import start_server
+            from bids_neurossm.workflows.worker_pool import start_server
 
             start_server(_preload(config))
         if config.level == "participant":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bids_neurossm import __version__
 from bids_neurossm.atlas.drawing import Drawing
-from bids_neurossm.checkpoint import CheckpointMetadata, check_fit
+from bids_neurossm.checkpoint_format import CheckpointMetadata, check_fit
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError
 

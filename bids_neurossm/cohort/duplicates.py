@@ -20,7 +20,7 @@ def refuse_duplicates(cohort: Cohort) -> None:
 
     Runs of equal length are compared volume by volume, by the ranks within each region, so that a spike that two people
     share is not taken for a shared recording. Exact copies are found by their hash
-    (:func:`bids_neurossm.cohort.splits.check_splits`); this finds those that went through another program.
+    (:func:`bids_neurossm.cohort.split_table.check_splits`); this finds those that went through another program.
 
     Raises
     ------

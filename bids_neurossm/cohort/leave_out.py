@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bids_neurossm.cohort.splits import named
+from bids_neurossm.cohort.split_table import named
 from bids_neurossm.config import TargetType
 from bids_neurossm.errors import LabelError
 

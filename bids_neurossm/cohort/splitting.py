@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bids_neurossm.cohort.leave_out import folds_of_values
-from bids_neurossm.cohort.splits import Splits, check_left_out, named, read_splits
+from bids_neurossm.cohort.split_table import Splits, check_left_out, named, read_splits
 from bids_neurossm.config import Evaluation, TargetType
 from bids_neurossm.errors import LabelError
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bids_neurossm.cohort.splits import Splits
+from bids_neurossm.cohort.split_table import Splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.controls.permutation import against_null, control_table, null_verdict, permuted_within
 from bids_neurossm.evaluation.metrics import Floats

@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bids_neurossm.baselines.connectivity import pearson_features
-from bids_neurossm.baselines.linear import fit_linear
-from bids_neurossm.cohort.splits import Splits
+from bids_neurossm.baselines.linear_solver import fit_linear
+from bids_neurossm.cohort.split_table import Splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.controls.permutation import (
     AgainstNull,

@@ -17,7 +17,7 @@ from pathspec import GitIgnoreSpec
 
 from bids_neurossm.dataset.companions import contradicts
 from bids_neurossm.errors import UsageError
-from bids_neurossm.files.content import MAX_TOML_BYTES, is_listed, missing_content, read_content
+from bids_neurossm.files.safe_reading import MAX_TOML_BYTES, is_listed, missing_content, read_content
 
 #: ``sub-`` with a label that is spelled out.
 _PARTICIPANT = re.compile(r"(?:^|/)sub-[0-9A-Za-z+]+(?=$|[/_.])")

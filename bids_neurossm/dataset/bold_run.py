@@ -19,7 +19,7 @@ from bids_neurossm.dataset.companions import (
 from bids_neurossm.dataset.names import build_name, source_entities
 from bids_neurossm.dataset.repetition_time import repetition_time
 from bids_neurossm.errors import RunError
-from bids_neurossm.files.content import missing_content
+from bids_neurossm.files.safe_reading import missing_content
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def find_companion(
     -------
     Path or None
         The file that states most of the image's entities. Its content may be missing; see
-        `bids_neurossm.files.content.missing_content`.
+        `bids_neurossm.files.safe_reading.missing_content`.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from bids_neurossm.errors import UsageError
 from bids_neurossm.files.json_files import read_json_object
 from bids_neurossm.files.portable import portable_link
 from bids_neurossm.files.record_format import RECORD_FORMAT
-from bids_neurossm.files.shared import write_shared
+from bids_neurossm.files.shared_files import write_shared
 from bids_neurossm.files.tables import read_table
 from bids_neurossm.files.write import (
     json_text,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BIDS_VERSION = "1.11.0"
 _NAME = "bids-neurossm"
 
-#: Entries of the files that jobs add to together (`bids_neurossm.files.shared`); the validator passes logs/ over.
+#: Entries of the files that jobs add to together (`bids_neurossm.files.shared_files`); the validator passes logs/ over.
 _ENTRIES = Path("logs") / "shared"
 
 _README = """\

@@ -10,7 +10,7 @@ from pathlib import Path
 from bids_neurossm.dataset.bidsignore import IgnoreRules
 from bids_neurossm.dataset.left_out import LeftOut
 from bids_neurossm.dataset.names import LABEL, name_problem, same_label
-from bids_neurossm.files.content import is_listed
+from bids_neurossm.files.safe_reading import is_listed
 
 #: Folders at the root of a dataset that may hold ``sub-*`` folders and are other datasets, or no data.
 _KNOWN = re.compile(r"\..*|sourcedata|derivatives|code|phenotype|stimuli|logs?|freesurfer|tpl-.*|models|group|work")

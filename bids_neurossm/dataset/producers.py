@@ -20,8 +20,8 @@ from bids_neurossm.dataset.companions import MOTION, OUTLIERS, Companion, Folder
 from bids_neurossm.dataset.names import parse_name
 from bids_neurossm.dataset.repetition_time import recording_repetition_time
 from bids_neurossm.errors import RunError
-from bids_neurossm.files.content import is_listed
 from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.safe_reading import is_listed
 from bids_neurossm.files.tables import read_delimited
 
 #: XCP-D's columns of framewise displacement, in mm, the unfiltered one first.

@@ -23,8 +23,8 @@ from bids_neurossm.dataset.left_out import LeftOut, left_out_by, sentences
 from bids_neurossm.dataset.names import build_name, parse_name, source_entities
 from bids_neurossm.dataset.places import Root, look_at_root, place_problem
 from bids_neurossm.errors import NoInputError, UsageError
-from bids_neurossm.files.content import missing_content
 from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.safe_reading import missing_content
 
 if TYPE_CHECKING:
     from bids.layout import BIDSLayout

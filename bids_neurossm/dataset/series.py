@@ -22,8 +22,8 @@ from bids_neurossm.dataset.names import build_name, kind_entities, parse_name, p
 from bids_neurossm.dataset.places import look_at_root, place_problem
 from bids_neurossm.dataset.producers import is_seconds, read_facts
 from bids_neurossm.errors import NoInputError, OtherRegionsError, RunError, UsageError
+from bids_neurossm.files.sidecar_hashes import is_as_stated, stated_hashes
 from bids_neurossm.files.tables import MISSING_NUMBERS, read_delimited, read_first_rows
-from bids_neurossm.files.vouching import is_as_stated, stated_hashes
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import DeviceUnavailableError, NeuroSSMError, RunError, WorkerLostError
 from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.files.write import write_json
+from bids_neurossm.training.callbacks import Callbacks, Epoch
 from bids_neurossm.training.process_group import Ranks
-from bids_neurossm.training.progress import Callbacks, Epoch
 
 #: Names of the files that the processes exchange.
 MODEL, PROGRESS, RENDEZVOUS, ERROR, LOG = "model.safetensors", "progress.jsonl", "store", "error-{}.json", "rank-{}.log"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_neurossm.baselines.linear import participant_weights
+from bids_neurossm.baselines.linear_solver import participant_weights
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.estimators.shrinkage import best_factor, shrinkage, spread, standard_gain
 from bids_neurossm.estimators.static_term import StaticTerm, fit_static

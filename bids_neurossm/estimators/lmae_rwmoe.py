@@ -31,10 +31,10 @@ from bids_neurossm.models.rwmoe import TOP, connectivity_graph, regions_with_sig
 from bids_neurossm.pretraining.encoder_checkpoint import load_encoder, reconstruction_file
 from bids_neurossm.pretraining.pretrain import pretrain
 from bids_neurossm.pretraining.settings import Settings
+from bids_neurossm.training.callbacks import Callbacks
 from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import BATCH_SIZE, evaluation_batches
-from bids_neurossm.training.progress import Callbacks
 from bids_neurossm.training.snapshot import tensors_sha256
 from bids_neurossm.training.windows import Batch
 

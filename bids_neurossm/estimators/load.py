@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from bids_neurossm.checkpoint import read_checkpoint
+from bids_neurossm.checkpoint_format import read_checkpoint
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, UsageError
 from bids_neurossm.estimators.protocol import Estimator, create_estimator

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from bids_neurossm.checkpoint import Arrays, CheckpointMetadata
+from bids_neurossm.checkpoint_format import Arrays, CheckpointMetadata
 from bids_neurossm.cohort.checkpoint_facts import check_cohort, facts_of, plain_settings, training_hash
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
@@ -29,13 +29,13 @@ from bids_neurossm.files.hashing import hash_content
 from bids_neurossm.files.record_format import format_stamp
 from bids_neurossm.models.pathway_model import PathwayConfig, PathwayModel
 from bids_neurossm.registry import model_entry
-from bids_neurossm.training.checkpoint import as_tensors, restored_module, save_checkpoint
+from bids_neurossm.training.callbacks import Callbacks
+from bids_neurossm.training.checkpoint_tensors import as_tensors, restored_module, save_checkpoint
 from bids_neurossm.training.data import RunSet, TrainingSet, cohort_run_set, targets_of
 from bids_neurossm.training.device import in_smaller_batches, torch_device
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import evaluation_batches, predict_logits
 from bids_neurossm.training.process_group import ALONE, Ranks
-from bids_neurossm.training.progress import Callbacks
 from bids_neurossm.training.snapshot import Snapshot
 from bids_neurossm.training.windows import Batch
 

@@ -13,7 +13,7 @@ from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.registry import blaming, model_entry, resolved
-from bids_neurossm.training.progress import Callbacks
+from bids_neurossm.training.callbacks import Callbacks
 
 
 class Estimator(Protocol):

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from bids_neurossm.checkpoint import CheckpointMetadata, check_fit
+from bids_neurossm.checkpoint_format import CheckpointMetadata, check_fit
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, TargetType, Training
 from bids_neurossm.errors import LabelError, UsageError

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bids_neurossm.baselines.features import MultiscaleTangentFeatures
-from bids_neurossm.baselines.linear import LinearModel, fit_linear, out_of_fold, participant_weights
+from bids_neurossm.baselines.linear_solver import LinearModel, fit_linear, out_of_fold, participant_weights
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.estimators.shrinkage import shrinkage

@@ -201,7 +201,7 @@ def verdict(model: str, baseline: str, metric: str, value: float, other: float, 
     if not np.isfinite(found.estimate):
         return f"{model} and {baseline} can not be compared: {word} is not defined for both in any fold."
     if not np.isfinite(found.p):
-        # The report says the same in fewer words (`bids_neurossm.reports.words.comparison_verdict`).
+        # The report says the same in fewer words (`bids_neurossm.reports.wording.comparison_verdict`).
         ahead = (found.estimate < 0) == (lower_is_better(metric))
         side = "can not be told apart from" if found.estimate == 0 else "is ahead of" if ahead else "is behind"
         where = f"in each of {found.n} folds" if found.n > 1 else "in one fold"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_neurossm.errors import RunError
-from bids_neurossm.files.content import no_file
+from bids_neurossm.files.safe_reading import no_file
 from bids_neurossm.files.write import write_text
 
 

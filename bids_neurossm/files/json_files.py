@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_neurossm.errors import NeuroSSMError
-from bids_neurossm.files.content import MAX_JSON_BYTES, read_utf8, too_deep
+from bids_neurossm.files.safe_reading import MAX_JSON_BYTES, read_utf8, too_deep
 
 
 def read_json(path: Path, error: type[NeuroSSMError]) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bids_neurossm.errors import NeuroSSMError
-from bids_neurossm.files.content import missing_content
+from bids_neurossm.files.safe_reading import missing_content
 
 #: Most bytes between header and voxels: comments, the history of a file.
 MAX_EXTENSION_BYTES = 16 * 1024**2

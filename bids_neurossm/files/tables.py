@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_neurossm.errors import NeuroSSMError
-from bids_neurossm.files.content import MAX_TABLE_BYTES, missing_content, read_content
+from bids_neurossm.files.safe_reading import MAX_TABLE_BYTES, missing_content, read_content
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bids_neurossm.errors import NeuroSSMError, UsageError
-from bids_neurossm.files.content import MAX_TOML_BYTES, read_content, too_deep
+from bids_neurossm.files.safe_reading import MAX_TOML_BYTES, read_content, too_deep
 
 _Section = TypeVar("_Section")
 

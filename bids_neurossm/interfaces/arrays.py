@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from bids_neurossm.files.archives import read_archive
+from bids_neurossm.files.numpy_files import read_archive
 
 _Arrays = TypeVar("_Arrays")
 

@@ -17,7 +17,7 @@ from nipype.interfaces.base import TraitedSpec, traits
 from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.cohort.duplicates import refuse_duplicates
-from bids_neurossm.cohort.splits import Splits, check_splits, write_splits
+from bids_neurossm.cohort.split_table import Splits, check_splits, write_splits
 from bids_neurossm.cohort.splitting import wanted_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.dataset.left_out import UNREADABLE

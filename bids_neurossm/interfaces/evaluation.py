@@ -8,7 +8,7 @@ from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_neurossm.analysis.cells import Analysis, Cell
 from bids_neurossm.analysis.evaluation_tables import EvaluationTables
-from bids_neurossm.cohort.splits import read_splits
+from bids_neurossm.cohort.split_table import read_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 

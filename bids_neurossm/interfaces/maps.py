@@ -18,7 +18,7 @@ from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.attribution.maps import ClassMap
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import RunError, UsageError
-from bids_neurossm.files.archives import read_archive
+from bids_neurossm.files.numpy_files import read_archive
 from bids_neurossm.files.tables import read_output
 from bids_neurossm.files.write import write_json, write_tsv
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface

@@ -17,7 +17,7 @@ from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.errors import RunError
 from bids_neurossm.files.hashing import hash_file, known_hash, remember_hash
-from bids_neurossm.files.vouching import OUTPUT_HASHES, text_hash
+from bids_neurossm.files.sidecar_hashes import OUTPUT_HASHES, text_hash
 from bids_neurossm.files.write import json_text, table_text, write_json, write_text
 from bids_neurossm.interfaces.arrays import CleanRun, load_arrays, save_arrays
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface

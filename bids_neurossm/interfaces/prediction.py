@@ -21,7 +21,7 @@ from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.attribution.checks import Check
 from bids_neurossm.attribution.cpa import PathwayAttribution
 from bids_neurossm.attribution.maps import pathway_weights
-from bids_neurossm.checkpoint import CheckpointMetadata, read_checkpoint
+from bids_neurossm.checkpoint_format import CheckpointMetadata, read_checkpoint
 from bids_neurossm.cohort.checkpoint_facts import refuse_other_drawing
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Attribution, Execution

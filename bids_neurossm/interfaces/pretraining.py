@@ -12,7 +12,7 @@ from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.files.hashing import hash_content
 from bids_neurossm.files.record_format import format_stamp
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
-from bids_neurossm.interfaces.progress import ProgressFile
+from bids_neurossm.interfaces.training_progress import ProgressFile
 
 #: What the node and its progress are called.
 PRETRAINING = "pretraining of the encoder"

@@ -16,8 +16,8 @@ from nipype.interfaces.base import TraitedSpec, traits
 from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.errors import ResourceMissingError, RunError
-from bids_neurossm.files.archives import read_archive
 from bids_neurossm.files.hashing import hash_content, hash_file
+from bids_neurossm.files.numpy_files import read_archive
 from bids_neurossm.files.record_format import format_stamp
 from bids_neurossm.files.write import replacing, write_tsv
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface

@@ -15,7 +15,7 @@ from bids_neurossm.errors import RunError
 from bids_neurossm.files.hashing import hash_content
 from bids_neurossm.files.json_files import read_json_object
 from bids_neurossm.files.record_format import format_stamp
-from bids_neurossm.files.vouching import is_as_stated, stated_hashes
+from bids_neurossm.files.sidecar_hashes import is_as_stated, stated_hashes
 from bids_neurossm.signal.strategy import Strategy
 
 #: Settings of the extraction that the input hash leaves out: their effect is hashed instead, or they have none.

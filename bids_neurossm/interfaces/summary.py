@@ -13,8 +13,8 @@ from bids_neurossm.analysis.methods_text import methods_text
 from bids_neurossm.analysis.model_card import model_card
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.escaping import escaped
 from bids_neurossm.files.portable import portable
-from bids_neurossm.files.printable import escaped
 from bids_neurossm.files.tables import read_output, read_table
 from bids_neurossm.files.write import write_json, write_text, write_tsv
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface

@@ -21,12 +21,12 @@ from bids_neurossm.analysis.cells import (
 )
 from bids_neurossm.analysis.earlier_cells import why_not_its_model, with_its_files
 from bids_neurossm.analysis.expert_maps import routing_arrays
-from bids_neurossm.cohort.splits import Splits, read_splits
+from bids_neurossm.cohort.split_table import Splits, read_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.cohort.surrogates import TRAINED_ON, altered, nested_part
 from bids_neurossm.estimators.protocol import Followed, checked_scores, create_estimator
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
-from bids_neurossm.interfaces.progress import ProgressFile
+from bids_neurossm.interfaces.training_progress import ProgressFile
 from bids_neurossm.registry import blaming, model_entry
 
 

@@ -23,8 +23,6 @@ from bids_neurossm.models.scales import bins_of_seconds, bins_of_time_points, us
 from bids_neurossm.models.selective_layers import SelectiveLayers, stacks_together
 from bids_neurossm.ops import dropout
 
-__all__ = ["STREAMS", "NeuroSSM", "NeuroSSMConfig", "log_variation", "usable_repetition_times"]
-
 STREAMS = ("raw", "difference")
 
 

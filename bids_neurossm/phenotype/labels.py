@@ -14,8 +14,8 @@ from urllib.parse import unquote_to_bytes, urlparse
 from bids_neurossm.config import TargetType
 from bids_neurossm.dataset.description import read_description
 from bids_neurossm.errors import LabelError, UsageError
-from bids_neurossm.files.content import is_listed
-from bids_neurossm.phenotype.cells import (
+from bids_neurossm.files.safe_reading import is_listed
+from bids_neurossm.phenotype.cell_values import (
     DISTINCT,
     MOSTLY,
     NumberColumn,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_neurossm.errors import LabelError
-from bids_neurossm.files.content import is_listed
 from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.safe_reading import is_listed
 from bids_neurossm.files.tables import read_table, separator_hint
-from bids_neurossm.phenotype.cells import ALWAYS_MISSING, without_missing
+from bids_neurossm.phenotype.cell_values import ALWAYS_MISSING, without_missing
 from bids_neurossm.phenotype.identifiers import Pairing, bare, pair_identifiers
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class Joined:
         name : str
             A column of the table.
         missing_values : sequence of str, optional
-            See `bids_neurossm.phenotype.cells.without_missing`.
+            See `bids_neurossm.phenotype.cell_values.without_missing`.
         named : bool
             Whether the user asked for the column; if not, a column that cannot be used is set aside.
 

@@ -14,7 +14,7 @@ from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.atlas import Parcellation
 from bids_neurossm.atlas.names import same_parcels
 from bids_neurossm.atlas.tables import network_of, read_label_table
-from bids_neurossm.cohort.splits import Splits
+from bids_neurossm.cohort.split_table import Splits
 from bids_neurossm.cohort.splitting import wanted_splits
 from bids_neurossm.config import ModelSpec, RunConfig, TargetType, Training
 from bids_neurossm.dataset.companions import LABEL_TABLE, Folders, find_companion

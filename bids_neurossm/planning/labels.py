@@ -14,7 +14,7 @@ from bids_neurossm.dataset.names import plain_label
 from bids_neurossm.dataset.series import SeriesFile
 from bids_neurossm.errors import LabelError
 from bids_neurossm.interfaces.cohort import series_facts
-from bids_neurossm.phenotype.cells import as_classes
+from bids_neurossm.phenotype.cell_values import as_classes
 from bids_neurossm.phenotype.identifiers import listed
 from bids_neurossm.phenotype.labels import (
     Target,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bids_neurossm.checkpoint import CheckpointMetadata
+from bids_neurossm.checkpoint_format import CheckpointMetadata
 from bids_neurossm.cohort.checkpoint_facts import check_cohort, cohort_facts, plain_settings, training_hash
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution
@@ -22,10 +22,10 @@ from bids_neurossm.files.write import write_tsv
 from bids_neurossm.models.lmae import LMAEConfig
 from bids_neurossm.pretraining.pretrain import Pretrained, Pretraining, pretrain
 from bids_neurossm.pretraining.settings import Settings
-from bids_neurossm.training.checkpoint import load_checkpoint, save_checkpoint
+from bids_neurossm.training.callbacks import Callbacks
+from bids_neurossm.training.checkpoint_tensors import load_checkpoint, save_checkpoint
 from bids_neurossm.training.data import cohort_run_set
 from bids_neurossm.training.device import torch_device
-from bids_neurossm.training.progress import Callbacks
 from bids_neurossm.training.snapshot import Snapshot
 
 #: Family of a checkpoint that holds an encoder alone.

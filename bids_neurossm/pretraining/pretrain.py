@@ -20,9 +20,9 @@ from bids_neurossm.errors import LabelError, RunError, UsageError
 from bids_neurossm.models.lmae import LMAE, LMAEConfig
 from bids_neurossm.models.masks import Masking, homologues, mean_correlation
 from bids_neurossm.pretraining.reconstruction import fit_rules, reconstruction_table
+from bids_neurossm.training.callbacks import Callbacks
 from bids_neurossm.training.data import RunSet
 from bids_neurossm.training.loop import Loop, steps_per_epoch
-from bids_neurossm.training.progress import Callbacks
 from bids_neurossm.training.snapshot import Snapshot
 from bids_neurossm.training.step import Optimiser
 from bids_neurossm.training.windows import Segments, training_window

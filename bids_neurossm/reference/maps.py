@@ -22,7 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import RunError, UsageError
-from bids_neurossm.files.archives import read_archive
+from bids_neurossm.files.numpy_files import read_archive
 from bids_neurossm.files.write import replacing
 from bids_neurossm.reference.studies import Studies
 

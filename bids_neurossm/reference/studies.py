@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import ResourceMissingError, RunError, UsageError
-from bids_neurossm.files.archives import check_archive
-from bids_neurossm.files.content import MAX_TABLE_BYTES, is_listed, read_gzip, read_utf8
 from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.numpy_files import check_archive
+from bids_neurossm.files.safe_reading import MAX_TABLE_BYTES, is_listed, read_gzip, read_utf8
 
 if TYPE_CHECKING:
     import pandas as pd

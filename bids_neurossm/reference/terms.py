@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.files.content import missing_content
+from bids_neurossm.files.safe_reading import missing_content
 from bids_neurossm.files.toml_files import read_toml
 from bids_neurossm.reference.studies import Studies
 

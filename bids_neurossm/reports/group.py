@@ -38,10 +38,10 @@ from bids_neurossm.reports.group_tables import (
     worded,
 )
 from bids_neurossm.reports.group_text import glance, headline, limits, metric_table, primary_metric, summary_table
+from bids_neurossm.reports.html_tables import Table, gathered_tables, pairs_table, read_json, read_table
 from bids_neurossm.reports.methods import group_methods, series_text, write_citations
 from bids_neurossm.reports.page import checked_label, error_table, markdown_card, render
-from bids_neurossm.reports.tables import Table, gathered_tables, pairs_table, read_json, read_table
-from bids_neurossm.reports.words import metric_range, model_name, set_name, target_name
+from bids_neurossm.reports.wording import metric_range, model_name, set_name, target_name
 
 Tables = dict[str, pd.DataFrame | None]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_neurossm.reports.tables import Table, as_table, number
-from bids_neurossm.reports.words import metric_name, model_name, set_name
+from bids_neurossm.reports.html_tables import Table, as_table, number
+from bids_neurossm.reports.wording import metric_name, model_name, set_name
 
 
 def cohort_tables(

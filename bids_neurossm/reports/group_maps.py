@@ -12,8 +12,8 @@ import pandas as pd
 
 from bids_neurossm.reports.figures.brain import MapStyle, brain_map, surface_map
 from bids_neurossm.reports.figures.canvas import CATEGORIES, Picture
-from bids_neurossm.reports.figures.display import on_display_grid
-from bids_neurossm.reports.tables import is_true, number, read_table
+from bids_neurossm.reports.figures.display_grid import on_display_grid
+from bids_neurossm.reports.html_tables import is_true, number, read_table
 from bids_neurossm.reports.viewer import find_labels, label_grid, viewer_data
 
 _MAP = re.compile(

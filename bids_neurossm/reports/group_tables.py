@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from bids_neurossm.reports.tables import Table, as_table, read_table
-from bids_neurossm.reports.words import comparison_verdict, metric_name, model_name, set_name
+from bids_neurossm.reports.html_tables import Table, as_table, read_table
+from bids_neurossm.reports.wording import comparison_verdict, metric_name, model_name, set_name
 
 _COMPARISON = {"baseline": "Baseline", "metric": "Metric", "shows": "The model", "difference": "Difference"}
 _COMPARISON |= {"ci_low": "95 % low", "ci_high": "95 % high", "p": "p", "method": "Method", "n": "n"}

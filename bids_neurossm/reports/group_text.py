@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from bids_neurossm.evaluation.metric_names import lower_is_better
-from bids_neurossm.reports.tables import Table, number, pairs_table, with_interval
-from bids_neurossm.reports.words import comparison_verdict, metric_name, model_name, set_name, target_name
+from bids_neurossm.reports.html_tables import Table, number, pairs_table, with_interval
+from bids_neurossm.reports.wording import comparison_verdict, metric_name, model_name, set_name, target_name
 
 _PRIMARY = ("auc", "macro_auc", "roc_auc", "balanced_accuracy", "accuracy", "r", "r2", "mae")
 

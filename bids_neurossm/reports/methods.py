@@ -12,7 +12,7 @@ import pandas as pd
 
 from bids_neurossm.files.write import write_text
 from bids_neurossm.reports.bibliography import Reference, bibtex, cited_in
-from bids_neurossm.reports.tables import is_true, read_table
+from bids_neurossm.reports.html_tables import is_true, read_table
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

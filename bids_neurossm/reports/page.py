@@ -15,8 +15,8 @@ import markupsafe
 
 from bids_neurossm import __version__
 from bids_neurossm.errors import RunError, UsageError
-from bids_neurossm.files.printable import escaped
-from bids_neurossm.reports.tables import Table, number
+from bids_neurossm.files.escaping import escaped
+from bids_neurossm.reports.html_tables import Table, number
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "data" / "report"
 

@@ -12,11 +12,7 @@ import pandas as pd
 from bids_neurossm.files.write import write_text
 from bids_neurossm.reports.figures import runs
 from bids_neurossm.reports.figures.canvas import Picture
-from bids_neurossm.reports.methods import make_methods, series_text, write_citations
-from bids_neurossm.reports.page import checked_label, error_table, render
-from bids_neurossm.reports.run_files import RunFiles, find_runs, past_failures
-from bids_neurossm.reports.series import explorer_data
-from bids_neurossm.reports.tables import (
+from bids_neurossm.reports.html_tables import (
     Table,
     as_table,
     is_true,
@@ -26,6 +22,10 @@ from bids_neurossm.reports.tables import (
     read_matrix,
     read_table,
 )
+from bids_neurossm.reports.methods import make_methods, series_text, write_citations
+from bids_neurossm.reports.page import checked_label, error_table, render
+from bids_neurossm.reports.run_files import RunFiles, find_runs, past_failures
+from bids_neurossm.reports.series import explorer_data
 
 #: Bytes of packed series in one page; the runs beyond it have their carpet alone.
 _SERIES_BUDGET = 4_000_000
@@ -260,7 +260,7 @@ def _prediction_maps(run: RunFiles) -> list[Picture]:
     if not paths:
         return []
     from bids_neurossm.reports.figures.brain import MapStyle, brain_map, surface_map
-    from bids_neurossm.reports.figures.display import on_display_grid
+    from bids_neurossm.reports.figures.display_grid import on_display_grid
 
     maps = []
     for path in paths:

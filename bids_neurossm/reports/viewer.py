@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib import colormaps
 
 from bids_neurossm.reports.figures.canvas import MAGNITUDE, SIGNED
-from bids_neurossm.reports.figures.display import ORIGIN, SHAPE, STEP, background, on_display_grid
+from bids_neurossm.reports.figures.display_grid import ORIGIN, SHAPE, STEP, background, on_display_grid
 from bids_neurossm.reports.packing import packed
 
 

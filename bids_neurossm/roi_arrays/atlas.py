@@ -13,7 +13,7 @@ from bids_neurossm.atlas.parcellation import Parcellation
 from bids_neurossm.atlas.tables import read_label_table
 from bids_neurossm.dataset.names import sanitised_label
 from bids_neurossm.errors import ResourceMissingError, UsageError
-from bids_neurossm.files.content import MAX_TABLE_BYTES, read_utf8
+from bids_neurossm.files.safe_reading import MAX_TABLE_BYTES, read_utf8
 from bids_neurossm.roi_arrays.readers import ArrayRun
 
 if TYPE_CHECKING:

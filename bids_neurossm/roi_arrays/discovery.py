@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bids_neurossm.errors import NoInputError, RunError, UsageError
-from bids_neurossm.files.content import missing_content
+from bids_neurossm.files.safe_reading import missing_content
 from bids_neurossm.roi_arrays.isolated import IsolatedReader
 from bids_neurossm.roi_arrays.pickled_records import Reading
 from bids_neurossm.roi_arrays.published import published_lengths

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bids_neurossm.errors import UsageError
-from bids_neurossm.files.content import missing_content
+from bids_neurossm.files.safe_reading import missing_content
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bids_neurossm.errors import LabelError, NoInputError, UsageError
 from bids_neurossm.files.tables import read_first_rows, read_table
-from bids_neurossm.phenotype.cells import ALWAYS_MISSING
+from bids_neurossm.phenotype.cell_values import ALWAYS_MISSING
 from bids_neurossm.phenotype.identifiers import bare, listed, pair_identifiers
 from bids_neurossm.roi_arrays.facts import refuse_other_sex
 from bids_neurossm.roi_arrays.matching import stated_entities

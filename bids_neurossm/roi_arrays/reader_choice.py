@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bids_neurossm.errors import NeuroSSMError, RunError, UsageError
-from bids_neurossm.files.content import missing_content
+from bids_neurossm.files.safe_reading import missing_content
 from bids_neurossm.roi_arrays.isolated import Found, IsolatedReader
 from bids_neurossm.roi_arrays.pickled_records import Reading, runs_of_content
 from bids_neurossm.roi_arrays.published import Published, published_by_name

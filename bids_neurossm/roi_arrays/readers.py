@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.errors import RunError, UsageError
-from bids_neurossm.files.archives import MAX_ARRAY_BYTES, archive_member, array_header, check_ratio, check_size
-from bids_neurossm.files.content import MAX_TABLE_BYTES, read_utf8
+from bids_neurossm.files.numpy_files import MAX_ARRAY_BYTES, archive_member, array_header, check_ratio, check_size
+from bids_neurossm.files.safe_reading import MAX_TABLE_BYTES, read_utf8
 from bids_neurossm.files.tables import MAX_COLUMNS
 from bids_neurossm.roi_arrays.published import Published
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.errors import RunError
-from bids_neurossm.files.content import is_listed
 from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.safe_reading import is_listed
 from bids_neurossm.files.tables import read_delimited
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.errors import RunError
-from bids_neurossm.files.content import MAX_TABLE_BYTES, MAX_TOML_BYTES, read_utf8
+from bids_neurossm.files.safe_reading import MAX_TABLE_BYTES, MAX_TOML_BYTES, read_utf8
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,5 +1,5 @@
 """Moved to `bids_neurossm.estimators.protocol`."""
 
-from bids_neurossm.moved import forwarded
+from bids_neurossm.deprecated import forwarded
 
 __getattr__ = forwarded(__name__, "bids_neurossm.estimators.protocol")

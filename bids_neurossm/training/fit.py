@@ -11,13 +11,13 @@ from torch import Tensor
 from bids_neurossm.config import Training
 from bids_neurossm.models.pathway_model import PathwayModel
 from bids_neurossm.models.scales import usable_repetition_times
+from bids_neurossm.training.callbacks import Callbacks
 from bids_neurossm.training.data import RunSet, Targets, TrainingSet
 from bids_neurossm.training.device import in_smaller_batches
 from bids_neurossm.training.early_stopping import EarlyStopping, inner_split
 from bids_neurossm.training.inference import BATCH_SIZE, balanced_mean, evaluation_batches, predict_logits, run_features
 from bids_neurossm.training.loop import History, Loop, steps_per_epoch
 from bids_neurossm.training.process_group import ALONE, Ranks
-from bids_neurossm.training.progress import Callbacks
 from bids_neurossm.training.snapshot import Snapshot
 from bids_neurossm.training.step import Stepper, class_weights, run_losses
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bids_neurossm.training.callbacks import Callbacks, Epoch
 from bids_neurossm.training.early_stopping import EarlyStopping
 from bids_neurossm.training.process_group import ALONE, Ranks
-from bids_neurossm.training.progress import Callbacks, Epoch
 from bids_neurossm.training.snapshot import Snapshot, of_prefix, with_prefix
 
 

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from held_out_cells import analysis_in, cell
+from helpers.held_out_cells import analysis_in, cell
 
 from bids_neurossm.analysis.cells import Cell
 from bids_neurossm.analysis.earlier_cells import why_not_its_model, with_its_files
-from bids_neurossm.checkpoint import CheckpointMetadata, write_checkpoint
+from bids_neurossm.checkpoint_format import CheckpointMetadata, write_checkpoint
 from bids_neurossm.cohort.checkpoint_facts import training_hash
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.estimators import load

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from coupling_model import analysis_of, carry_out, cohort_of, read
+from helpers.coupling_model import analysis_of, carry_out, cohort_of, read
 
 from bids_neurossm.analysis.cells import Cell
 from bids_neurossm.analysis.evaluation_tables import prediction_table

@@ -6,8 +6,8 @@ import pandas as pd
 import torch
 
 from bids_neurossm.analysis.fusion_weights import checkpoints_of, joined_weights, weights_notes
-from bids_neurossm.checkpoint import CheckpointMetadata
-from bids_neurossm.training.checkpoint import save_checkpoint
+from bids_neurossm.checkpoint_format import CheckpointMetadata
+from bids_neurossm.training.checkpoint_tensors import save_checkpoint
 
 
 def analysis(folder, name, seeds=2):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from coupling_model import analysis_of
+from helpers.coupling_model import analysis_of
 
 from bids_neurossm.analysis.cells import FINAL, CellKey
 from bids_neurossm.analysis.grid import cells_of

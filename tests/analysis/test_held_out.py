@@ -1,7 +1,7 @@
 """Attributions of held-out runs are averaged over the seeds that predicted them."""
 
 import numpy as np
-from held_out_cells import PATHWAYS, cell
+from helpers.held_out_cells import PATHWAYS, cell
 
 from bids_neurossm.analysis.held_out import explaining_cells, held_out_attributions
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from held_out_cells import analysis_in
+from helpers.held_out_cells import analysis_in
 
 from bids_neurossm.analysis.holdout_ledger import COLUMNS, FILE, look_sentence, record_look
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from held_out_cells import cell
+from helpers.held_out_cells import cell
 
 from bids_neurossm.analysis.map_checks import agreement_check_over, permutation_p
 from bids_neurossm.cohort.store import Cohort

@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from grayordinates import brain_models, striped, write_labels
-from painted import schaefer400
+from helpers.grayordinates import brain_models, striped, write_labels
+from helpers.painted import schaefer400
 
 from bids_neurossm.analysis.map_images import Namer, Painter
 from bids_neurossm.atlas import load_parcellation

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from held_out_cells import PATHWAYS, cell
+from helpers.held_out_cells import PATHWAYS, cell
 
 from bids_neurossm.analysis.held_out import held_out_attributions
 from bids_neurossm.analysis.map_tables import REGION_COLUMNS, pathway_table, region_table

@@ -13,7 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from small_runs import dangle, point, write_atlas
+from helpers.small_runs import dangle, point, write_atlas
 
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.atlas.catalogue import atlas_entities, known_atlases

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from two_regions import SPACE, drawn, slabs
+from helpers.two_regions import SPACE, drawn, slabs
 
 from bids_neurossm.atlas.drawing import Drawing
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from grayordinates import brain_models, striped, write_labels, write_scalars
+from helpers.grayordinates import brain_models, striped, write_labels, write_scalars
 
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.atlas.catalogue import atlas_entities

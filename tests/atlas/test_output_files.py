@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from two_regions import SPACE, drawn, slabs
+from helpers.two_regions import SPACE, drawn, slabs
 
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.atlas.output_files import atlas_files, write_atlas

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from grayordinates import VERTICES, brain_models, striped, write_labels
-from painted import schaefer400
+from helpers.grayordinates import VERTICES, brain_models, striped, write_labels
+from helpers.painted import schaefer400
 
 from bids_neurossm.atlas import load_parcellation
 from bids_neurossm.atlas.surface import _around, surface_parcellation

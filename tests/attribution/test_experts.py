@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from experts_of_regions import REGIONS, small_model, white_series
+from helpers.experts_of_regions import REGIONS, small_model, white_series
 
 from bids_neurossm.attribution.checks import completeness
 from bids_neurossm.attribution.experts import expert_attribution

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from linear_pathways import LinearPathways
+from helpers.linear_pathways import LinearPathways
 
 from bids_neurossm.attribution.inputs import series_attribution
 from bids_neurossm.errors import UsageError

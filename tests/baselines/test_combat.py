@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from baseline_cohorts import baseline, cohort_of_sites
+from helpers.baseline_cohorts import baseline, cohort_of_sites
 
 from bids_neurossm.baselines.combat import ComBat
 from bids_neurossm.baselines.connectivity import pearson_features

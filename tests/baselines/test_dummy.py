@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from baseline_cohorts import baseline, coupled_cohort
+from helpers.baseline_cohorts import baseline, coupled_cohort
 
 from bids_neurossm.cohort.store import Cohort
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from baseline_cohorts import baseline, coupled_cohort
+from helpers.baseline_cohorts import baseline, coupled_cohort
 
 from bids_neurossm.baselines.connectivity import TangentSpace, covariances_of
 from bids_neurossm.baselines.features import MultiscaleTangentFeatures

@@ -1,13 +1,13 @@
 """Kernel machines agree with scikit-learn."""
 
 import numpy as np
-from baseline_cohorts import baseline, cohort_of_sites
+from helpers.baseline_cohorts import baseline, cohort_of_sites
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import SVC
 
 from bids_neurossm.baselines import kernel_machines
 from bids_neurossm.baselines.connectivity import pearson_features
-from bids_neurossm.baselines.linear import participant_weights
+from bids_neurossm.baselines.linear_solver import participant_weights
 
 
 def test_the_margin_is_that_of_scikit_learn(tmp_path, monkeypatch):

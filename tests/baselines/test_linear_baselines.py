@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from baseline_cohorts import baseline, coupled_cohort
+from helpers.baseline_cohorts import baseline, coupled_cohort
 from sklearn.metrics import roc_auc_score
 
 from bids_neurossm.cohort.splitting import make_splits

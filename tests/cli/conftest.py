@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from started import Start, Started
+from helpers.started import Start, Started
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from cubes import group_options, make_dataset, participant_options
+from helpers.cubes import group_options, make_dataset, participant_options
 
 from bids_neurossm.cli import analysis_lock as module
 from bids_neurossm.cli.analysis_lock import analysis_folder, analysis_lock

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from cubes import group_options, make_dataset, participant_options
+from helpers.cubes import group_options, make_dataset, participant_options
 
 from bids_neurossm.cli.run import main
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from grayordinates import brain_models, striped, write_labels, write_series
+from helpers.grayordinates import brain_models, striped, write_labels, write_series
 
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.query import find_bold_runs

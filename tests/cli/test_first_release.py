@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from cubes import group_options, make_dataset, participant_options
+from helpers.cubes import group_options, make_dataset, participant_options
 from safetensors.torch import load, save
 
 from bids_neurossm.analysis.cells import Cell

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from described import absent, undescribed
-from published import places
+from helpers.described import absent, undescribed
+from helpers.published import places
 
 from bids_neurossm.simulation import read_truth
 

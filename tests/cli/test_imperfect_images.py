@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from small_runs import SPACE, add_run, dangle, point, write_atlas
+from helpers.small_runs import SPACE, add_run, dangle, point, write_atlas
 
 
 @pytest.fixture

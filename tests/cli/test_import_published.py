@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from published_layouts import CONTAINERS, LAYOUTS, LENGTHS, cohort, published_tree, record, runs_of, save
+from helpers.published_layouts import CONTAINERS, LAYOUTS, LENGTHS, cohort, published_tree, record, runs_of, save
 
 from bids_neurossm.cli.import_series import main
 from bids_neurossm.config import Selection

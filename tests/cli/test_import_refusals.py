@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published_layouts import record, runs_of, save
+from helpers.published_layouts import record, runs_of, save
 
 from bids_neurossm.cli.import_series import main
 

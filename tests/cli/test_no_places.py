@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cubes import SPACE, make_dataset
-from published import places
+from helpers.cubes import SPACE, make_dataset
+from helpers.published import places
 
 from bids_neurossm.cli.import_series import main as import_main
 from bids_neurossm.dataset.outputs import BIDSIGNORE

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_runs import SPACE, add_run, describe, write_atlas
+from helpers.small_runs import SPACE, add_run, describe, write_atlas
 
-from bids_neurossm.checkpoint import CheckpointMetadata
+from bids_neurossm.checkpoint_format import CheckpointMetadata
 from bids_neurossm.cli.run import main
 from bids_neurossm.cohort.checkpoint_facts import plain_settings
 from bids_neurossm.models.neurossm import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.training.checkpoint import save_checkpoint
+from bids_neurossm.training.checkpoint_tensors import save_checkpoint
 
 NOTE = (
     f"final.safetensors was trained on Boxes8 in MNI152NLin2009cAsym and is applied to {SPACE}: the regions are the "

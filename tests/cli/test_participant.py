@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from painted import REPETITION_TIME, paint_psychosis
+from helpers.painted import REPETITION_TIME, paint_psychosis
 
 PREFIX = "sub-01_task-rest_space-MNI152NLin2009cAsym_atlas-Schaefer2018_seg-7Networks_scale-400_res-2"
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from described import undescribed
-from published import places
+from helpers.described import undescribed
+from helpers.published import places
 
 from bids_neurossm.cli import pretraining
 from bids_neurossm.cli.analysis_lock import analysis_lock

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.atlas.drawing import Drawing
-from bids_neurossm.checkpoint import CheckpointMetadata
+from bids_neurossm.checkpoint_format import CheckpointMetadata
 from bids_neurossm.cohort.checkpoint_facts import check_cohort, cohort_facts
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError

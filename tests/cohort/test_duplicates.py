@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from autocorrelated import cohort, series_of
+from helpers.autocorrelated import cohort, series_of
 
 from bids_neurossm.cohort.duplicates import refuse_duplicates
 from bids_neurossm.cohort.store import Cohort

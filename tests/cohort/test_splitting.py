@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from split_people import CLASSES, cohort, split
+from helpers.split_people import CLASSES, cohort, split
 
 from bids_neurossm.cohort.splitting import leave_out_splits, resplit, with_resplits
 from bids_neurossm.errors import LabelError

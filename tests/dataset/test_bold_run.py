@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import ASYM6, C2009, bold
+from helpers.trees import ASYM6, C2009, bold
 
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.bold_run import BoldRun

@@ -16,7 +16,7 @@ from bids_neurossm.atlas.output_files import write_atlas
 from bids_neurossm.dataset.description import read_description, write_desc_labels, write_description
 from bids_neurossm.dataset.outputs import BIDSIGNORE
 from bids_neurossm.errors import UsageError
-from bids_neurossm.files import shared
+from bids_neurossm.files import shared_files
 from bids_neurossm.phenotype.labels import source_datasets, sources_without_place
 
 
@@ -202,7 +202,7 @@ def test_records_of_another_format_are_refused_until_told_to_take_over(tmp_path:
 
 def test_a_job_that_read_before_another_wrote_does_not_undo_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other job comes in between what this one has read and what it writes."""
-    written = shared.write_text
+    written = shared_files.write_text
     others = [{"second": "Theirs."}]
 
     def write_late(path: Path, text: str) -> None:
@@ -210,7 +210,7 @@ def test_a_job_that_read_before_another_wrote_does_not_undo_it(tmp_path: Path, m
             write_desc_labels(tmp_path, others.pop())
         written(path, text)
 
-    monkeypatch.setattr(shared, "write_text", write_late)
+    monkeypatch.setattr(shared_files, "write_text", write_late)
     write_desc_labels(tmp_path, {"first": "Mine."})
     meaning = (tmp_path / "descriptions.tsv").read_text().splitlines()
     assert "desc-first\tMine." in meaning

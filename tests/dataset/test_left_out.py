@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import C2009, bold, found
+from helpers.trees import C2009, bold, found
 
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.left_out import LeftOut, counted, sentences

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from trees import C2009, bold, found, kept_and_left_out
+from helpers.trees import C2009, bold, found, kept_and_left_out
 
 from bids_neurossm.errors import NoInputError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import ASYM6, C2009, bold, found
+from helpers.trees import ASYM6, C2009, bold, found
 
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.query import _layout, find_bold_runs

@@ -22,8 +22,8 @@ from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import DeviceUnavailableError, LabelError, RunError, WorkerLostError
 from bids_neurossm.estimators.data_parallel import check_devices, failure
 from bids_neurossm.estimators.protocol import create_estimator
+from bids_neurossm.training.callbacks import Callbacks
 from bids_neurossm.training.process_group import Ranks
-from bids_neurossm.training.progress import Callbacks
 
 # Without dropout, whose random numbers are laid out by batch, the split of a batch changes nothing but rounding.
 MODEL = {"width": 8, "state": 2, "dropout": 0.0, "region_dropout": 0.0}
@@ -115,7 +115,7 @@ from bids_neurossm.cli.process.signals import ending_on_signals
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.estimators.protocol import create_estimator
-from bids_neurossm.training.progress import Callbacks
+from bids_neurossm.training.callbacks import Callbacks
 
 training = Training(epochs=100_000, batch_size=5)
 estimator = create_estimator("neurossm", ModelSpec(settings={MODEL}), training, Execution(device="cpu", devices=2))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from networks_of_regions import (
+from helpers.networks_of_regions import (
     CPU,
     PEOPLE,
     PLANTED,
@@ -28,8 +28,8 @@ from bids_neurossm.estimators.load import load_trained
 from bids_neurossm.estimators.map_perturbations import decisions_without, random_shares
 from bids_neurossm.pretraining.encoder_checkpoint import load_encoder, pretrain_cohort
 from bids_neurossm.pretraining.settings import Settings
-from bids_neurossm.training.checkpoint import load_checkpoint
-from bids_neurossm.training.progress import Callbacks
+from bids_neurossm.training.callbacks import Callbacks
+from bids_neurossm.training.checkpoint_tensors import load_checkpoint
 
 
 @pytest.fixture(scope="module")

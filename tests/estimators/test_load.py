@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from stored_checkpoint import FACTS, state_of_model
+from helpers.stored_checkpoint import FACTS, state_of_model
 
 from bids_neurossm.baselines.dummy import Majority
-from bids_neurossm.checkpoint import CheckpointMetadata, write_checkpoint
+from bids_neurossm.checkpoint_format import CheckpointMetadata, write_checkpoint
 from bids_neurossm.config import Execution
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.estimators.load import load_estimator, load_trained
 from bids_neurossm.estimators.neurossm import NeuroSSMEstimator
-from bids_neurossm.training.checkpoint import save_checkpoint
+from bids_neurossm.training.checkpoint_tensors import save_checkpoint
 
 MAJORITY = CheckpointMetadata({}, "dx", "class", ("a", "b"), ("A", "B"), family="majority")
 

@@ -14,7 +14,7 @@ from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError, DeviceUnavailableError, LabelError, RunError, UsageError
 from bids_neurossm.estimators.load import load_trained
 from bids_neurossm.estimators.protocol import create_estimator
-from bids_neurossm.training.progress import Callbacks
+from bids_neurossm.training.callbacks import Callbacks
 from bids_neurossm.training.recipes import load_recipe
 from bids_neurossm.training.windows import chosen_window
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from several_times import BRIEF, SECONDS, TIMES, cohort_of_times
+from helpers.several_times import BRIEF, SECONDS, TIMES, cohort_of_times
 
 from bids_neurossm.attribution.checks import completeness
 from bids_neurossm.config import Execution, ModelSpec

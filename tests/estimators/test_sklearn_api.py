@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from several_times import SECONDS, TIMES, runs_of
+from helpers.several_times import SECONDS, TIMES, runs_of
 from sklearn.base import clone
 
 from bids_neurossm import NeuroSSMClassifier, NeuroSSMRegressor

@@ -10,15 +10,15 @@ import torch
 
 from bids_neurossm.attribution.checks import completeness
 from bids_neurossm.baselines.features import MultiscaleTangentFeatures
-from bids_neurossm.baselines.linear import fit_linear
+from bids_neurossm.baselines.linear_solver import fit_linear
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.estimators.load import load_trained
 from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.estimators.static_term import StaticTerm, fit_static
+from bids_neurossm.training.callbacks import Callbacks
 from bids_neurossm.training.inference import predict_logits
-from bids_neurossm.training.progress import Callbacks
 
 REGIONS, EPOCHS = 6, 4
 TRAIN, TEST = np.arange(40), np.arange(40, 60)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from predicted_units import CLASSES, units
+from helpers.predicted_units import CLASSES, units
 
 from bids_neurossm.evaluation.calibration import calibrated, temperatures
 from bids_neurossm.evaluation.metric_tables import metric_table

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from predicted_units import CLASSES, predictions
-from predicted_units import units as overconfident
+from helpers.predicted_units import CLASSES, predictions
+from helpers.predicted_units import units as overconfident
 
 from bids_neurossm.evaluation import metrics
 from bids_neurossm.evaluation.calibration import temperatures

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
-from predicted_units import predictions
+from helpers.predicted_units import predictions
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bids_neurossm.errors import LabelError, RunError
-from bids_neurossm.files.content import read_gzip
+from bids_neurossm.files.safe_reading import read_gzip
 from bids_neurossm.files.tables import read_delimited, read_first_rows, read_output, read_table
 from bids_neurossm.files.write import write_tsv
 

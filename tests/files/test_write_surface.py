@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from grayordinates import brain_models
+from helpers.grayordinates import brain_models
 
 from bids_neurossm.files.write_surface import write_cifti, write_gifti
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from painted import paint_psychosis
+from helpers.painted import paint_psychosis
 from reliability.cohort import SPACE, write_atlas, write_dataset
 
 _SITES = ("OHSU", "SBL", "CALTECH")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from coupling_model import analysis_of, carry_out, cohort_of
+from helpers.coupling_model import analysis_of, carry_out, cohort_of
 
-from bids_neurossm.cohort.splits import read_splits
+from bids_neurossm.cohort.split_table import read_splits
 from bids_neurossm.config import ModelSpec
 from bids_neurossm.dataset.outputs import GroupOutputs
 

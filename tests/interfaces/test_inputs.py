@@ -10,7 +10,7 @@ import pytest
 
 from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.errors import RunError
-from bids_neurossm.files.vouching import text_hash
+from bids_neurossm.files.sidecar_hashes import text_hash
 from bids_neurossm.interfaces.inputs import hashes_after_reading, input_hashes, states_before_reading
 
 

@@ -10,13 +10,13 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from grayordinates import brain_models, striped, write_labels
+from helpers.grayordinates import brain_models, striped, write_labels
 
 from bids_neurossm.analysis.cells import ATTRIBUTION_FIELDS, Analysis, Cell, CellKey
 from bids_neurossm.analysis.held_out import held_out_attributions
 from bids_neurossm.analysis.map_checks import PARTICIPANTS_PER_CLASS, check_run
 from bids_neurossm.atlas import load_parcellation
-from bids_neurossm.cohort.splits import write_splits
+from bids_neurossm.cohort.split_table import write_splits
 from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Attribution, Evaluation, Execution, ModelSpec, Reference, Training

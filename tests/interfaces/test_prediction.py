@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from two_regions import SPACE, drawn, slabs
+from helpers.two_regions import SPACE, drawn, slabs
 
-from bids_neurossm.checkpoint import CheckpointMetadata, write_checkpoint
+from bids_neurossm.checkpoint_format import CheckpointMetadata, write_checkpoint
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.interfaces.prediction import check_checkpoint, fits, prediction_label
 from bids_neurossm.signal.strategy import load_strategy

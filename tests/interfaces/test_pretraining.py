@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from coupling_model import analysis_of, cohort_of
-from networks_of_regions import SMALL
+from helpers.coupling_model import analysis_of, cohort_of
+from helpers.networks_of_regions import SMALL
 
 from bids_neurossm.analysis.cells import Analysis
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.interfaces.pretraining import PretrainEncoder, encoder_file
-from bids_neurossm.interfaces.progress import read_progress
+from bids_neurossm.interfaces.training_progress import read_progress
 
 ONE_EPOCH = {**SMALL, "pretraining": {**SMALL["pretraining"], "epochs": 1}}
 

@@ -14,7 +14,7 @@ from bids_neurossm.config import Extraction
 from bids_neurossm.dataset.bold_run import BoldRun
 from bids_neurossm.dataset.outputs import RunOutputs
 from bids_neurossm.files import record_format
-from bids_neurossm.files.vouching import OUTPUT_HASHES, stated_hashes, text_hash
+from bids_neurossm.files.sidecar_hashes import OUTPUT_HASHES, stated_hashes, text_hash
 from bids_neurossm.interfaces import participant
 from bids_neurossm.interfaces.inputs import input_hashes
 from bids_neurossm.interfaces.participant import _Table, _write

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from coupling_model import analysis_of, cohort_of
+from helpers.coupling_model import analysis_of, cohort_of
 
 from bids_neurossm.files.write import write_tsv
 from bids_neurossm.interfaces.cohort import MakeSplits

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from experts_of_regions import small_config, small_model, white_series
+from helpers.experts_of_regions import small_config, small_model, white_series
 
 from bids_neurossm.errors import UsageError
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from linear_pathways import GAIN, LinearConfig, LinearPathways
+from helpers.linear_pathways import GAIN, LinearConfig, LinearPathways
 
 from bids_neurossm.models.pathway_model import PathwayConfig, PathwayModel
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from random_scans import NAMES, draw_scan, scan_outcome
+from helpers.random_scans import NAMES, draw_scan, scan_outcome
 
 from bids_neurossm.ops import selective_scan
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from random_scans import NAMES, draw_scan
+from helpers.random_scans import NAMES, draw_scan
 
 from bids_neurossm.errors import DeviceUnavailableError, UsageError
 from bids_neurossm.ops import dispatch, selective_scan

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from resting import resting_series
+from helpers.resting import resting_series
 
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.cli.run import main

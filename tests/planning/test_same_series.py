@@ -10,7 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from cubes import SPACE, group_options, make_dataset, participant_options
+from helpers.cubes import SPACE, group_options, make_dataset, participant_options
 
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.cli.run import main

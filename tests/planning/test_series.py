@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from resting import resting_series
+from helpers.resting import resting_series
 
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.errors import NoInputError, RunError, UsageError

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from networks_of_regions import CPU, REGIONS, SMALL, TRAIN, TRAINING, cohort_of_networks, small_estimator
+from helpers.networks_of_regions import CPU, REGIONS, SMALL, TRAIN, TRAINING, cohort_of_networks, small_estimator
 
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.estimators.load import load_trained

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks_of_regions import TRAIN, cohort_of_networks, small_estimator
+from helpers.networks_of_regions import TRAIN, cohort_of_networks, small_estimator
 
 from bids_neurossm.errors import LabelError, UsageError
 from bids_neurossm.models.masks import Masking

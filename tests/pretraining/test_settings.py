@@ -1,7 +1,7 @@
 """Settings of pretraining and fine-tuning are sorted, and contradictions are refused."""
 
 import pytest
-from networks_of_regions import REGIONS, SMALL
+from helpers.networks_of_regions import REGIONS, SMALL
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.pretraining.settings import Settings

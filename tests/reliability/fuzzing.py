@@ -191,7 +191,7 @@ def parsers(folder: Path) -> list[Parser]:
     from bids_neurossm.atlas.parcellation import read_label_image
     from bids_neurossm.atlas.tables import read_label_table
     from bids_neurossm.cli.engine import read_plugin_file
-    from bids_neurossm.cohort.splits import read_splits
+    from bids_neurossm.cohort.split_table import read_splits
     from bids_neurossm.config import Selection
     from bids_neurossm.dataset.bidsignore import IgnoreRules
     from bids_neurossm.dataset.query import find_bold_runs
@@ -275,7 +275,7 @@ def _binary(arrays: Callable[[Path], object]) -> list[Parser]:
     from bids_neurossm.analysis.cells import Cell
     from bids_neurossm.atlas.grayordinates import read_dense_labels
     from bids_neurossm.estimators.load import load_estimator
-    from bids_neurossm.training.checkpoint import load_checkpoint
+    from bids_neurossm.training.checkpoint_tensors import load_checkpoint
 
     tensors, settings = sound_files.checkpoint()
 

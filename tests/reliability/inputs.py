@@ -266,7 +266,7 @@ def _named(write: Callable[..., None], out: Path) -> None:
 
 def tables() -> Iterator[Bad]:
     """Tables of participants, and splits."""
-    from bids_neurossm.cohort.splits import read_splits
+    from bids_neurossm.cohort.split_table import read_splits
     from bids_neurossm.phenotype.participants import read_participants
 
     bad: dict[str, bytes | None] = {f"a table of participants that is {w}": c for w, c in GARBAGE.items()}
@@ -312,7 +312,7 @@ def series() -> Iterator[Bad]:
 
 def checkpoints(folder: Path) -> Iterator[Bad]:
     """Checkpoints, of which each is two files."""
-    from bids_neurossm.training.checkpoint import load_checkpoint
+    from bids_neurossm.training.checkpoint_tensors import load_checkpoint
 
     tensors = struct.pack("<Q", 2) + b"{}"
     from hashlib import sha256

@@ -178,7 +178,7 @@ def bombs(folder: Path) -> list[list[str]]:
     from bids_neurossm.atlas.parcellation import read_label_image
     from bids_neurossm.atlas.tables import read_label_table
     from bids_neurossm.signal.parcels import parcel_series
-    from bids_neurossm.training.checkpoint import load_checkpoint
+    from bids_neurossm.training.checkpoint_tensors import load_checkpoint
 
     folder.mkdir()
     atlas = write_atlas(folder)

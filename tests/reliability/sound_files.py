@@ -70,9 +70,9 @@ def matlab() -> list[bytes]:
 
 def checkpoint() -> tuple[bytes, bytes]:
     """Tensors and settings of a small model."""
-    from bids_neurossm.checkpoint import CheckpointMetadata
+    from bids_neurossm.checkpoint_format import CheckpointMetadata
     from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
-    from bids_neurossm.training.checkpoint import save_checkpoint
+    from bids_neurossm.training.checkpoint_tensors import save_checkpoint
 
     config = {"n_regions": 3, "n_outputs": 2, "width": 4, "state": 2, "scales": [1]}
     model = NeuroSSM(NeuroSSMConfig(**{**config, "scales": (1,)}))
@@ -86,7 +86,7 @@ def checkpoint() -> tuple[bytes, bytes]:
 
 def baselines() -> list[tuple[bytes, bytes]]:
     """Tensors and settings of baselines; as 0.1.0 wrote them, without a hash of the settings in the tensors."""
-    from bids_neurossm.checkpoint import CheckpointMetadata, write_checkpoint
+    from bids_neurossm.checkpoint_format import CheckpointMetadata, write_checkpoint
 
     names = ["a", "b"]
     linear = {"coefficients": np.zeros((1, 3)), "intercepts": np.zeros(1)}

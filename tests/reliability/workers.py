@@ -22,7 +22,7 @@ from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.config import Execution
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.records import Record
-from bids_neurossm.workflows.plugins import start_server
+from bids_neurossm.workflows.worker_pool import start_server
 
 PART = "workers"
 CGROUP = Path("/sys/fs/cgroup/memory")

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from reported import CLASSES, FAILURES, HOSTILE, Page
+from helpers.reported import CLASSES, FAILURES, HOSTILE, Page
 
 from bids_neurossm.reports.group import write_group_report
 from bids_neurossm.reports.participant import write_participant_report

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from reported import Page
+from helpers.reported import Page
 
 from bids_neurossm.errors import RunError
 from bids_neurossm.reports.group import write_group_report

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from reported import HOSTILE, Page
+from helpers.reported import HOSTILE, Page
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.reports.group import write_group_report

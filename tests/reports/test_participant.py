@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reported import FAILURES, Page
+from helpers.reported import FAILURES, Page
 
 from bids_neurossm.reports.participant import write_participant_report
 

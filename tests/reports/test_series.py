@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from reported import unpacked
+from helpers.reported import unpacked
 
 from bids_neurossm.reports.series import explorer_data
 

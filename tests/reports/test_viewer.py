@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from reported import unpacked
+from helpers.reported import unpacked
 
-from bids_neurossm.reports.figures.display import SHAPE, background
+from bids_neurossm.reports.figures.display_grid import SHAPE, background
 from bids_neurossm.reports.viewer import find_labels, viewer_data
 
 

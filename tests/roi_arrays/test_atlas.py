@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from roi_sources import array_run
+from helpers.roi_sources import array_run
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.roi_arrays.atlas import Atlas, entities_for, find_atlas, kept_columns, read_names, region_names

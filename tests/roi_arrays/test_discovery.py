@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from roi_sources import array_run
+from helpers.roi_sources import array_run
 
 from bids_neurossm.errors import NoInputError, UsageError
 from bids_neurossm.roi_arrays.discovery import find_arrays, orientations

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from roi_sources import array_run
+from helpers.roi_sources import array_run
 
 from bids_neurossm.errors import LabelError
 from bids_neurossm.roi_arrays.facts import refuse_other_sex, sex_of, table_of_facts, with_facts

@@ -135,7 +135,9 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path, monkeypatch):
 
 
 def test_an_interrupt_ends_a_command_whatever_it_is_reading(tmp_path, monkeypatch):
-    from started import hear_ctrl_c  # not at the top: the reader's process imports this file, and has no other path
+    from helpers.started import (
+        hear_ctrl_c,  # not at the top: the reader's process imports this file, and has no other path
+    )
 
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     path = tmp_path / "x"

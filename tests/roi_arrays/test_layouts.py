@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published_layouts import ARRAYS, CONTAINERS, LAYOUTS, cohort
+from helpers.published_layouts import ARRAYS, CONTAINERS, LAYOUTS, cohort
 
 from bids_neurossm.roi_arrays.discovery import find_arrays
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from roi_sources import array_run
+from helpers.roi_sources import array_run
 
 from bids_neurossm.errors import LabelError, UsageError
 from bids_neurossm.roi_arrays.discovery import find_arrays

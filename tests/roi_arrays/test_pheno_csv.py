@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from roi_sources import array_run
+from helpers.roi_sources import array_run
 
 from bids_neurossm.errors import LabelError, NoInputError, UsageError
 from bids_neurossm.roi_arrays.pheno_csv import find_phenotypes, id_column, keep_release, with_phenotypes

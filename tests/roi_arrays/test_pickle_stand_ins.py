@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from roi_sources import Reduced, written
+from helpers.roi_sources import Reduced, written
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.roi_arrays.restricted_pickle import load_restricted

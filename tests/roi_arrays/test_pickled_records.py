@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from roi_sources import constant_record, save_objects
+from helpers.roi_sources import constant_record, save_objects
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.roi_arrays.discovery import find_arrays

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from roi_sources import written
+from helpers.roi_sources import written
 
 from bids_neurossm.errors import UsageError
 from bids_neurossm.roi_arrays.pickled_tables import Frame

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from grayordinates import (
+from helpers.grayordinates import (
     AFFINE,
     CORTEX,
     NUCLEI,

@@ -12,9 +12,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from small_runs import SPACE as SMALL_SPACE
-from small_runs import add_run, write_atlas
-from small_runs import save as save_image
+from helpers.small_runs import SPACE as SMALL_SPACE
+from helpers.small_runs import add_run, write_atlas
+from helpers.small_runs import save as save_image
 
 from bids_neurossm.atlas import Parcellation, load_parcellation
 from bids_neurossm.errors import RunError

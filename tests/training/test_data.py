@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from several_times import BRIEF, RUNS, TIMES, config_in_seconds, run_set, runs_of
+from helpers.several_times import BRIEF, RUNS, TIMES, config_in_seconds, run_set, runs_of
 
 from bids_neurossm import NeuroSSMClassifier
 from bids_neurossm.errors import RunError, UsageError

@@ -10,10 +10,10 @@ from bids_neurossm import NeuroSSMClassifier
 from bids_neurossm.config import Training
 from bids_neurossm.errors import LabelError, UsageError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.training.callbacks import Callbacks
 from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.early_stopping import EarlyStopping, inner_split
 from bids_neurossm.training.fit import fit, validation_loss
-from bids_neurossm.training.progress import Callbacks
 
 NOISE = Training(epochs=12, batch_size=8, learning_rate=0.02, early_stopping=2, validation_fraction=0.25)
 

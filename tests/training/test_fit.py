@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from several_times import BRIEF, RUNS, config_in_seconds, run_set, runs_of
+from helpers.several_times import BRIEF, RUNS, config_in_seconds, run_set, runs_of
 
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.training.callbacks import Callbacks
 from bids_neurossm.training.data import RunSet, TrainingSet, usable_times
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import predict_logits, run_features
-from bids_neurossm.training.progress import Callbacks
 from bids_neurossm.training.step import run_losses
 
 TINY = Training(epochs=2, batch_size=4, learning_rate=5e-3)

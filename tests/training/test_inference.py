@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from linear_pathways import LinearPathways
-from several_times import TIMES, run_set, runs_of
+from helpers.linear_pathways import LinearPathways
+from helpers.several_times import TIMES, run_set, runs_of
 
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.training.data import RunSet

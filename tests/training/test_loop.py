@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from bids_neurossm.training.callbacks import Callbacks
 from bids_neurossm.training.early_stopping import EarlyStopping
 from bids_neurossm.training.loop import History, Loop, steps_per_epoch
-from bids_neurossm.training.progress import Callbacks
 from bids_neurossm.training.snapshot import Snapshot
 
 

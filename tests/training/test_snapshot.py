@@ -12,9 +12,9 @@ from safetensors.torch import save
 
 from bids_neurossm.config import Training
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.training.callbacks import Callbacks
 from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.fit import fit
-from bids_neurossm.training.progress import Callbacks
 from bids_neurossm.training.snapshot import Snapshot
 
 SETTINGS = Training(epochs=5, batch_size=4, learning_rate=0.01, early_stopping=5, validation_fraction=0.25)

@@ -9,10 +9,10 @@ import torch
 from bids_neurossm.config import Training
 from bids_neurossm.errors import RunError
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
+from bids_neurossm.training.callbacks import Callbacks, TrainingWarning
 from bids_neurossm.training.data import RunSet, TrainingSet
 from bids_neurossm.training.fit import fit
 from bids_neurossm.training.inference import predict_logits
-from bids_neurossm.training.progress import Callbacks, TrainingWarning
 
 TINY = Training(epochs=3, batch_size=8, learning_rate=5e-3)
 

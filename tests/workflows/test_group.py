@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resting import resting_series
+from helpers.resting import resting_series
 
 from bids_neurossm.analysis.grid import cells_of
 from bids_neurossm.cli.parser import parse_config

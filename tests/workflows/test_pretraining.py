@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from resting import resting_series
+from helpers.resting import resting_series
 
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.planning.pretraining import plan_pretraining

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bids_neurossm.cli.process.helpers import no_process_left
+from bids_neurossm.cli.process.child_processes import no_process_left
 from bids_neurossm.cli.process.work_folder import make_work_folder
 from bids_neurossm.config import Execution
 from bids_neurossm.errors import OutputNotWritableError

@@ -11,11 +11,11 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bids_neurossm.cli.process.helpers import no_process_left
+from bids_neurossm.cli.process.child_processes import no_process_left
 from bids_neurossm.cli.process.signals import EXIT_CODES, PATIENCE, Terminated, ending_on_signals
 from bids_neurossm.cli.process.streams import discard_output, flush_streams, open_streams
 from bids_neurossm.errors import NeuroSSMError, OutputNotWritableError
-from bids_neurossm.files.printable import escaped, printable
+from bids_neurossm.files.escaping import escaped, printable
 
 #: Exit code where the reader of the output has gone, as with ``| head -1``.
 OUTPUT_CUT_OFF = 130

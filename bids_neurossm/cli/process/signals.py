@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-from bids_neurossm.cli.process.helpers import kill_descendants
+from bids_neurossm.cli.process.child_processes import kill_descendants
 
 #: Signals that end a command, and its exit code for each.
 EXIT_CODES: dict[int, int] = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bids_neurossm.files.printable import escaped, printable
+from bids_neurossm.files.escaping import escaped, printable
 
 #: Where nothing can be shown in place, what is under way is told this seldom.
 _QUIET_SECONDS = 30.0

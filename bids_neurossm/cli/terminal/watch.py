@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from bids_neurossm.cli.terminal.console import Console
-from bids_neurossm.interfaces.progress import read_progress, take_notices
+from bids_neurossm.interfaces.training_progress import read_progress, take_notices
 
 _SECONDS_BETWEEN = 1.0
 

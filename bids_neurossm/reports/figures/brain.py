@@ -33,7 +33,7 @@ from bids_neurossm.reports.figures.canvas import (
     picture,
     themed,
 )
-from bids_neurossm.reports.figures.display import ORIGIN, SHAPE, STEP, background, nilearn_file
+from bids_neurossm.reports.figures.display_grid import ORIGIN, SHAPE, STEP, background, nilearn_file
 
 SLICES = (-24, -12, 0, 12, 24, 36, 48, 60)
 

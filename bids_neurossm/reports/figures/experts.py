@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bids_neurossm.reports.figures.canvas import CATEGORIES, Picture, new_figure, picture, themed
-from bids_neurossm.reports.tables import gathered_tables
+from bids_neurossm.reports.html_tables import gathered_tables
 
 
 def expert_networks(folder: Path) -> Picture | None:

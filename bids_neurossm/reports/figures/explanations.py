@@ -10,7 +10,7 @@ import pandas as pd
 
 from bids_neurossm.reports.figures.canvas import CATEGORIES, FAINT, SIGNED, Picture, new_figure, picture, themed
 from bids_neurossm.reports.figures.predictions import name_cells
-from bids_neurossm.reports.tables import number
+from bids_neurossm.reports.html_tables import number
 
 
 def pathway_importance(pathways: pd.DataFrame, colours: Mapping[str, str], note: str = "") -> Picture | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bids_neurossm.reports.figures.canvas import CATEGORIES, FAINT, Picture, new_figure, picture, themed
-from bids_neurossm.reports.tables import number
+from bids_neurossm.reports.html_tables import number
 
 
 def roc_curves(predictions: pd.DataFrame, classes: Sequence[str], where: str) -> Picture | None:

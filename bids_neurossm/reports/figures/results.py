@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from bids_neurossm.reports.figures.canvas import CATEGORIES, FAINT, INK, Picture, new_figure, picture, themed
-from bids_neurossm.reports.tables import number
-from bids_neurossm.reports.words import comparison_verdict, metric_name, model_name
+from bids_neurossm.reports.html_tables import number
+from bids_neurossm.reports.wording import comparison_verdict, metric_name, model_name
 
 _OURS, _OTHERS = CATEGORIES[5], CATEGORIES[0]
 

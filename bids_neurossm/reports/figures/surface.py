@@ -14,7 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from bids_neurossm.reports.figures.display import grid_index, nilearn_file
+from bids_neurossm.reports.figures.display_grid import grid_index, nilearn_file
 
 #: Side and view of each picture, in the order in which they are laid out, two by two.
 VIEWS = (("left", "lateral"), ("right", "lateral"), ("left", "medial"), ("right", "medial"))

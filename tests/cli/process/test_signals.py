@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from started import Start, Started
+from helpers.started import Start, Started
 
 #: Replaces a function by a call into C code that does not come back for hours, wherever it is called.
 _HOOK = """
@@ -118,7 +118,7 @@ def ended(command: Started, number: int) -> tuple[int, list[str], float]:
         (signal.SIGINT, "participant", ["Linear"], "bids_neurossm.dataset.query:index_runs"),
         (signal.SIGTERM, "participant", ["--check"], "bids_neurossm.atlas.catalogue:read_label_image"),
         (signal.SIGINT, "participant", [], "bids_neurossm.atlas.catalogue:read_label_image"),
-        (signal.SIGTERM, "participant", [], "bids_neurossm.files.content:read_content"),
+        (signal.SIGTERM, "participant", [], "bids_neurossm.files.safe_reading:read_content"),
         (signal.SIGINT, "participant", [], "bids_neurossm.signal.stream:volumes"),
         (signal.SIGTERM, "participant", ["Linear"], "bids_neurossm.signal.stream:volumes"),
         (signal.SIGHUP, "group", [], "bids_neurossm.files.tables:read_delimited"),
@@ -158,7 +158,11 @@ def test_a_level_ends_while_a_library_does_not_come_back(
     ("module", "function", "arguments"),
     [
         ("bids_neurossm", "bids_neurossm.cli.fetch:_fetch", ["--fetch-resources", "{folder}"]),
-        ("bids_neurossm.cli.demo", "bids_neurossm.files.content:read_content", ["{folder}", "--participants", "5"]),
+        (
+            "bids_neurossm.cli.demo",
+            "bids_neurossm.files.safe_reading:read_content",
+            ["{folder}", "--participants", "5"],
+        ),
         ("bids_neurossm.cli.import_series", "bids_neurossm.roi_arrays.plan:plan_import", ["{folder}", "{folder}/out"]),
     ],
 )
@@ -225,7 +229,7 @@ def test_a_second_signal_does_not_interrupt_the_clean_up(tmp_path: Path) -> None
 def test_workers_do_not_hear_ctrl_c() -> None:
     code = (
         "import signal\n"
-        "from bids_neurossm.cli.process.helpers import worker_pool\n"
+        "from bids_neurossm.cli.process.child_processes import worker_pool\n"
         "with worker_pool(1) as pool: print(pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, []).result())\n"
         "print(signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
     )

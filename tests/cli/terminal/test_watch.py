@@ -9,7 +9,7 @@ from rich.console import Console as RichConsole
 from bids_neurossm.cli.terminal import console as module
 from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.cli.terminal.watch import TrainingWatch
-from bids_neurossm.interfaces.progress import ProgressFile
+from bids_neurossm.interfaces.training_progress import ProgressFile
 
 
 def _told(capsys):

@@ -7,7 +7,7 @@ import pytest
 
 from bids_neurossm.reports.figures.brain import MapStyle, _project, _scale, brain_map, surface_map
 from bids_neurossm.reports.figures.canvas import CATEGORIES
-from bids_neurossm.reports.figures.display import SHAPE
+from bids_neurossm.reports.figures.display_grid import SHAPE
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bids_neurossm.reports.figures import surface
-from bids_neurossm.reports.figures.display import ORIGIN, SHAPE, STEP
+from bids_neurossm.reports.figures.display_grid import ORIGIN, SHAPE, STEP
 
 
 def test_left_is_left_and_front_is_front_on_the_cortex() -> None:

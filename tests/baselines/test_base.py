@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from baseline_cohorts import baseline, cohort_of_sites, coupled_cohort
+from helpers.baseline_cohorts import baseline, cohort_of_sites, coupled_cohort
 from sklearn.metrics import roc_auc_score
 
-from bids_neurossm.checkpoint import CheckpointMetadata, write_checkpoint
+from bids_neurossm.checkpoint_format import CheckpointMetadata, write_checkpoint
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution
 from bids_neurossm.errors import CheckpointError, UsageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bids_neurossm.files.hashing import hash_file
-from bids_neurossm.files.vouching import OUTPUT_HASHES, is_as_stated, stated_hashes, text_hash
+from bids_neurossm.files.sidecar_hashes import OUTPUT_HASHES, is_as_stated, stated_hashes, text_hash
 
 
 def test_the_hash_of_a_text_is_that_of_its_file(tmp_path: Path) -> None:

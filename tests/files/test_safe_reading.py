@@ -13,8 +13,8 @@ from bids_neurossm.atlas.tables import read_label_table
 from bids_neurossm.config import Selection
 from bids_neurossm.dataset.query import find_bold_runs
 from bids_neurossm.errors import ResourceMissingError, RunError, UsageError
-from bids_neurossm.files.content import missing_content, too_deep
 from bids_neurossm.files.json_files import read_json_object
+from bids_neurossm.files.safe_reading import missing_content, too_deep
 from bids_neurossm.files.tables import read_first_rows, read_table
 from bids_neurossm.files.toml_files import read_toml
 from bids_neurossm.signal.stream import read_header

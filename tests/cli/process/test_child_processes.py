@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from started import Start
+from helpers.started import Start
 
 
 def participant(simulated: Path, out: Path) -> list[str | Path]:

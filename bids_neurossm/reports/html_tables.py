@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 
 from bids_neurossm.errors import RunError
+from bids_neurossm.files.escaping import escaped
 from bids_neurossm.files.json_files import read_json_object
-from bids_neurossm.files.printable import escaped
 from bids_neurossm.files.tables import read_output
 
 
@@ -79,7 +79,7 @@ def read_table(path: Path) -> pd.DataFrame | None:
 
 
 def _shown(value: Any) -> Any:
-    """Escape the texts of a value that a page shows; see `bids_neurossm.files.printable`."""
+    """Escape the texts of a value that a page shows; see `bids_neurossm.files.escaping`."""
     if isinstance(value, str):
         return escaped(value)
     if isinstance(value, dict):

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from bids_neurossm.baselines import linear
-from bids_neurossm.baselines.linear import fit_linear, out_of_fold
+from bids_neurossm.baselines import linear_solver
+from bids_neurossm.baselines.linear_solver import fit_linear, out_of_fold
 from bids_neurossm.cohort.splitting import make_splits
 
 
@@ -17,8 +17,8 @@ def test_rotated_coordinates_give_the_same_model_as_the_features_themselves(monk
     x = random.normal(size=(n, p)) + 5
     y = np.arange(n) % classes if classes else x[:, 0] + random.normal(size=n)
     runs = pd.DataFrame({"participant_id": [f"s{i}" for i in range(n)], "label": [str(v) for v in y] if classes else y})
-    monkeypatch.setattr(linear, "PENALTIES", (1.0,))
-    model = linear.fit_linear(x, y, runs, classes, seed=0)
+    monkeypatch.setattr(linear_solver, "PENALTIES", (1.0,))
+    model = linear_solver.fit_linear(x, y, runs, classes, seed=0)
     scaled = (x - x.mean(axis=0)) / np.sqrt(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean())
     if not classes:
         expected = Ridge(alpha=1.0).fit(scaled, y).predict(scaled)
@@ -34,11 +34,11 @@ def test_rotated_coordinates_give_the_same_model_as_the_features_themselves(monk
 
 def test_every_participant_weighs_the_same():
     runs = pd.DataFrame({"participant_id": ["a", "a", "a", "b", "c"]})
-    weights = linear.participant_weights(runs, np.array([0, 0, 0, 1, 1]), 2)
+    weights = linear_solver.participant_weights(runs, np.array([0, 0, 0, 1, 1]), 2)
     np.testing.assert_allclose(weights / weights.sum(), [1 / 9, 1 / 9, 1 / 9, 1 / 3, 1 / 3])
-    balanced = linear.participant_weights(runs, np.array([0, 0, 0, 1, 1]), 2, class_weights=True)
+    balanced = linear_solver.participant_weights(runs, np.array([0, 0, 0, 1, 1]), 2, class_weights=True)
     assert balanced[:3].sum() == pytest.approx(balanced[3:].sum())
-    tasks = linear.participant_weights(pd.DataFrame({"participant_id": ["a", "a"]}), np.array([0, 1]), 2)
+    tasks = linear_solver.participant_weights(pd.DataFrame({"participant_id": ["a", "a"]}), np.array([0, 1]), 2)
     np.testing.assert_array_equal(tasks, [1, 1])
 
 

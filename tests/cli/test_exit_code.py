@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bids_neurossm.cli.outcome import exit_code
+from bids_neurossm.cli.exit_code import exit_code
 from bids_neurossm.interfaces.records import Record
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from split_people import CLASSES, cohort, split
+from helpers.split_people import CLASSES, cohort, split
 
-from bids_neurossm.cohort.splits import check_left_out, check_splits, read_splits, write_splits
+from bids_neurossm.cohort.split_table import check_left_out, check_splits, read_splits, write_splits
 from bids_neurossm.cohort.splitting import leave_out_splits, with_resplits
 from bids_neurossm.errors import LabelError
 

@@ -20,7 +20,7 @@ import tomli_w
 from numpy.typing import NDArray
 
 from bids_neurossm.errors import CheckpointError, UsageError
-from bids_neurossm.files.content import read_content
+from bids_neurossm.files.safe_reading import read_content
 from bids_neurossm.files.toml_files import read_toml, section_from
 from bids_neurossm.files.write import write_bytes, write_text
 

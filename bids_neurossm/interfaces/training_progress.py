@@ -15,7 +15,7 @@ from pathlib import Path
 from bids_neurossm.errors import RunError
 from bids_neurossm.files.json_files import read_json_object
 from bids_neurossm.files.write import write_json
-from bids_neurossm.training.progress import Callbacks
+from bids_neurossm.training.callbacks import Callbacks
 
 _SECONDS_BETWEEN = 1.0
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from bids_neurossm.checkpoint import CheckpointMetadata
+from bids_neurossm.checkpoint_format import CheckpointMetadata
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
 
 FACTS = CheckpointMetadata(

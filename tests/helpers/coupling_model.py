@@ -97,4 +97,4 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, sep="\t", na_values="n/a")
 
 
-register_model("coupling", ModelEntry("coupling_model:create", "coupling", by_recipe=False))
+register_model("coupling", ModelEntry("helpers.coupling_model:create", "coupling", by_recipe=False))

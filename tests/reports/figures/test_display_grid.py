@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bids_neurossm.errors import RunError
-from bids_neurossm.reports.figures.display import ORIGIN, STEP, on_display_grid
+from bids_neurossm.reports.figures.display_grid import ORIGIN, STEP, on_display_grid
 
 
 def test_left_stays_left_whichever_way_the_image_is_stored(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_an_image_of_four_dimensions_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_display_grid_takes_any_orientation(tmp_path: Path) -> None:
-    from bids_neurossm.reports.figures.display import on_display_grid
+    from bids_neurossm.reports.figures.display_grid import on_display_grid
 
     generator = np.random.default_rng(0)
     data = generator.random((20, 22, 24)).astype(np.float32)

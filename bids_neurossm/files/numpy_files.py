@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_neurossm.errors import RunError
-from bids_neurossm.files.content import missing_content
+from bids_neurossm.files.safe_reading import missing_content
 
 #: An array that claims more than this is not read: no run of any study comes near.
 MAX_ARRAY_BYTES = 4 * 1024**3

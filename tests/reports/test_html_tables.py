@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bids_neurossm.errors import RunError
-from bids_neurossm.reports.tables import number, read_json, read_matrix, read_table, with_interval
+from bids_neurossm.reports.html_tables import number, read_json, read_matrix, read_table, with_interval
 
 
 def test_what_a_page_shows_of_tables_and_facts_has_no_control_characters(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bids_neurossm.errors import RunError
-from bids_neurossm.files.archives import check_archive, read_archive
+from bids_neurossm.files.numpy_files import check_archive, read_archive
 
 
 def npy(shape: tuple[int, ...], content: bytes, dtype: str = "<f8") -> bytes:
@@ -57,7 +57,7 @@ def test_what_claims_too_much_or_is_no_array_is_refused(tmp_path: Path, members:
 
 def test_many_arrays_that_are_large_together_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(tmp_path / "x.npz", a=np.zeros(100), b=np.zeros(100))
-    monkeypatch.setattr("bids_neurossm.files.archives.MAX_ARRAY_BYTES", 1500)
+    monkeypatch.setattr("bids_neurossm.files.numpy_files.MAX_ARRAY_BYTES", 1500)
     with pytest.raises(RunError, match=r"unpacks to 0\.0 GiB"):
         check_archive(tmp_path / "x.npz")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_neurossm.files.shared import write_shared
+from bids_neurossm.files.shared_files import write_shared
 
 
 def lines(entries: Mapping[str, str]) -> str:

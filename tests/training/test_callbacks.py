@@ -2,7 +2,7 @@
 
 import pytest
 
-from bids_neurossm.training.progress import Callbacks, Epoch, TrainingWarning
+from bids_neurossm.training.callbacks import Callbacks, Epoch, TrainingWarning
 
 
 def test_epochs_of_several_parts_are_counted_through():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bids_neurossm.interfaces.progress import CellProgress, ProgressFile, read_progress, take_notices
 from bids_neurossm.interfaces.records import Record, read_records, write_record
+from bids_neurossm.interfaces.training_progress import CellProgress, ProgressFile, read_progress, take_notices
 
 
 def test_progress_is_written_at_most_once_a_second_and_taken_back(tmp_path):

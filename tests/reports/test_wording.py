@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from bids_neurossm.reports.words import comparison_verdict, interval_text, model_name, set_name
+from bids_neurossm.reports.wording import comparison_verdict, interval_text, model_name, set_name
 
 
 def test_an_interval_ends_where_the_metric_does() -> None:

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from stored_checkpoint import FACTS, state_of_model
+from helpers.stored_checkpoint import FACTS, state_of_model
 
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import CheckpointError
 from bids_neurossm.estimators.neurossm import NeuroSSMEstimator
 from bids_neurossm.models import NeuroSSM, NeuroSSMConfig
-from bids_neurossm.training.checkpoint import load_checkpoint, restored_module
+from bids_neurossm.training.checkpoint_tensors import load_checkpoint, restored_module
 
 
 def _restored(facts, checkpoint_file):

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bids_neurossm.cohort.splits import Splits
+from bids_neurossm.cohort.split_table import Splits
 from bids_neurossm.cohort.splitting import make_splits
 from bids_neurossm.errors import LabelError
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cubes import group_options, make_dataset, participant_options
+from helpers.cubes import group_options, make_dataset, participant_options
 
 from bids_neurossm.cli import group, participant
-from bids_neurossm.cli.closing import analysis_record
 from bids_neurossm.cli.parser import parse_config
 from bids_neurossm.cli.run import main
+from bids_neurossm.cli.written_outputs import analysis_record
 from bids_neurossm.planning.group import plan_group
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pandas as pd
 import pytest
 
-from bids_neurossm.phenotype.cells import as_classes, read_ages, read_numbers, without_missing
+from bids_neurossm.phenotype.cell_values import as_classes, read_ages, read_numbers, without_missing
 
 
 def cells(*values: str | None) -> pd.Series:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_neurossm.checkpoint import Arrays, CheckpointMetadata, write_checkpoint
+from bids_neurossm.checkpoint_format import Arrays, CheckpointMetadata, write_checkpoint
 from bids_neurossm.cohort.checkpoint_facts import check_cohort, facts_of
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError, UsageError

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.stored_checkpoint import FACTS, state_of_model
 from safetensors.torch import save
-from stored_checkpoint import FACTS, state_of_model
 
-from bids_neurossm.checkpoint import check_fit
+from bids_neurossm.checkpoint_format import check_fit
 from bids_neurossm.errors import CheckpointError, OutputNotWritableError
-from bids_neurossm.training.checkpoint import load_checkpoint, save_checkpoint
+from bids_neurossm.training.checkpoint_tensors import load_checkpoint, save_checkpoint
 
 
 def test_the_same_model_gives_the_same_bytes(checkpoint_file, tmp_path):

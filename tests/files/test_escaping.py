@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from bids_neurossm.files.printable import escaped, printable
+from bids_neurossm.files.escaping import escaped, printable
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bids_neurossm.checkpoint import CheckpointMetadata, read_checkpoint, write_checkpoint
+from bids_neurossm.checkpoint_format import CheckpointMetadata, read_checkpoint, write_checkpoint
 from bids_neurossm.errors import CheckpointError
 
 _Module = TypeVar("_Module", bound=torch.nn.Module)
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], facts: CheckpointMetadata) -> None:
-    """Write tensors and facts; see `bids_neurossm.checkpoint.write_checkpoint`."""
+    """Write tensors and facts; see `bids_neurossm.checkpoint_format.write_checkpoint`."""
     write_checkpoint(path, {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}, facts)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], CheckpointMetadata]:
-    """Read tensors and facts; see `bids_neurossm.checkpoint.read_checkpoint`."""
+    """Read tensors and facts; see `bids_neurossm.checkpoint_format.read_checkpoint`."""
     arrays, facts = read_checkpoint(path)
     return as_tensors(arrays), facts
 
