@@ -123,7 +123,7 @@ def _write_node(plan: RunPlan, places: Places, extraction: Extraction, strategy:
 def _predict_node(
     plan: RunPlan, places: Places, strategy: Strategy, checkpoint: Path, attribution: Attribution, execution: Execution
 ) -> pe.Node:
-    from bids_neurossm.interfaces.prediction import ApplyModel
+    from bids_neurossm.interfaces.apply_checkpoint import ApplyModel
 
     interface = ApplyModel(
         checkpoint=str(checkpoint),

@@ -14,12 +14,12 @@ from bids_neurossm.atlas.output_files import write_atlas
 from bids_neurossm.cli.analysis_lock import analysis_lock
 from bids_neurossm.cli.analysis_settings import analysis_settings, keep_settings
 from bids_neurossm.cli.array_script import cells_script
-from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.exit_code import exit_code
 from bids_neurossm.cli.pretraining import pretrain_only, with_pretrained
 from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.cli.terminal.logs import begin, write_crashes
 from bids_neurossm.cli.terminal.watch import TrainingWatch
+from bids_neurossm.cli.workflow_engine import run_workflow
 from bids_neurossm.cli.written_outputs import analysis_record
 from bids_neurossm.config import Evaluation, RunConfig
 from bids_neurossm.dataset.description import write_description

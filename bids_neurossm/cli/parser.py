@@ -14,7 +14,7 @@ from typing import Any
 
 from bids_neurossm import __version__
 from bids_neurossm import config as cfg
-from bids_neurossm.cli.spellings import convert
+from bids_neurossm.cli.option_values import convert
 from bids_neurossm.errors import UsageError
 from bids_neurossm.files.toml_files import read_toml, section_from
 

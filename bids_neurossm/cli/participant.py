@@ -113,7 +113,7 @@ def make_plan(config: RunConfig, hash_cache: Path | None) -> Plan:
     parcellations = {space: _parcellations(config.extraction, space) for space in sorted({run.space for run in runs})}
     notes: list[str] = []
     if config.evaluation.checkpoint is not None:
-        from bids_neurossm.interfaces.prediction import check_checkpoint
+        from bids_neurossm.interfaces.apply_checkpoint import check_checkpoint
 
         everything = [each for group in parcellations.values() for each in group]
         notes = check_checkpoint(config.evaluation.checkpoint, everything, strategy)
@@ -195,7 +195,7 @@ def _finished(
 
 def _work(config: RunConfig, plan: Plan, work_dir: Path, hash_cache: Path, console: Console) -> list[Record]:
     """Run the workflow; Nipype is imported here, since a plan alone does not need it."""
-    from bids_neurossm.cli.engine import run_workflow
+    from bids_neurossm.cli.workflow_engine import run_workflow
     from bids_neurossm.workflows.participant import final_node, init_participant_wf
 
     command = uuid.uuid4().hex[:8]

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from bids_neurossm.cli.analysis_lock import analysis_lock
-from bids_neurossm.cli.engine import run_workflow
 from bids_neurossm.cli.exit_code import exit_code
 from bids_neurossm.cli.terminal.console import Console
 from bids_neurossm.cli.terminal.logs import begin, write_crashes
 from bids_neurossm.cli.terminal.watch import TrainingWatch
+from bids_neurossm.cli.workflow_engine import run_workflow
 from bids_neurossm.config import RunConfig
 from bids_neurossm.dataset.description import write_description
 from bids_neurossm.errors import CheckpointError, RunError

@@ -50,7 +50,7 @@ def _run(argv: Sequence[str] | None) -> int:
         check_output(config.out_dir, config.selection.participant_label)
     with prepared_environment(config.execution) as work_dir:
         if config.execution.use_plugin is not None:
-            from bids_neurossm.cli.engine import read_plugin_file
+            from bids_neurossm.cli.workflow_engine import read_plugin_file
 
             read_plugin_file(config.execution.use_plugin)
         if not config.execution.dry_run and config.execution.use_plugin is None:

@@ -38,7 +38,8 @@ class RecordingInterface(SimpleInterface):  # type: ignore[misc]
             self._record(f"{type(error).__name__}: {error}", NeuroSSMError.exit_code, details)
             raise
         except BaseException as signal:
-            # Nipype swallows it where the node runs in the process of the command; with the record, cli/engine.py ends.
+            # Nipype swallows it where the node runs in the process of the command; with the record, that ends all the
+            # same (cli/workflow_engine.py).
             self._record(INTERRUPTED, 130 if isinstance(signal, KeyboardInterrupt) else 143)
             raise
         return runtime

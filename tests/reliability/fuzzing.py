@@ -190,7 +190,7 @@ def parsers(folder: Path) -> list[Parser]:
     """Name each parser, the file it reads, what the file may hold, and how it is read."""
     from bids_neurossm.atlas.parcellation import read_label_image
     from bids_neurossm.atlas.tables import read_label_table
-    from bids_neurossm.cli.engine import read_plugin_file
+    from bids_neurossm.cli.workflow_engine import read_plugin_file
     from bids_neurossm.cohort.split_table import read_splits
     from bids_neurossm.config import Selection
     from bids_neurossm.dataset.bidsignore import IgnoreRules

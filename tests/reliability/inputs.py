@@ -208,8 +208,8 @@ def recipes() -> Iterator[Bad]:
 
 def settings(folder: Path) -> Iterator[Bad]:
     """Filters, plugin files, settings files, descriptions of datasets."""
-    from bids_neurossm.cli.engine import read_plugin_file
     from bids_neurossm.cli.parser import parse_config
+    from bids_neurossm.cli.workflow_engine import read_plugin_file
     from bids_neurossm.config import Selection
     from bids_neurossm.dataset.description import read_description, write_description
     from bids_neurossm.dataset.query import find_bold_runs

@@ -18,7 +18,7 @@ from nipype.pipeline import engine as pe
 from reliability.cohort import SPACE, write_atlas, write_dataset
 from reliability.outcome import Row, row
 
-from bids_neurossm.cli.engine import run_workflow
+from bids_neurossm.cli.workflow_engine import run_workflow
 from bids_neurossm.config import Execution
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.records import Record

@@ -11,7 +11,7 @@ from helpers.two_regions import SPACE, drawn, slabs
 
 from bids_neurossm.checkpoint_format import CheckpointMetadata, write_checkpoint
 from bids_neurossm.errors import CheckpointError
-from bids_neurossm.interfaces.prediction import check_checkpoint, fits, prediction_label
+from bids_neurossm.interfaces.apply_checkpoint import check_checkpoint, fits, prediction_label
 from bids_neurossm.signal.strategy import load_strategy
 
 FACTS = CheckpointMetadata(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bids_neurossm.cli.engine import read_plugin_file, run_workflow
 from bids_neurossm.cli.process.signals import Terminated
+from bids_neurossm.cli.workflow_engine import read_plugin_file, run_workflow
 from bids_neurossm.config import Execution
 from bids_neurossm.errors import UsageError
 from bids_neurossm.interfaces.records import INTERRUPTED, Record, read_records, write_record
