@@ -256,13 +256,13 @@ def cohort_of(X: NDArray[np.float32], y: NDArray[np.int64], folder: str) -> Coho
     return Cohort.create(folder, table, X, regions, [""] * len(regions), "class")
 
 
-def estimated(name: str, shape: dict[str, Any], epochs: int = 40, steps: int = 1500) -> Any:
-    """Fit a model of the package, with as many epochs as make a number of steps, within limits."""
+def estimated(name: str, shape: dict[str, Any]) -> Any:
+    """Fit a model of the package with some 600 steps for 200 runs, 1,000 for 1,000 and 1,600 for 4,000."""
 
     def fit(setting: dict[str, Any], X: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> tuple[Any, int]:
         per_epoch = -(-len(X) // 32)
         training = Training(
-            epochs=int(np.clip(steps // per_epoch, 10, 3 * epochs)), batch_size=32, window=X.shape[1],
+            epochs=round(1000 * (len(X) / 1000) ** 0.33 / per_epoch), batch_size=32, window=X.shape[1],
             learning_rate=setting.get("learning_rate", 3e-3), weight_decay=0.05, label_smoothing=0.0,
         )  # fmt: skip
         model = dict(shape)
@@ -349,12 +349,11 @@ class Rows:
 
 
 def search(rows: Rows, models: list[str]) -> None:
-    """Measure every setting of every model on every part, with 200 and 1,000 runs of the search's generator."""
-    for n in SIZES:
-        for part in PARTS:
-            for model in models:
-                for setting in range(len(PEERS[model].settings)):
-                    rows.measure("search", part, model, setting, n, 0)
+    """Measure every setting of every model on every part, with 1,000 runs of the search's generator."""
+    for part in PARTS:
+        for model in models:
+            for setting in range(len(PEERS[model].settings)):
+                rows.measure("search", part, model, setting, SIZES[-1], 0)
 
 
 def run(rows: Rows, models: list[str], seeds: int) -> None:
