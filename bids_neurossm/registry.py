@@ -7,12 +7,14 @@ The models of this package are listed here. Those of other packages are found by
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from bids_neurossm.errors import NeuroSSMError, UsageError
@@ -111,8 +113,8 @@ class ModelEntry:
     revision : callable
         Takes the settings; returns a number that is raised when the same settings lead to other results than before.
         Models of an earlier revision are trained again.
-    package : str
-        Who brings it; filled in.
+    package, version : str
+        Who brings it, and in which version; filled in.
     """
 
     factory: str
@@ -130,6 +132,12 @@ class ModelEntry:
     panel: str = ""
     revision: Callable[[Mapping[str, Any]], int] = _first
     package: str = _OURS
+    version: str = ""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Name and version of the package that brings it, where that is another one."""
+        return {} if self.package == _OURS else {self.package: self.version}
 
     @property
     def has_static_term(self) -> bool:
@@ -229,7 +237,8 @@ def model_entry(name: str) -> ModelEntry:
             raise TypeError(f"{others[0].value} is a {type(entry).__name__}; a ModelEntry is expected")
         if entry.joins and name != entry.joins + STATIC:
             raise TypeError(f"{name} joins {entry.joins}, and has to be called {entry.joins + STATIC}")
-        return replace(entry, package=_package(others[0]))
+        point = others[0]
+        return replace(entry, package=_package(point), version="" if point.dist is None else point.dist.version)
 
 
 def baseline_panel(target_type: str) -> list[str]:
@@ -268,8 +277,10 @@ def blaming(name: str, package: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if package == _OURS:
             raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
         raise UsageError(
-            f"The package {package}, which brings the model {name!r}, cannot be used: {type(error).__name__}: {error}"
+            f"The package {package}, which brings the model {name!r}, cannot be used: {type(error).__name__}: {error} "
+            f"({Path(place.filename).name}, line {place.lineno})"
         ) from error
 
 

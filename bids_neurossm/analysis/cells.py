@@ -154,10 +154,15 @@ class Analysis:
     def _hash_of_cell(self, key: CellKey, model: dict[str, Any], cohort: str, splits: str) -> str:
         entry = model_entry(key.model)
         revision = entry.revision(model["settings"])
+        if revision != 1:
+            model = {**model, "revision": revision}
+        if entry.versions:
+            # What another version of somebody else's package does is not known: its models are trained again.
+            model = {**model, "package": entry.versions}
         return hash_content(
             {
                 "version": format_stamp(),
-                "model": model if revision == 1 else {**model, "revision": revision},
+                "model": model,
                 "training": asdict(self.training) if entry.by_recipe else self.training.class_weights,
                 "cell": [*asdict(key).values(), self.execution.random_seed],
                 "data": [cohort, splits, self.level],

@@ -28,9 +28,10 @@ def methods_text(analysis: Analysis, cohort: Cohort, summary: dict[str, Any]) ->
     )
     output = "logit" if cohort.classes else "prediction"
     scored = f"participant, on the mean {output} of its runs" if analysis.level == "participant" else "run"
-    version = summary["versions"]["bids-neurossm"]
-    recipe = f", recipe {analysis.model.recipe}" if model_entry(analysis.model.name).by_recipe else ""
-    name = f"{analysis.model.name} (bids-neurossm {version}{recipe})"
+    entry = model_entry(analysis.model.name)
+    brought = "".join(f", {package} {version}" for package, version in entry.versions.items())
+    recipe = f", recipe {analysis.model.recipe}" if entry.by_recipe else ""
+    name = f"{analysis.model.name} (bids-neurossm {summary['versions']['bids-neurossm']}{brought}{recipe})"
     text = (
         f"Regional series ({summary['n_regions']} regions of {summary['atlas'] or 'an imported atlas'}, denoising "
         f"{summary['strategy'] or 'as imported'}) of {summary['n_runs']} runs of {summary['n_participants']} "

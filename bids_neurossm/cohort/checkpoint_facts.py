@@ -18,6 +18,7 @@ from bids_neurossm.atlas.drawing import Drawing
 from bids_neurossm.checkpoint_format import CheckpointMetadata, check_fit
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.errors import CheckpointError
+from bids_neurossm.registry import installed_entry
 
 #: What a cohort says of the dataset that it is from.
 _DATASET = ("atlas", "atlas_sha256", "denoise")
@@ -38,6 +39,8 @@ def facts_of(
     **further: Any,
 ) -> CheckpointMetadata:
     """Write down what a checkpoint says of itself; `further` are fields that not every model has."""
+    entry = installed_entry(family)
+    versions = package_versions() | (entry.versions if entry else {})
     return CheckpointMetadata(
         model=model,
         target=str(cohort.extra.get("target", "label")),
@@ -46,7 +49,7 @@ def facts_of(
         n_runs=len(indices),
         seed=seed,
         family=family,
-        **cohort_facts(cohort, indices),
+        **{**cohort_facts(cohort, indices), "versions": versions},
         **further,
     )
 

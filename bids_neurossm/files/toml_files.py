@@ -58,8 +58,15 @@ def section_from(kind: type[_Section], values: Mapping[str, Any], where: str) ->
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise UsageError(f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(fields))}.")
-    converted = {name: _converted(value, str(fields[name].type), f"{where}: {name}") for name, value in values.items()}
-    return kind(**converted)
+    types = {name: _spelled(field.type) for name, field in fields.items()}
+    return kind(**{name: _converted(value, types[name], f"{where}: {name}") for name, value in values.items()})
+
+
+def _spelled(annotation: Any) -> str:
+    """Spell a type as its source does, whether or not the module has its annotations as text."""
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
 
 
 def _converted(value: Any, annotation: str, where: str) -> Any:

@@ -36,7 +36,7 @@ from bids_neurossm.files.write import write_json, write_tsv
 from bids_neurossm.interfaces.base import RecordingInputSpec, RecordingInterface
 from bids_neurossm.interfaces.cohort import series_facts
 from bids_neurossm.interfaces.provenance import software_versions
-from bids_neurossm.registry import model_entry
+from bids_neurossm.registry import ModelEntry, blaming, model_entry
 from bids_neurossm.signal.strategy import Strategy
 
 
@@ -137,7 +137,8 @@ class ApplyModel(RecordingInterface):
         outputs = RunOutputs(
             Path(self.inputs.out_dir), self.inputs.run.entities, parcellation.entities, self.inputs.strategy.name
         )
-        with tempfile.TemporaryDirectory(dir=cwd) as scratch:
+        entry = model_entry(estimator.name)
+        with tempfile.TemporaryDirectory(dir=cwd) as scratch, blaming(estimator.name, entry.package):
             cohort = _cohort_of_one(table, parcellation, facts, Path(scratch))
             rows = np.array([0])
             scores = estimator.predict(cohort, rows)
@@ -145,7 +146,7 @@ class ApplyModel(RecordingInterface):
             path = outputs.prediction(label)
             write_tsv(path, _prediction_table(scores[0], facts))
             source = table.relative_to(outputs.out_dir)
-            notes = _space_notes(checkpoint, facts, parcellation)
+            notes = [*_space_notes(checkpoint, facts, parcellation), *_version_notes(checkpoint, facts, entry)]
             write_json(path.with_suffix(".json"), _sidecar(checkpoint.name, sha256, facts, source, notes))
             if self.inputs.attribution.cpa:
                 target = scores.argmax(axis=1) if facts.classes else np.where(scores[:, 0] < facts.target_mean, -1, 1)
@@ -154,6 +155,16 @@ class ApplyModel(RecordingInterface):
                 checks = check_run(estimator, cohort, found, score)
                 _write_attribution(outputs, label, found, score, checks, parcellation, facts, sha256)
         self._results["prediction"] = str(path)
+
+
+def _version_notes(checkpoint: Path, facts: CheckpointMetadata, entry: ModelEntry) -> list[str]:
+    """Say where the package of a model is another version than the one that trained it."""
+    return [
+        f"{checkpoint.name} was trained with {package} {facts.versions.get(package, 'of unknown version')}; "
+        f"{package} {version} is installed, and may decide otherwise."
+        for package, version in entry.versions.items()
+        if facts.versions.get(package) != version
+    ]
 
 
 def prediction_label(facts: CheckpointMetadata) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from bids_neurossm.errors import CheckpointError
+
 
 class InputConfig:
     """How runs have to be sampled for a model; a configuration overrides what is different for it.
@@ -92,7 +94,23 @@ class PathwayModel(nn.Module):
 
     def terms(self, features: Tensor) -> Tensor:
         """Return the pathways' terms (n, P, C) of the logits from their features (n, P, W)."""
-        return torch.einsum("npw,pcw->npc", features, self.head)
+        return torch.einsum("npw,pcw->npc", self.checked(features, len(features)), self.head)
+
+    def checked(self, features: Tensor, n_runs: int) -> Tensor:
+        """Return the features, once it is known that they are (n, P, W): another shape may be laid over the head.
+
+        Raises
+        ------
+        CheckpointError
+            If they are not.
+        """
+        wanted = (n_runs, *self.pathway_mean.shape)
+        if features.shape != wanted:
+            raise CheckpointError(
+                f"{type(self).__module__}.{type(self).__name__}.features returns the shape {tuple(features.shape)}; "
+                f"{wanted}, runs x pathways x width as in its pathway_mean, is expected."
+            )
+        return features
 
     def forward(
         self,

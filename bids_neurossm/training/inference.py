@@ -125,11 +125,18 @@ def logits_of(model: PathwayModel, batch: Batch) -> Tensor:
 
 def run_features(model: PathwayModel, inputs: RunSet, window: int | None) -> NDArray[np.float64]:
     """Return the pathway features z_p (runs, P, W), averaged over the windows that cover each run."""
+    return mean_over_windows(model, inputs, window, partial(features_of, model))
 
-    def features(batch: Batch) -> Tensor:
-        return model.features(*batch.arguments[:4])
 
-    return mean_over_windows(model, inputs, window, features)
+def features_of(model: PathwayModel, batch: Batch) -> Tensor:
+    """Return the pathway features (windows, P, W) of a batch.
+
+    Raises
+    ------
+    CheckpointError
+        If a model returns another shape.
+    """
+    return model.checked(model.features(*batch.arguments[:4]), int(batch.owners.max()) + 1)
 
 
 def balanced_mean(values: NDArray[np.float64], classes: NDArray[Any] | None) -> NDArray[np.float64]:

@@ -148,3 +148,15 @@ def test_only_models_whose_numbers_changed_have_a_later_revision() -> None:
     found = {name: [registry.model_entry(name).revision(each) for each in settings] for name in registry.model_names()}
     later = {name: revisions for name, revisions in found.items() if revisions != [1, 1]}
     assert later == {"mean-pooled-mlp": [2, 2], "lmae-rwmoe": [1, 2], "lmae-rwmoe-static": [1, 2]}
+
+
+def test_another_version_of_a_package_is_trained_again(analysis: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = replace(registry.model_entry("neurossm"), package="somebody", version="1.0")
+
+    def digest(entry: registry.ModelEntry) -> str:
+        monkeypatch.setitem(registry._MODELS, "neurossm", entry)
+        return analysis.cell_hash(OWN, "cohort", "splits")
+
+    ours = replace(theirs, package="bids_neurossm", version="")
+    assert len({digest(ours), digest(theirs), digest(replace(theirs, version="1.1"))}) == 3
+    assert digest(ours) == digest(replace(ours, version="0.2"))  # ours are told by their revision

@@ -102,3 +102,20 @@ def test_toml_that_would_hang_its_parser_is_a_sentence(tmp_path, text):
     (tmp_path / "x.toml").write_text(text)
     with pytest.raises(UsageError, match="is not valid TOML"):
         read_toml(tmp_path / "x.toml")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plain:
+    width: int = 3
+    name: str = "x"
+    either: int | None = None
+
+
+def test_types_are_checked_whether_or_not_annotations_are_text() -> None:
+    plain = dataclasses.make_dataclass(
+        "plain", [("width", int, 3), ("rate", float, 0.5), ("sizes", tuple[int, ...], ())]
+    )
+    for kind in (_Plain, plain):
+        with pytest.raises(UsageError, match=r"\[model\]: width: 'many' is a str, int is expected"):
+            section_from(kind, {"width": "many"}, "[model]")
+    assert section_from(plain, {"rate": 1, "sizes": [1, 2]}, "[model]").sizes == (1, 2)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.linear_pathways import GAIN, LinearConfig, LinearPathways
 
+from bids_neurossm.errors import CheckpointError
 from bids_neurossm.models.pathway_model import PathwayConfig, PathwayModel
 
 SERIES = torch.tensor([[[2.0, 0.0, 1.0], [4.0, 2.0, 3.0]]])
@@ -42,3 +43,9 @@ def test_features_and_names_of_pathways_have_to_be_given():
         PathwayModel().features(SERIES, LENGTHS)
     with pytest.raises(NotImplementedError):
         _ = PathwayConfig().pathway_names
+
+
+def test_features_of_another_shape_are_refused():
+    model = LinearPathways()
+    with pytest.raises(CheckpointError, match=r"features returns the shape \(4, 1, 3\); \(4, 2, 3\), runs x pathways"):
+        model.terms(torch.zeros(4, 1, 3))
