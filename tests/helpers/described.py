@@ -6,7 +6,7 @@ import re
 from itertools import product
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "outputs.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "outputs.md"
 SHORT = {"SERIES": "sub-*/[ses-*/]func/sub-*_atlas-*", "MAPS": "group/*/[hemi-*_]space-*_atlas-*"}
 
 
