@@ -76,6 +76,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
     with _hinted(labelled.notes):
         told = f"--target {target.text} ({labelled.source})"
         classes = _classes(kept["label"], told) if target_type == "class" else []
+        baselines = choose_baselines(config, kept, spec.name, target_type)
         splits = _checked_splits(config, kept, classes, target_type)
         evaluation = replace(config.evaluation, folds=splits.folds, repeats=splits.repeats)
     used = set(kept["run"])
@@ -88,7 +89,7 @@ def plan_group(config: RunConfig) -> GroupPlan:
         outputs=GroupOutputs(config.out_dir, identifier, entities),
         level=target.level,
         model=spec,
-        baselines=choose_baselines(config, kept, spec.name, target_type),
+        baselines=baselines,
         training=training,
         evaluation=evaluation,
         execution=config.execution,
