@@ -24,9 +24,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from nilearn.connectome import ConnectivityMeasure
 from numpy.typing import NDArray
+from sklearn.covariance import EmpiricalCovariance
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from torch import Tensor, nn
-from torch.nn import functional
+from training import WindowedAttention
 
 from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
@@ -35,7 +41,7 @@ from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.files.toml_files import section_from
 from bids_neurossm.models.pathway_model import PathwayConfig, PathwayModel
 from bids_neurossm.registry import ModelEntry, register_model
-from bids_neurossm.simulation.dynamics import PARTS, oracle_features, simulate_part
+from bids_neurossm.simulation.dynamics import LENGTH, PARTS, oracle_features, simulate_part
 
 #: Generator seeds of the search, and of the training and test runs of the table.
 SEARCH, TRAIN, TEST = 1, 100, 900
@@ -94,49 +100,34 @@ def kurtosis(series: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray((series.astype(np.float64) ** 4).mean(axis=1))
 
 
-def tangent(setting: dict[str, Any], X: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> tuple[Any, int]:
-    """Fit logistic regression to tangent vectors of plain covariances: shrinkage would read moments of fourth order."""
-    from nilearn.connectome import ConnectivityMeasure
-    from sklearn.covariance import EmpiricalCovariance
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    space = ConnectivityMeasure(EmpiricalCovariance(), kind="tangent", vectorize=True, standardize=False)
-    values = space.fit_transform(list(X))
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=setting["C"], max_iter=2000)).fit(values, y)
-    return (lambda new: model.predict(space.transform(list(new)))), values.shape[1] + 1
-
-
-def linear(features: Callable[[NDArray[np.float32]], NDArray[np.float64]]) -> Any:
+def logistic(setting: dict[str, Any], values: NDArray[np.float64], y: NDArray[np.int64]) -> Any:
     """Fit logistic regression to features."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=setting["C"], max_iter=2000)).fit(values, y)
+
+
+def quadratic(setting: dict[str, Any], values: NDArray[np.float64], y: NDArray[np.int64]) -> Any:
+    """Fit a support vector machine with a quadratic kernel to features."""
+    machine = SVC(kernel="poly", degree=2, coef0=1.0, C=setting["C"], gamma=1 / values.shape[1])
+    return make_pipeline(StandardScaler(), machine).fit(values, y)
+
+
+def on(features: Callable[[NDArray[np.float32]], NDArray[np.float64]], machine: Any = logistic) -> Any:
+    """Fit a machine to features that learn nothing themselves."""
 
     def fit(setting: dict[str, Any], X: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> tuple[Any, int]:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
         values = features(X)
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=setting["C"], max_iter=2000)).fit(values, y)
+        model = machine(setting, values, y)
         return (lambda new: model.predict(features(new))), values.shape[1] + 1
 
     return fit
 
 
-def quadratic(features: Callable[[NDArray[np.float32]], NDArray[np.float64]]) -> Any:
-    """Fit a support vector machine with a quadratic kernel to features."""
-
-    def fit(setting: dict[str, Any], X: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> tuple[Any, int]:
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import SVC
-
-        values = features(X)
-        machine = SVC(kernel="poly", degree=2, coef0=1.0, C=setting["C"], gamma=1 / values.shape[1])
-        model = make_pipeline(StandardScaler(), machine).fit(values, y)
-        return (lambda new: model.predict(features(new))), len(y)
-
-    return fit
+def tangent(setting: dict[str, Any], X: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> tuple[Any, int]:
+    """Fit logistic regression to tangent vectors of plain covariances: shrinkage would read moments of fourth order."""
+    space = ConnectivityMeasure(EmpiricalCovariance(), kind="tangent", vectorize=True, standardize=False)
+    values = space.fit_transform(list(X))
+    model = logistic(setting, values, y)
+    return (lambda new: model.predict(space.transform(list(new)))), values.shape[1] + 1
 
 
 # --- networks of this benchmark, trained by the package's loop -------------------------------------------------------
@@ -159,38 +150,6 @@ class SequenceConfig(PathwayConfig):
         return ("series",)
 
 
-class Attention(nn.Module):
-    """Self-attention within windows of 50 points that overlap by half, and a perceptron, each on a residual path."""
-
-    def __init__(self, width: int, dropout: float, window: int = 50) -> None:
-        super().__init__()
-        self.heads, self.window = max(width // 8, 1), window
-        self.norm, self.projections, self.out = (
-            nn.LayerNorm(width),
-            nn.Linear(width, 3 * width),
-            nn.Linear(width, width),
-        )
-        self.feed = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, tokens: Tensor, shift: int) -> Tensor:
-        """Map (B, T, W) to (B, T, W); every other block has its windows shifted by half."""
-        length = tokens.shape[1]
-        rolled = torch.roll(tokens, -shift, dims=1)
-        padded = functional.pad(rolled, (0, 0, 0, -length % self.window))
-        query, key, value = self.projections(self.norm(padded)).chunk(3, dim=-1)
-        split = (
-            each.unflatten(1, (-1, self.window)).flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for each in (query, key, value)
-        )
-        mixed = functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
-        mixed = mixed.unflatten(0, (len(tokens), -1)).flatten(1, 2)[:, :length]
-        tokens = tokens + self.dropout(torch.roll(self.out(mixed), shift, dims=1))
-        return tokens + self.dropout(self.feed(tokens))
-
-
 class SequenceModel(PathwayModel):
     """A recurrent network, or blocks of windowed attention; the mean over time is read out. Runs are whole here."""
 
@@ -202,8 +161,8 @@ class SequenceModel(PathwayModel):
             self.gru = nn.GRU(config.n_regions, width, config.blocks, batch_first=True, dropout=config.dropout)
         else:
             self.embedding = nn.Linear(config.n_regions, width)
-            self.place = nn.Parameter(torch.randn(50, width) * 0.1)
-            self.blocks = nn.ModuleList(Attention(width, config.dropout) for _ in range(config.blocks))
+            self.place = nn.Parameter(torch.randn(LENGTH, width) * 0.1)
+            self.blocks = nn.ModuleList(WindowedAttention(width, full=False) for _ in range(config.blocks))
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Parameter(torch.randn(1, config.n_outputs, width) * width**-0.5)
         self.bias = nn.Parameter(torch.zeros(config.n_outputs))
@@ -216,10 +175,9 @@ class SequenceModel(PathwayModel):
         if self.config.kind == "gru":
             tokens = self.gru(series)[0]
         else:
-            tokens = self.embedding(series)
-            tokens = tokens + self.place.repeat(-(-tokens.shape[1] // 50), 1)[: tokens.shape[1]]
-            for number, block in enumerate(self.blocks):
-                tokens = block(tokens, 25 * (number % 2))
+            tokens = self.embedding(series) + self.place[: series.shape[1]]
+            for block in self.blocks:
+                tokens = self.dropout(block(tokens))
         return self.dropout(tokens.mean(dim=1))[:, None]
 
 
@@ -306,10 +264,10 @@ PEERS: dict[str, Peer] = {
     "tangent": Peer("tangent connectivity", _C, tangent),
     "shrunk-tangent": Peer("tangent connectivity, Ledoit-Wolf", ({},), estimated("tangent-connectivity", {})),
     "multiscale-tangent": Peer("multiscale tangent", ({},), estimated("multiscale-tangent", {})),
-    "lagged-linear": Peer("covariances at lags 1 and 2, linear", _C, linear(lagged_covariances)),
-    "lagged-quadratic": Peer("covariances at lags 1 and 2, quadratic", _MARGINS, quadratic(lagged_covariances)),
-    "sliding-window": Peer("sd of sliding-window connectivity", _C, linear(sliding_connectivity)),
-    "kurtosis": Peer("kurtosis of each region", _C, linear(kurtosis)),
+    "lagged-linear": Peer("covariances at lags 1 and 2, linear", _C, on(lagged_covariances)),
+    "lagged-quadratic": Peer("covariances at lags 1 and 2, quadratic", _MARGINS, on(lagged_covariances, quadratic)),
+    "sliding-window": Peer("sd of sliding-window connectivity", _C, on(sliding_connectivity)),
+    "kurtosis": Peer("kurtosis of each region", _C, on(kurtosis)),
 }  # fmt: skip
 
 #: What the search has chosen, by its mean over the parts; the number of a setting of each peer.
@@ -367,8 +325,6 @@ def run(rows: Rows, models: list[str], seeds: int) -> None:
 
 def oracles() -> None:
     """Print what one gets who knows what was planted."""
-    from sklearn.linear_model import LogisticRegression
-
     for part in PARTS:
         X, y = simulate_part(part, 2000, TRAIN)
         new, truth = simulate_part(part, TESTED, TRAIN + TEST)

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_neurossm.cohort.surrogates import phase_randomised
+from bids_neurossm.simulation.confounds import autoregressive
+
 Floats = NDArray[np.float64]
 Random = np.random.Generator
 
@@ -86,17 +89,16 @@ def simulate_part(
     array (n, T, R) float32, array (n,)
         Z-scored series, and their classes.
     """
-    sources = _SOURCES[name]
     labels = np.arange(n) % 2
     runs = np.empty((n, length, regions), dtype=np.float32)
     for number, label in enumerate(labels):
         random = np.random.default_rng([seed, list(PARTS).index(name), number])
         if name == "burst":
             run = _mixed(_burst(length, random), _loadings(1, regions), random)
-            run = run if label else _phase_randomised(run, random)
+            run = run if label else phase_randomised(run, [(0, length)], random).astype(np.float64)
         else:
-            planted, each = sources(int(label), length, random)
-            run = _mixed(planted, _loadings(each, regions), random)
+            planted, layout = _SOURCES[name](int(label), length, random)
+            run = _mixed(planted, _loadings(layout, regions), random)
         runs[number] = (run - run.mean(axis=0)) / run.std(axis=0)
     return runs, labels.astype(np.int64)
 
@@ -121,7 +123,7 @@ def _loadings(layout: int, regions: int) -> Floats:
 def _mixed(planted: Floats, loadings: Floats, random: Random) -> Floats:
     """Mix whitened sources and whitened noise, (T, R): the covariance of the result is known to rounding."""
     length = len(planted)
-    nuisance = np.column_stack([autoregressive(NUISANCE, length, random) for _ in range(N_NUISANCE)])
+    nuisance = autoregressive(length, N_NUISANCE, NUISANCE, random)
     sources = whitened(np.column_stack([planted, nuisance]))
     noise = random.standard_normal((length, len(loadings)))
     noise -= noise.mean(axis=0)
@@ -137,18 +139,8 @@ def whitened(values: Floats) -> Floats:
     return np.asarray(centred @ (vectors / np.sqrt(eigenvalues)) @ vectors.T)
 
 
-def autoregressive(coefficient: float, length: int, random: Random) -> Floats:
-    """Draw a stationary AR(1) series of variance 1."""
-    from scipy.signal import lfilter
-
-    shocks = random.standard_normal(length) * np.sqrt(1 - coefficient**2)
-    shocks[0] = random.standard_normal()
-    return np.asarray(lfilter([1.0], [1.0, -coefficient], shocks))
-
-
 def _spectra(label: int, length: int, random: Random) -> tuple[Floats, int]:
-    coefficient = (0.3, 0.6)[label]
-    return np.column_stack([autoregressive(coefficient, length, random) for _ in range(2)]), 2
+    return autoregressive(length, 2, (0.3, 0.6)[label], random), 2
 
 
 def _lead_lag(label: int, length: int, random: Random) -> tuple[Floats, int]:
@@ -200,16 +192,6 @@ def _burst(length: int, random: Random) -> Floats:
     return series[:, None]
 
 
-def _phase_randomised(run: Floats, random: Random) -> Floats:
-    """Turn all regions by one random phase per frequency: all covariances on the circle stay."""
-    spectrum = np.fft.rfft(run, axis=0)
-    turn = np.exp(2j * np.pi * random.random(len(spectrum)))
-    turn[0] = 1
-    if len(run) % 2 == 0:
-        turn[-1] = random.choice([-1.0, 1.0])
-    return np.fft.irfft(spectrum * turn[:, None], n=len(run), axis=0)
-
-
 def _chirp(label: int, length: int, random: Random) -> tuple[Floats, int]:
     chirp = np.sqrt(2) * np.sin(2 * np.pi * (_chirp_cycles(np.arange(length)) + random.random()))
     series = chirp + 0.5 * random.standard_normal(length)
@@ -221,7 +203,6 @@ _SOURCES: dict[str, Callable[[int, int, Random], tuple[Floats, int]]] = {
     "lead-lag": _lead_lag,
     "dwell-times": _dwell_times,
     "conjunction": _conjunction,
-    "burst": _spectra,  # not asked: see `simulate_part`
     "chirp": _chirp,
 }
 

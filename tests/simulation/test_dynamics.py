@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from bids_neurossm.simulation.dynamics import PARTS, autoregressive, dwelling, oracle_features, simulate_part, whitened
+from bids_neurossm.simulation.confounds import autoregressive
+from bids_neurossm.simulation.dynamics import PARTS, dwelling, oracle_features, simulate_part, whitened
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -45,7 +46,7 @@ def test_whitening_leaves_the_identity() -> None:
 
 def test_an_autoregressive_series_is_stationary_from_its_first_point() -> None:
     random = np.random.default_rng(0)
-    runs = np.array([autoregressive(0.6, 8, random) for _ in range(20_000)])
+    runs = autoregressive(8, 20_000, 0.6, random).T
     np.testing.assert_allclose(runs.var(axis=0), 1, atol=0.05)
     np.testing.assert_allclose((runs[:, 1:] * runs[:, :-1]).mean(axis=0), 0.6, atol=0.03)
 
