@@ -11,7 +11,7 @@ import psutil
 
 _COMMAND = """
 import concurrent.futures, multiprocessing, os, time
-from bids_neurossm.workflows.worker_processes import end_with_parent
+from bids_neurossm.worker_processes import end_with_parent
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("forkserver")

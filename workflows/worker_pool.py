@@ -24,7 +24,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializ
 
 from bids_neurossm.errors import WorkerLostError
 from bids_neurossm.interfaces.records import Record, write_record
-from bids_neurossm.workflows.worker_processes import end_with_parent, start_fork_server
+from bids_neurossm.worker_processes import end_with_parent, start_fork_server
 
 #: Loaded once in the server from which workers are forked: they start in milliseconds and share the pages.
 _PRELOAD = ("nibabel", "nipype.pipeline.engine", "bids_neurossm.interfaces.base")

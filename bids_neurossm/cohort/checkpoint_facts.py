@@ -39,8 +39,6 @@ def facts_of(
     **further: Any,
 ) -> CheckpointMetadata:
     """Write down what a checkpoint says of itself; `further` are fields that not every model has."""
-    entry = installed_entry(family)
-    versions = package_versions() | (entry.versions if entry else {})
     return CheckpointMetadata(
         model=model,
         target=str(cohort.extra.get("target", "label")),
@@ -49,7 +47,7 @@ def facts_of(
         n_runs=len(indices),
         seed=seed,
         family=family,
-        **{**cohort_facts(cohort, indices), "versions": versions},
+        **cohort_facts(cohort, indices, family),
         **further,
     )
 
@@ -59,7 +57,7 @@ def plain_settings(settings: Any) -> dict[str, Any]:
     return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(settings).items()}
 
 
-def cohort_facts(cohort: Cohort, indices: NDArray[np.int64]) -> dict[str, Any]:
+def cohort_facts(cohort: Cohort, indices: NDArray[np.int64], family: str) -> dict[str, Any]:
     """Return what every checkpoint says of the runs that it was made from, and of what made it."""
     return {
         **{key: str(cohort.extra.get(key, "")) for key in _DATASET},
@@ -67,7 +65,7 @@ def cohort_facts(cohort: Cohort, indices: NDArray[np.int64]) -> dict[str, Any]:
         "regions": tuple(cohort.regions),
         "repetition_time": cohort.repetition_time(indices),
         "training_hash": training_hash(cohort, indices),
-        "versions": package_versions(),
+        "versions": package_versions(family),
     }
 
 
@@ -113,11 +111,13 @@ def refuse_other_drawing(trained: Drawing, data: Drawing, path: Path) -> None:
         )
 
 
-def package_versions() -> dict[str, str]:
-    """Return the versions of what makes a checkpoint."""
+def package_versions(family: str) -> dict[str, str]:
+    """Return the versions of what makes a checkpoint of a model, the package that brings it among them."""
+    entry = installed_entry(family)
     return {
         "bids-neurossm": __version__,
         "python": platform.python_version(),
         "torch": version("torch"),
         "numpy": version("numpy"),
+        **(entry.versions if entry else {}),
     }

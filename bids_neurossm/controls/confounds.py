@@ -1,7 +1,7 @@
 """Can the label be read off something that is no brain activity? Site, motion, length, age, sex.
 
 What goes with the label may stand in for it. Here the label is set against each fact of the cohort alone; whether the
-features carry the fact too is what the probes of :mod:`bids_neurossm.controls.permutation` ask.
+features carry the fact too is what the probes of :mod:`bids_neurossm.controls.probes` ask.
 """
 
 from __future__ import annotations

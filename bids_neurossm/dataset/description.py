@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bids_neurossm import __version__
 from bids_neurossm.dataset.outputs import BIDSIGNORE
@@ -24,9 +24,6 @@ from bids_neurossm.files.write import (
     write_bytes,
     write_text,
 )
-
-if TYPE_CHECKING:
-    pass
 
 BIDS_VERSION = "1.11.0"
 _NAME = "bids-neurossm"

@@ -18,7 +18,6 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from multiprocessing import parent_process
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,9 +32,11 @@ from bids_neurossm.cohort.store import Cohort
 from bids_neurossm.config import Execution, ModelSpec, Training
 from bids_neurossm.errors import DeviceUnavailableError, NeuroSSMError, RunError, WorkerLostError
 from bids_neurossm.estimators.protocol import create_estimator
+from bids_neurossm.files.json_files import read_json_object
 from bids_neurossm.files.write import write_json
 from bids_neurossm.training.callbacks import Callbacks, Epoch
 from bids_neurossm.training.process_group import Ranks
+from bids_neurossm.worker_processes import end_with_parent
 
 #: Names of the files that the processes exchange.
 MODEL, PROGRESS, RENDEZVOUS, ERROR, LOG = "model.safetensors", "progress.jsonl", "store", "error-{}.json", "rank-{}.log"
@@ -165,7 +166,7 @@ def failure(folder: Path, codes: Sequence[int], first: int) -> NeuroSSMError:
     for rank in range(len(codes)):
         said = folder / ERROR.format(rank)
         if said.is_file():
-            table = json.loads(said.read_text(encoding="utf-8"))
+            table = read_json_object(said, RunError)
             kind: type[NeuroSSMError] = getattr(errors, table["type"])
             return kind(table["message"])
     killed = [rank for rank, code in enumerate(codes) if code < 0 and (rank == first or code != -signal.SIGTERM)]
@@ -182,7 +183,7 @@ def failure(folder: Path, codes: Sequence[int], first: int) -> NeuroSSMError:
 
 def _process(rank: int, job: Job, folder: Path) -> None:
     """Be one of the processes: train, and leave with an exit code, and a file that says what was wrong."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     with (folder / LOG.format(rank)).open("wb") as log:
         os.dup2(log.fileno(), 1)
@@ -198,14 +199,6 @@ def _process(rank: int, job: Job, folder: Path) -> None:
     sys.stderr.flush()
     # Not through the normal end of the interpreter, which may wait for messages from processes that are gone.
     os._exit(code)
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it is gone, even if that was killed."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _train(rank: int, job: Job, folder: Path) -> None:

@@ -76,7 +76,7 @@ def save_encoder(
         metrics={"training_loss": pretrained.loss[-1], "epochs": len(pretrained.loss)},
         family=ENCODER,
         encoder={**plain_settings(settings), "made_from": digest},
-        **cohort_facts(cohort, indices),
+        **cohort_facts(cohort, indices, ENCODER),
     )
     save_checkpoint(path, pretrained.model.encoder.state_dict(), facts)
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import config as numba_settings
@@ -25,9 +25,6 @@ from bids_neurossm.errors import RunError, UsageError
 from bids_neurossm.files.numpy_files import read_archive
 from bids_neurossm.files.write import replacing
 from bids_neurossm.reference.studies import Studies
-
-if TYPE_CHECKING:
-    pass
 
 RADIUS = 10.0
 """Radius of the sphere around a peak in mm, as in Neurosynth and NiMARE."""

@@ -221,7 +221,6 @@ def cohort_run_set(
     indices: NDArray[np.int64],
     config: InputConfig,
     reference: float | None = None,
-    cache_bytes: int = _CACHE_BYTES,
 ) -> RunSet:
     """Return runs of a cohort for a model.
 
@@ -235,8 +234,6 @@ def cohort_run_set(
         The model's.
     reference : float, optional
         See `RunSet`.
-    cache_bytes : int
-        Series are kept in memory once they were read, where all of them together take no more.
 
     Raises
     ------
@@ -259,7 +256,7 @@ def cohort_run_set(
         return cohort.standardised(rows[number])
 
     size = int(cohort.runs["n_volumes"].to_numpy()[indices].sum()) * len(cohort.regions) * 4
-    inputs = RunSet(cache(read) if size <= cache_bytes else read, segments, names, times, reference, amplitude)
+    inputs = RunSet(cache(read) if size <= _CACHE_BYTES else read, segments, names, times, reference, amplitude)
     inputs.check_lengths(config)
     return inputs
 

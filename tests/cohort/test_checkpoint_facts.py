@@ -25,7 +25,7 @@ def cohort(folder: Path, **extra: object) -> Cohort:
 
 
 def facts_of(trained: Cohort) -> CheckpointMetadata:
-    stated = cohort_facts(trained, np.arange(2))
+    stated = cohort_facts(trained, np.arange(2), "neurossm")
     return CheckpointMetadata(model={}, target="t", target_type="class", classes=("x", "y"), **stated)
 
 

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from bids_neurossm.workflows.worker_processes import end_with_parent, start_fork_server
+from bids_neurossm.worker_processes import end_with_parent, start_fork_server
 
 
 @contextlib.contextmanager
