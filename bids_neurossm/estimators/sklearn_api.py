@@ -23,6 +23,7 @@ from bids_neurossm.estimators.load import load_trained
 from bids_neurossm.estimators.neural import NeuralEstimator
 from bids_neurossm.estimators.protocol import create_estimator
 from bids_neurossm.files.toml_files import section_from
+from bids_neurossm.registry import model_entry
 from bids_neurossm.training.recipes import load_recipe
 
 Series = NDArray[np.floating[Any]] | Sequence[NDArray[np.floating[Any]]]
@@ -96,6 +97,8 @@ class _SeriesEstimator(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _fit(self, X: Series, labels: Sequence[Any], times: ArrayLike | None, groups: ArrayLike | None) -> None:
         """Learn from the series."""
+        if not model_entry(self.model).by_recipe:
+            raise UsageError(f"{self.model} is a baseline; a model that is trained by gradient descent is expected.")
         model_table, training = load_recipe(self.recipe)
         if self.training_settings:
             training = section_from(Training, {**asdict(training), **self.training_settings}, "training_settings")

@@ -85,6 +85,8 @@ def test_what_does_not_fit_is_named(classifier):
         NeuroSSMClassifier(**QUICK).fit([series[0], series[1][:, :3]], [0, 1])
     with pytest.raises(UsageError, match="has not been fitted"):
         NeuroSSMClassifier().predict(series)
+    with pytest.raises(UsageError, match="majority is a baseline"):
+        NeuroSSMClassifier(**QUICK, model="majority").fit(series, y)
     with pytest.raises(UsageError, match="unknown setting 'epoch'"):
         NeuroSSMClassifier(training_settings={"epoch": 1}).fit(series, y)
 
